@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The driver's side of a split virtqueue (virtio 1.2, 2.7), for what drives a device without a guest:
+ * VM-less clients, tests, benches. Lives in memory that a qmem describes. One thread at a time.
+ * The device is the peer here: what it writes into the used ring is checked.
+ */
+#pragma once
+
+#include "lib/qring.h"
+
+struct qdriver_buf {
+	gpa_t at;
+	uint32_t len_bytes;
+	bool device_writes;
+};
+
+enum qdriver_verdict {
+	QDRIVER_OK = 0,
+	QDRIVER_FULL,		/* not enough free descriptors */
+	QDRIVER_EMPTY,		/* nothing used */
+	QDRIVER_BAD_USED,	/* the device gave back a head that is not out, or ran ahead */
+};
+
+struct qdriver {
+	const struct qmem *mem;	/* borrowed */
+	struct qring_cfg cfg;
+	void *desc, *avail, *used;
+	uint16_t free_head, n_free;
+	uint16_t avail_idx;	/* next to publish */
+	uint16_t kicked_idx;	/* avail_idx at the last kick decision */
+	uint16_t last_used;
+	uint16_t *next;		/* owned: free list and chains, our own copy */
+	void **token;		/* owned: per head, NULL = not out */
+	gpa_t indirect;		/* with QRING_INDIRECT: num tables of indirect_max entries; else 0 */
+	unsigned indirect_max;
+};
+
+/* Bytes that a ring of @num entries needs, 4096-aligned, and the offsets of its parts. */
+uint64_t qdriver_layout(uint32_t num, uint64_t *ret_avail_off, uint64_t *ret_used_off);
+/* Lays out and zeroes a ring at @at (4096-aligned). @indirect_at with room for num * indirect_max * 16
+ * bytes turns indirect on. 0 or -errno. */
+int qdriver_init(struct qdriver *d, const struct qmem *mem, gpa_t at, uint32_t num,
+		 unsigned features, gpa_t indirect_at, unsigned indirect_max);
+void qdriver_fini(struct qdriver *d);
+
+/* Queues one chain; @token (not NULL) comes back from qdriver_poll(). Not visible before qdriver_publish(). */
+enum qdriver_verdict qdriver_add(struct qdriver *d, const struct qdriver_buf *bufs, unsigned n,
+				 void *token);
+/* Makes all added chains visible; true when the device wants a kick. */
+bool qdriver_publish(struct qdriver *d);
+/* Takes one used element. */
+enum qdriver_verdict qdriver_poll(struct qdriver *d, void **ret_token, uint32_t *ret_written_bytes);
+/* Asks for an interrupt and checks again: true when something is there already. */
+bool qdriver_arm(struct qdriver *d);
+void qdriver_disarm(struct qdriver *d);
+/* Chains that are out. */
+unsigned qdriver_outstanding(const struct qdriver *d);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Log lines: one line, key=value, to stderr (or a descriptor) with a "<n>" priority prefix that
+ * journald reads. Filters are a set of severities, not a level (QNX: logger).
+ * Any thread; a line is one write(2), so lines of several threads never mix. errno is preserved.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdint.h>
+
+#include "lib/qdef.h"
+
+enum qlog_sev {
+	QLOG_FATAL,
+	QLOG_INTERNAL,
+	QLOG_ERROR,
+	QLOG_WARN,
+	QLOG_INFO,
+	QLOG_DEBUG,
+	QLOG_VERBOSE,
+	QLOG_SEVS
+};
+#define QLOG_BIT(sev) (1u << (sev))
+#define QLOG_DEFAULT_MASK                                                                          \
+	(QLOG_BIT(QLOG_FATAL) | QLOG_BIT(QLOG_INTERNAL) | QLOG_BIT(QLOG_ERROR) |                   \
+	 QLOG_BIT(QLOG_WARN) | QLOG_BIT(QLOG_INFO))
+
+/* Set once at start, before threads exist. @prog and @vm are borrowed for the process' life;
+ * @vm may be NULL, else every line carries " vm=<vm>". */
+void qlog_init(const char *prog, const char *vm);
+/* Sends the severities of @mask to @fd (borrowed); several calls add destinations. The first call
+ * replaces the default (QLOG_DEFAULT_MASK to stderr). Returns 0 or -ENOSPC (8 destinations). */
+int qlog_add_dest(unsigned mask, int fd);
+/* "<n>" prefixes on (default: on when stderr is not a terminal). */
+void qlog_set_prefix(bool on);
+
+/* Severity by its name of the configuration ("warn" and "warning" alike), -1 when unknown. */
+int qlog_sev_parse(const char *name);
+const char *qlog_sev_str(enum qlog_sev sev);
+
+void qlog(enum qlog_sev sev, const char *fmt, ...) Q_PRINTF(2, 3);
+void qlog_v(enum qlog_sev sev, const char *fmt, va_list ap) Q_PRINTF(2, 0);
+/* Appends " err=<errno text>" for @err (positive errno, or a negative -errno). */
+void qlog_errno(enum qlog_sev sev, int err, const char *fmt, ...) Q_PRINTF(3, 4);
+
+#define qlog_err(e, ...) qlog_errno(QLOG_ERROR, (e), __VA_ARGS__)
+#define qlog_warn(...) qlog(QLOG_WARN, __VA_ARGS__)
+#define qlog_info(...) qlog(QLOG_INFO, __VA_ARGS__)
+#define qlog_debug(...) qlog(QLOG_DEBUG, __VA_ARGS__)
+
+/*
+ * Limiter for what a guest or peer can trigger: the first event of a kind is logged, then a sum at
+ * most once a minute ("… n=<count>"). One limiter per (peer, kind), embedded in the peer's object.
+ * One thread at a time.
+ */
+struct qlog_limit {
+	uint64_t total;		/* events ever */
+	uint64_t unlogged;	/* events since the last line */
+	uint64_t last_ns;	/* time of the last line, 0 = never */
+};
+/* Counts one event at @now_ns; true when a line is due, with the events it stands for in @ret_n. */
+bool qlog_limit_hit(struct qlog_limit *l, uint64_t now_ns, uint64_t *ret_n);
+
+/* Escapes @len bytes of a peer's string into @buf (NUL-terminated, cut to fit; at most 64 source
+ * bytes are shown): printable ASCII stays, the rest becomes \xNN. Returns @buf. */
+const char *qlog_escape(char *buf, size_t buf_bytes, const void *src, size_t len);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The runtime of the test guests: console, command line, memory, time, interrupts, the end.
+ *
+ * A guest is one program on one processor. It runs guest_main() unprivileged (ring 3 on x86) with
+ * all memory and device windows mapped one to one, and may be interrupted at any point; handlers
+ * only count (rt_irq_count) and wake (rt_wake).
+ */
+#pragma once
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "tests/guests/rt/arch.h"
+
+#define RT_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define RT_NS_PER_S	1000000000ull
+#define RT_NS_PER_MS	1000000ull
+#define RT_NS_PER_US	1000ull
+
+/* The guest's own part. Returning means success. */
+void guest_main(void);
+
+/* --- console (8250 at 0x3f8, polled) --- */
+void rt_putc(char c);
+/* Conversions: %c %s %d %u %x with l or ll, 0 and width; nothing else. */
+void rt_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void rt_vprintf(const char *fmt, va_list ap);
+/* Returns the next byte typed, or -1. */
+int rt_getc(void);
+
+/* --- command line: words key=value; a later word wins over an earlier one --- */
+const char *rt_cmdline(void);
+/* Copies the value of the @nth word with @key (0 = first) to @buf; false if there is none. */
+bool rt_arg_nth(const char *key, unsigned nth, char *buf, size_t size);
+bool rt_arg_str(const char *key, char *buf, size_t size);
+/* Number with optional 0x and suffix K, M or G; a malformed one ends the guest as FAILED. */
+uint64_t rt_arg_u64(const char *key, uint64_t dflt);
+bool rt_parse_u64(const char **text, uint64_t *ret_v);
+
+/* --- memory --- */
+struct rt_range {
+	uint64_t base, size;
+	uint32_t type;			/* 1 is RAM, everything else is not */
+};
+unsigned rt_memmap(const struct rt_range **ret_map);
+/* Zeroed memory that is never given back; NULL if there is none left. @align is a power of 2. */
+void *rt_alloc(size_t size, size_t align);
+/* The same, but the guest ends as FAILED instead of NULL. */
+void *rt_need(size_t size, size_t align, const char *what);
+uint64_t rt_alloc_left(void);
+/* First address after the RAM that the guest runs in. */
+uint64_t rt_ram_end(void);
+
+void *memcpy(void *dst, const void *src, size_t n);
+void *memset(void *dst, int c, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+size_t strlen(const char *s);
+int strcmp(const char *a, const char *b);
+
+/* --- time --- */
+uint64_t rt_ns(uint64_t ticks);		/* a duration in arch_ticks() to ns */
+uint64_t rt_ticks(uint64_t ns);
+uint64_t rt_tick_khz(void);
+const char *rt_tick_source(void);
+
+/* --- interrupts --- */
+extern volatile uint32_t rt_irq_count[ARCH_N_IRQ];
+extern volatile uint32_t rt_wake;	/* incremented by every interrupt */
+/* A fresh line and the message that raises it; -1 when all are handed out. */
+int rt_irq_alloc(uint64_t *ret_msi_addr, uint32_t *ret_msi_data);
+/* Routes interrupt-controller input @gsi to @irq, edge-triggered. */
+void rt_irq_route(unsigned gsi, int irq);
+/*
+ * Sleeps until an interrupt has come since rt_wake was @seen, or arch_ticks() has reached
+ * @until_ticks. Read rt_wake before looking for work, pass it here after finding none.
+ */
+void rt_wait(uint32_t seen, uint64_t until_ticks);
+
+/* --- the end --- */
+/* True once the power button was pressed. @force_poll asks the hardware even if no interrupt came. */
+bool rt_power_button(bool force_poll);
+_Noreturn void rt_done_ok(void);
+_Noreturn void rt_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* --- between rt/ and rt/<arch>/ --- */
+struct rt_boot {
+	const char *cmdline;		/* may be NULL */
+	struct rt_range map[32];
+	unsigned n_map;
+};
+void rt_common_init(const struct rt_boot *boot);
+void rt_time_init(void);
+_Noreturn void rt_arch_end(bool ok);
+uint32_t rt_pci_read(unsigned bdf, unsigned reg, unsigned width);
+void rt_pci_write(unsigned bdf, unsigned reg, unsigned width, uint32_t v);

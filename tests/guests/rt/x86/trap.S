@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that runs in ring 0 after the start: interrupt stubs that count and acknowledge, the
+ * sleep service, the MSR service, and the way out of an exception.
+ *
+ * Wake-up protocol: every interrupt stub increments rt_wake. Ring 3 reads rt_wake, looks at its
+ * rings, and calls the sleep service with the value it read. The service compares with interrupts
+ * off and halts with `sti; hlt`, whose one-instruction shadow leaves no gap in which an interrupt
+ * could be taken between the comparison and the halt.
+ */
+#define LAPIC_EOI	0xfffffffffee000b0	/* the LAPIC's second mapping, see start.S */
+#define SEL_DATA3	0x1b
+#define SEL_CODE3	0x23
+
+	.text
+	/* Stub n, 32 bytes each, for vector 0x30 + n. */
+	.p2align 5
+	.globl rt_irq_stubs
+rt_irq_stubs:
+	.set n, 0
+	.rept 80
+	.p2align 5
+	incl rt_irq_count + 4 * n(%rip)
+	incl rt_wake(%rip)
+	movl $0, LAPIC_EOI
+	iretq
+	.set n, n + 1
+	.endr
+
+	.globl rt_irq_spurious
+rt_irq_spurious:
+	iretq
+
+	/* int 0x80: sleep until rt_wake differs from edi. */
+	.globl rt_svc_sleep
+rt_svc_sleep:
+	cmp %edi, rt_wake(%rip)
+	jne 1f
+	sti
+	hlt
+	cli
+	jmp rt_svc_sleep
+1:	iretq
+
+	/* int 0x81: wrmsr from ecx, edx:eax. */
+	.globl rt_svc_wrmsr
+rt_svc_wrmsr:
+	wrmsr
+	iretq
+
+	/*
+	 * Exceptions: note what happened, then return to rt_trap_report() in ring 3 on a fresh
+	 * stack. Entry n, 16 bytes each, vectors 0 to 31.
+	 */
+	.p2align 4
+	.globl rt_trap_stubs
+rt_trap_stubs:
+	.set n, 0
+	.rept 32
+	.p2align 4
+	.if !(n == 8 || (n >= 10 && n <= 14) || n == 17 || n == 21 || n == 29 || n == 30)
+	pushq $0
+	.endif
+	pushq $n
+	jmp trap_common
+	.set n, n + 1
+	.endr
+trap_common:
+	popq rt_trap_info(%rip)
+	popq rt_trap_info + 8(%rip)
+	mov (%rsp), %rax
+	mov %rax, rt_trap_info + 16(%rip)
+	mov %cr2, %rax
+	mov %rax, rt_trap_info + 24(%rip)
+	mov 24(%rsp), %rax
+	mov %rax, rt_trap_info + 32(%rip)
+	movq $rt_trap_report, (%rsp)
+	movq $SEL_CODE3, 8(%rsp)
+	movq $user_stack_top - 8, 24(%rsp)
+	movq $SEL_DATA3, 32(%rsp)
+	iretq
+
+	.bss
+	.p2align 3
+	.globl rt_trap_info
+rt_trap_info:				/* vector, error code, rip, cr2, rsp */
+	.skip 40
+	.globl rt_irq_count
+rt_irq_count:
+	.skip 4 * 80
+	.globl rt_wake
+rt_wake:
+	.skip 4
+	.section .note.GNU-stack, "", @progbits
