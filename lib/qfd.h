@@ -27,7 +27,8 @@ void qfd_event_signal(int fd);
 uint64_t qfd_event_clear(int fd);
 
 /* A UNIX stream (SOCK_STREAM) listening socket at @path, replacing a dead socket file there (a live
- * one: -EADDRINUSE). Mode 0600. Nonblocking. Descriptor or -errno (-ENAMETOOLONG for long paths). */
+ * one, or any other file: -EADDRINUSE). Mode 0600. Nonblocking. Descriptor or -errno
+ * (-ENAMETOOLONG for long paths). */
 int qfd_listen_unix(const char *path, int backlog);
 /* Connects to @path, blocking; descriptor or -errno. */
 int qfd_connect_unix(const char *path);

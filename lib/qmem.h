@@ -8,8 +8,9 @@
  * in flight points into it (see qmem_ref()).
  *
  * All contents are hostile and may change while we look: copy once, check, use the copy.
- * A peer's file may be shorter than it said or may be truncated later: qmem_add_fd() refuses files that
- * are too short or that are not sealed against shrinking (F_SEAL_SHRINK) when QMEM_SEALED is asked.
+ * A peer's file may be shorter than it said or may be truncated later: qmem_add_fd() refuses files
+ * that are too short or that are not sealed against shrinking (F_SEAL_SHRINK) when QMEM_SEALED is
+ * asked.
  */
 #pragma once
 
@@ -18,8 +19,9 @@
 #define QMEM_REGIONS_MAX 64
 
 enum qmem_flags {
-	QMEM_READONLY = 1 << 0,	/* guest cannot write (rom); we map it writable only where we fill it */
-	QMEM_SEALED = 1 << 1,	/* refuse a descriptor that could be truncated under us (-EPERM) */
+	QMEM_READONLY = 1 << 0,	/* guest cannot write (rom); nor can we, but by qmem_fill() */
+	QMEM_SEALED = 1 << 1,	/* refuse a descriptor that could be truncated under us, and
+				 * hugetlbfs, where a hole is as deadly (-EPERM) */
 };
 
 struct qmem_region {
@@ -29,7 +31,9 @@ struct qmem_region {
 	unsigned flags;		/* enum qmem_flags */
 	int fd;			/* owned */
 	uint64_t fd_off;	/* of gpa in fd, bytes */
-	char *host;		/* mapping of len_bytes, MAP_SHARED */
+	char *host;		/* of gpa: len_bytes, MAP_SHARED, inside the mapping */
+	char *map;		/* the mapping: from host on, or from the page before it where ... */
+	size_t map_bytes;	/* ... the file's pages are larger than 4096 bytes */
 };
 
 struct qmem {
