@@ -63,5 +63,6 @@ struct qlog_limit {
 bool qlog_limit_hit(struct qlog_limit *l, uint64_t now_ns, uint64_t *ret_n);
 
 /* Escapes @len bytes of a peer's string into @buf (NUL-terminated, cut to fit; at most 64 source
- * bytes are shown): printable ASCII stays, the rest becomes \xNN. Returns @buf. */
+ * bytes are shown): printable ASCII stays, the rest becomes \xNN, and so do the backslash and the
+ * double quote: the result may stand between quotes. Returns @buf ("" when it has no byte). */
 const char *qlog_escape(char *buf, size_t buf_bytes, const void *src, size_t len);
