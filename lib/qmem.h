@@ -27,13 +27,13 @@ enum qmem_flags {
 struct qmem_region {
 	uint64_t gpa;		/* first guest-physical address */
 	uint64_t len_bytes;	/* multiple of 4096, at least 4096 */
-	uint64_t user_addr;	/* address in the address space of the peer that described it, or 0 */
+	uint64_t user_addr;	/* address in the peer that described it, or 0 */
 	unsigned flags;		/* enum qmem_flags */
 	int fd;			/* owned */
 	uint64_t fd_off;	/* of gpa in fd, bytes */
 	char *host;		/* of gpa: len_bytes, MAP_SHARED, inside the mapping */
-	char *map;		/* the mapping: from host on, or from the page before it where ... */
-	size_t map_bytes;	/* ... the file's pages are larger than 4096 bytes */
+	char *map;		/* the mapping: begins before host where the file's pages ... */
+	size_t map_bytes;	/* ... are larger than 4096 bytes */
 };
 
 struct qmem {
