@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's side of a split virtqueue (virtio 1.2, 2.7), for what drives a device without a guest:
- * VM-less clients, tests, benches. Lives in memory that a qmem describes. One thread at a time.
- * The device is the peer here: what it writes into the used ring is checked.
+ * The driver's side of a split virtqueue (virtio 1.2, 2.7), for what drives a device without a
+ * guest: VM-less clients, tests, benches. Lives in memory that a qmem describes. One thread at a
+ * time. The device is the peer here: what it writes into the used ring is checked.
  */
 #pragma once
 
@@ -16,9 +16,18 @@ struct qdriver_buf {
 
 enum qdriver_verdict {
 	QDRIVER_OK = 0,
-	QDRIVER_FULL,		/* not enough free descriptors */
+	QDRIVER_FULL,		/* not enough free descriptors (a chain longer than the ring: ever) */
 	QDRIVER_EMPTY,		/* nothing used */
-	QDRIVER_BAD_USED,	/* the device gave back a head that is not out, or ran ahead */
+	QDRIVER_BAD_USED,	/* the device gave back a head that is not out, claims to have written
+				 * more than the chain takes, or ran ahead; nothing is consumed, the
+				 * ring is lost */
+};
+
+/* What we remember of a chain, by its head. Our own copy: the device can write the shared one. */
+struct qdriver_slot {
+	void *token;		/* NULL = not out */
+	uint64_t in_bytes;	/* device-writable bytes */
+	uint16_t tail, n;	/* last of the ring's descriptors in it, and how many they are */
 };
 
 struct qdriver {
@@ -27,26 +36,31 @@ struct qdriver {
 	void *desc, *avail, *used;
 	uint16_t free_head, n_free;
 	uint16_t avail_idx;	/* next to publish */
-	uint16_t kicked_idx;	/* avail_idx at the last kick decision */
+	uint16_t kicked_idx;	/* avail_idx at the last qdriver_publish(): what the device knows */
 	uint16_t last_used;
 	uint16_t *next;		/* owned: free list and chains, our own copy */
-	void **token;		/* owned: per head, NULL = not out */
+	struct qdriver_slot *slot; /* owned: per head */
 	gpa_t indirect;		/* with QRING_INDIRECT: num tables of indirect_max entries; else 0 */
-	unsigned indirect_max;
+	void *indirect_host;
+	unsigned indirect_max;	/* 0 = off */
 };
 
 /* Bytes that a ring of @num entries needs, 4096-aligned, and the offsets of its parts. */
 uint64_t qdriver_layout(uint32_t num, uint64_t *ret_avail_off, uint64_t *ret_used_off);
-/* Lays out and zeroes a ring at @at (4096-aligned). @indirect_at with room for num * indirect_max * 16
- * bytes turns indirect on. 0 or -errno. */
+/* Lays out and zeroes a ring at @at (4096-aligned). With QRING_INDIRECT in @features,
+ * @indirect_at with room for num * indirect_max * 16 bytes (in one region) turns indirect tables
+ * on for chains of 2 to indirect_max parts. 0; -EINVAL (size, alignment), -EFAULT (not guest
+ * memory), -ENOMEM. @d needs no fini on failure. */
 int qdriver_init(struct qdriver *d, const struct qmem *mem, gpa_t at, uint32_t num,
 		 unsigned features, gpa_t indirect_at, unsigned indirect_max);
 void qdriver_fini(struct qdriver *d);
 
-/* Queues one chain; @token (not NULL) comes back from qdriver_poll(). Not visible before qdriver_publish(). */
+/* Queues one chain of @n >= 1 parts as they stand (readable first is the caller's to keep);
+ * @token (not NULL) comes back from qdriver_poll(). Not visible before qdriver_publish(). */
 enum qdriver_verdict qdriver_add(struct qdriver *d, const struct qdriver_buf *bufs, unsigned n,
 				 void *token);
-/* Makes all added chains visible; true when the device wants a kick. */
+/* Makes all added chains visible; true when the device wants a kick. False when nothing was
+ * added. */
 bool qdriver_publish(struct qdriver *d);
 /* Takes one used element. */
 enum qdriver_verdict qdriver_poll(struct qdriver *d, void **ret_token, uint32_t *ret_written_bytes);

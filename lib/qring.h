@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The device's side of a split virtqueue (virtio 1.2, 2.7), with indirect descriptors and EVENT_IDX.
- * One thread at a time per ring. Everything in the ring is the driver's and hostile: each descriptor
- * is copied once, checked, and only the copy is used.
+ * The device's side of a split virtqueue (virtio 1.2, 2.7), with indirect descriptors and
+ * EVENT_IDX. One thread at a time per ring. Everything in the ring is the driver's and hostile:
+ * each descriptor is copied once, checked, and only the copy is used.
  *
- * A chain comes out as iovecs into guest memory: readable parts first, then writable ones. They live
- * until qring_push() of that head, and no longer than the qmem.
+ * A chain comes out as iovecs into guest memory: readable parts first, then writable ones. They
+ * live until qring_push() of that head, and no longer than the qmem.
  *
- * Wake-up (sDDF's order): drain with qring_pop() until QRING_EMPTY; qring_arm(); when it says "more came",
- * go on draining; else sleep on the kick descriptor. That sequence exists here once.
+ * Wake-up (sDDF's order): drain with qring_pop() until QRING_EMPTY; qring_arm(); when it says
+ * "more came", go on draining; else sleep on the kick descriptor. That sequence exists here once.
  */
 #pragma once
 
@@ -31,17 +31,34 @@ struct qring_cfg {
 	uint16_t base;		/* avail index to go on from: 0 for a fresh ring */
 };
 
+/*
+ * What qring_pop() and qring_fetch() say. Two kinds of fault, told apart by qring_chain_fault():
+ *
+ * A ring fault (BAD_AVAIL): no head is known and nothing was consumed. The driver has lost its
+ * ring; do not use the ring again before it is reset and qring_init() ran again.
+ *
+ * A chain fault (everything after BAD_AVAIL): ret_chain->head is valid, the chain is consumed and
+ * has no parts. The ring is sound; give the head back with 0 bytes, or call it a fault of the
+ * device, as you like.
+ */
 enum qring_verdict {
 	QRING_OK = 0,
 	QRING_EMPTY,		/* nothing more is available now */
-	QRING_BAD_AVAIL,	/* avail.idx ran ahead by more than the ring size */
-	QRING_BAD_INDEX,	/* a descriptor index is outside its table */
-	QRING_BAD_CHAIN,	/* a loop, too long, zero length, writable before readable, nested indirect */
-	QRING_BAD_ADDR,		/* a buffer is not wholly guest memory (or read-only and to be written) */
+	QRING_BAD_AVAIL,	/* avail.idx ran ahead by more than num, or the head is outside the table */
+	QRING_BAD_INDEX,	/* a link leads outside its table */
+	QRING_BAD_CHAIN,	/* a loop, too long, zero length, readable after writable, bad
+				 * or nested indirect table */
+	QRING_BAD_ADDR,		/* a buffer is not wholly guest memory (read-only and to be written:
+				 * not either) */
 	QRING_TOO_MANY,		/* more parts than the caller's iovec array holds */
 	QRING_VERDICTS
 };
 const char *qring_verdict_str(enum qring_verdict v);
+/* True when @v condemns one chain and not the ring: the head is known and consumed. */
+static inline bool qring_chain_fault(enum qring_verdict v)
+{
+	return v > QRING_BAD_AVAIL;
+}
 
 struct qring_chain {
 	uint16_t head;		/* give it to qring_push() */
@@ -56,25 +73,36 @@ struct qring {
 	void *used;			/* ours to write, the driver may scribble */
 	uint32_t num;
 	unsigned features;
+	unsigned region;		/* of mem, where the last buffer was: a hint */
 	uint16_t last_avail;		/* next avail entry to take */
+	uint16_t avail_seen;		/* avail.idx when last read and found sound */
 	uint16_t used_idx;		/* next used entry to write; published by qring_publish() */
-	uint16_t signalled_used;	/* used_idx at the last signal (EVENT_IDX) */
-	bool signalled_valid;
+	uint16_t signalled_used;	/* used_idx at the last qring_publish() */
+	bool signalled_valid;		/* false until the first: what it knows is unknown */
 };
 
-/* Resolves the three parts. 0; -EINVAL (size, alignment); -EFAULT (not guest memory). On success the
- * used index goes on from what stands in the used ring (a ring that is taken over after a crash). */
+/*
+ * Resolves the three parts. 0; -EINVAL (size, alignment); -EFAULT (not guest memory, each inside
+ * one region). On success the used index goes on from what stands in the used ring. Who takes a
+ * ring over after a crash interrupts the driver once, unasked: the predecessor's last signal may
+ * have died with it.
+ */
 int qring_init(struct qring *r, const struct qmem *mem, const struct qring_cfg *cfg);
 
 /*
- * Takes the next available chain into @iov (at most @max_iov parts; a buffer that spans two regions makes
- * two parts). Kick suppression is the caller's: see qring_disarm(). On a BAD_* verdict ret_chain->head is
- * valid only when *ret_head_ok is set by the verdict's nature: it is for BAD_CHAIN, BAD_ADDR, TOO_MANY and
- * BAD_INDEX of a later link; the chain is consumed then and may be pushed with 0 bytes.
+ * Takes the next available chain into @iov (at most @max_iov parts; a buffer that spans two
+ * regions makes two parts). Kick suppression is the caller's: see qring_disarm(). Returns every
+ * verdict; *ret_chain is written on QRING_OK and on chain faults.
+ *
+ * A chain through the ring's own table has at most num descriptors, one in an indirect table at
+ * most as many as that table (stock drivers exceed num there, against the letter of 2.7.5.3.1). A
+ * loop is BAD_CHAIN, or TOO_MANY when @iov is full first. A hostile driver may make a head
+ * available again that is still out: who keeps a table by head must look.
  */
 enum qring_verdict qring_pop(struct qring *r, struct iovec *iov, unsigned max_iov,
 			     struct qring_chain *ret_chain);
-/* Like qring_pop() for the chain at descriptor @head, not from the avail ring: replay after a crash. */
+/* Like qring_pop() for the chain at descriptor @head, not from the avail ring: replay after a
+ * crash. Never QRING_EMPTY; QRING_BAD_AVAIL when @head is no descriptor. */
 enum qring_verdict qring_fetch(struct qring *r, uint16_t head, struct iovec *iov, unsigned max_iov,
 			       struct qring_chain *ret_chain);
 /* True when qring_pop() would find something (or find it broken). */
@@ -82,10 +110,13 @@ bool qring_pending(const struct qring *r);
 
 /* Writes one used element; not visible to the driver before qring_publish(). */
 void qring_push(struct qring *r, uint16_t head, uint32_t written_bytes);
-/* Makes all pushed elements visible; true when the driver wants to be interrupted. */
+/* Makes all pushed elements visible; true when the driver wants to be interrupted. False when
+ * nothing was pushed since the last time. */
 bool qring_publish(struct qring *r);
 
-/* Asks for a kick at the next available entry and checks again: true when more came meanwhile (do not sleep). */
+/* Asks for a kick at the next available entry and checks again: true when more came meanwhile (do
+ * not sleep). */
 bool qring_arm(struct qring *r);
-/* Asks for no kicks while we drain anyway. */
+/* Asks for no kicks while we drain anyway. With EVENT_IDX that is the nature of things and costs
+ * nothing. */
 void qring_disarm(struct qring *r);
