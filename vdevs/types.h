@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The types that the registry lists. Each is defined in the file of its device.
+ */
+#pragma once
+
+#include "vdevs/vdev.h"
+
+extern const struct vd_type vd_acpipm_type;
+extern const struct vd_type vd_gic_type;
+extern const struct vd_type vd_ioapic_type;
+extern const struct vd_type vd_pl011_type;
+extern const struct vd_type vd_ser8250_type;
+extern const struct vd_type vd_virtio_blk_type;
