@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the checker must know of an architecture, as a table: both are in every build, so that the
+ * rules of both are tested on either. Constant data, any thread.
+ */
+#pragma once
+
+#include "lib/qdef.h"
+#include "vdevs/vdev.h"
+
+/* A place that the machine uses itself. */
+struct cfg_window {
+	enum vd_space space;	/* VD_MEM or VD_IO */
+	uint64_t base, len_bytes;
+	bool vdevs_may;		/* RAM must stay out, a vdev with a loc may be inside */
+	const char *what;
+};
+
+/* A vdev whose place on this kind of board is a convention: `loc` (and `intr`) may be left out. */
+struct cfg_std_loc {
+	const char *type;
+	enum vd_space space;
+	uint64_t base;
+	int line;		/* -1: none by convention */
+};
+
+struct cfg_arch {
+	const char *name;			/* "x86", "arm64": as in struct vd_type.archs */
+	const struct cfg_window *windows;
+	size_t n_windows;
+	const struct cfg_std_loc *std_locs;
+	size_t n_std_locs;
+	uint64_t ram_base;			/* of the first ram that has no address */
+	uint64_t addr_limit;			/* guest-physical addresses end here */
+	bool has_io;				/* has I/O ports */
+	bool has_fdt;				/* the guest is described by a device tree */
+	const char *pic_type;			/* the type of its PIC vdev */
+	const char *implicit_pic;		/* its name unless a vdev names it; or NULL */
+	unsigned line_first, line_end;		/* lines that `intr` may name */
+	const uint16_t *auto_lines;		/* for automatic interrupts, best first */
+	size_t n_auto_lines;
+	unsigned intx_first;			/* four lines of PCI INTx */
+	unsigned cpus_max;
+};
+
+extern const struct cfg_arch cfg_arch_x86, cfg_arch_arm64;
+/* The one this program is built for. */
+const struct cfg_arch *cfg_arch_native(void);
+/* By name, or NULL. */
+const struct cfg_arch *cfg_arch_find(const char *name);
