@@ -31,12 +31,17 @@ def switch(cases):
     return "static void f(int n)\n{\n\tswitch (n) {\n" + rows + "\t}\n}\n"
 
 
-DEEP_BRACES = "void f(void)\n{\n\tif (a) {\n\t\tfor (;;) {\n\t\t\twhile (b) {\n\t\t\t\tif (c)\n\t\t\t\t\tg();\n}\n}\n}\n}\n"
-DEEP_BARE = "void f(void)\n{\n\tif (a)\n\t\tfor (;;)\n\t\t\twhile (b)\n\t\t\t\tdo\n\t\t\t\t\tg();\n\t\t\t\twhile (c);\n}\n"
-DEEP_MACRO = "void f(void)\n{\n\tif (a)\n\t\tfor (;;)\n\t\t\twhile (b)\n\t\t\t\tLIST_FOREACH(x, y, z) {\n\t\t\t\t\tg();\n}\n}\n"
-DEEP_ELSE = "void f(void)\n{\n\tif (a)\n\t\tg();\n\telse if (b)\n\t\tg();\n\telse if (c)\n\t\tg();\n\telse if (d)\n\t\tg();\n}\n"
-LADDER = "int f(void)\n{\n\tif (a)\n\t\tgoto one;\n\tgoto two;\none:\n\tg();\ntwo:\n\treturn 0;\n}\n"
-LITERALS = "void f(void)\n{\n\t*x = (struct y){ .a = { { { { 1 } } } } };\n\tg(&(struct y){ 0 }, ({ int z = 1; z; }));\n}\n"
+def tabbed(text):
+    """Statements as one writes them here, with > for a tab."""
+    return "void f(void)\n{\n" + text.replace(">", "\t") + "}\n"
+
+
+DEEP_BRACES = tabbed(">if (a) {\n>>for (;;) {\n>>>while (b) {\n>>>>if (c)\n>>>>>g();\n>>>}\n>>}\n>}\n")
+DEEP_BARE = tabbed(">if (a)\n>>for (;;)\n>>>while (b)\n>>>>do\n>>>>>g();\n>>>>while (c);\n")
+DEEP_MACRO = tabbed(">if (a)\n>>for (;;)\n>>>while (b)\n>>>>LIST_FOREACH(x, y, z) {\n>>>>>g();\n>>>>}\n")
+DEEP_ELSE = tabbed(">if (a)\n>>g();\n>else if (b)\n>>g();\n>else if (c)\n>>g();\n>else if (d)\n>>g();\n")
+LADDER = tabbed(">if (a)\n>>goto one;\n>goto two;\none:\n>g();\ntwo:\n>return;\n")
+LITERALS = tabbed(">*x = (struct y){ .a = { { { { 1 } } } } };\n>g(&(struct y){ 0 }, ({ int z = 1; z; }));\n")
 
 ROWS = (
     (layers, "lib/a.c", '#include "qvm/cfg.h"\n', "qvm/cfg.h"),

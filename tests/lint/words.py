@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Words that tie the tree to one machine or one supplier: folders of somebody's machine, hosts of package registries."""
+"""Words that tie the tree to one machine: folders of somebody's machine, hosts of package registries."""
 
 import re
 

@@ -1,0 +1,129 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# board_test.sh ARCH KIND ROOT BUILD - one test on one board, as meson runs it
+#
+#   kvm            the board's KVM runs a guest (kvmprobe)
+#   linux-pci      Debian's kernel under qvm works on a mediated disk, virtio by PCI; x86: ELF kernel, PVH entry
+#   linux-mmio     the same, virtio by MMIO
+#   linux-bzimage  the same by PCI, booted from the bzImage
+#
+# The disk is a file of this machine: a file system between two margins that belong to nobody. The guest checks the
+# files that we put there and writes some of its own; afterwards we look here, from outside, at what it wrote, and that
+# the file system is clean and the margins are as they were. Exit status 77: skipped.
+
+set -euo pipefail
+
+arch=$1 kind=$2 root=$3 build=$4
+here=$root/tests/board
+PATH=$PATH:/usr/sbin:/sbin
+MARGIN_BYTES=$((1 << 20))
+SHARE_BYTES=$((32 << 20))
+
+skip()
+{
+	printf '%s\n' "$*"
+	exit 77
+}
+
+fail()
+{
+	printf 'board_test: %s\n' "$*" >&2
+	exit 1
+}
+
+needs()
+{
+	local program
+	for program in "$@"; do
+		command -v "$program" >/dev/null || skip "there is no $program: run tools/packages board"
+	done
+}
+
+# Files of awkward sizes, the same in every run.
+make_files()
+{
+	python3 -B - "$1" <<-'PYTHON'
+	import hashlib, os, random, sys
+	top, bytes_of = sys.argv[1], random.Random(20)
+	os.makedirs(os.path.join(top, "data", "deeper"))
+	with open(os.path.join(top, "manifest"), "w", encoding="ascii") as manifest:
+	    for n, size in enumerate((0, 1, 511, 512, 4095, 4097, 65536, 300000, 1048579, 5 << 20)):
+	        name = f"data/{'deeper/' if n % 3 == 0 else ''}file{n}"
+	        data = bytes_of.randbytes(size)
+	        with open(os.path.join(top, name), "wb") as f:
+	            f.write(data)
+	        manifest.write(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
+	PYTHON
+}
+
+# What the guest will have written: every file, in the manifest's order.
+expected()
+{
+	(cd "$work/files" && sed 's/^[0-9a-f]*  //' manifest | xargs -d '\n' cat)
+}
+
+margin()
+{
+	head -c "$MARGIN_BYTES" < <(yes "this belongs to $1")
+}
+
+make_disk()
+{
+	make_files "$work/files"
+	truncate -s "$SHARE_BYTES" "$work/fs"
+	mkfs.ext4 -q -F -E root_owner=0:0 -d "$work/files" "$work/fs"
+	{ margin nobody; cat "$work/fs"; margin others; } >"$work/disk"
+	rm "$work/fs"
+}
+
+check_disk()
+{
+	local size
+	size=$(stat -c %s "$work/disk")
+	[ "$size" -eq $((SHARE_BYTES + 2 * MARGIN_BYTES)) ] || fail "the disk has $size bytes now"
+	head -c "$MARGIN_BYTES" "$work/disk" | cmp -s - <(margin nobody) || fail "the share wrote in front of its extent"
+	tail -c "$MARGIN_BYTES" "$work/disk" | cmp -s - <(margin others) || fail "the share wrote behind its extent"
+
+	tail -c "+$((MARGIN_BYTES + 1))" "$work/disk" | head -c "$SHARE_BYTES" >"$work/fs"
+	e2fsck -f -n "$work/fs" >"$work/fsck" 2>&1 || { cat "$work/fsck"; fail "the guest left a damaged file system"; }
+	debugfs -R 'cat from-guest' "$work/fs" 2>/dev/null | cmp - <(expected) ||
+		fail "what the guest wrote is not on the disk"
+	debugfs -R 'cat from-guest.sum' "$work/fs" 2>/dev/null | cmp -s - <(expected | sha256sum) ||
+		fail "the guest did not read back what it wrote"
+	printf 'board_test: the guest'\''s %d bytes are on the disk, and the file system is clean\n' "$(expected | wc -c)"
+}
+
+main()
+{
+	local qemu=qemu-system-x86_64 product=$build
+	if [ "$arch" = arm64 ]; then
+		qemu=qemu-system-aarch64 product=${PARLEY_BUILD_ROOT:-$root/build}/arm64
+		needs aarch64-linux-gnu-gcc
+	fi
+	needs "$qemu" cpio depmod modprobe mkfs.ext4 e2fsck debugfs
+
+	work=$(mktemp -d "${TMPDIR:-/tmp}/board_test.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	local -a board=("$root/tools/board" "$arch" --build "$product" --log "$work/console")
+	local r=0
+
+	case $kind in
+	kvm)	"$root/tools/board" "$arch" --build "$product" --make
+		"${board[@]}" --bare --timeout 120 \
+			--put "$product/tests/board/kvmprobe:/bin/kvmprobe" -- kvmprobe || r=$? ;;
+	linux-*)
+		make_disk
+		"${board[@]}" --timeout 600 --disk "$work/disk:disk" \
+			--put "$here/linux_guest.sh:/bin/linux_guest" \
+			-- linux_guest "$arch" "${kind#linux-}" "$MARGIN_BYTES" "$SHARE_BYTES" || r=$? ;;
+	*)	fail "no kind of test is called '$kind'" ;;
+	esac
+	if [ $r -ne 0 ]; then
+		[ ! -s "$work/console" ] || sed 's/^/console: /' "$work/console" | tail -n 30
+		fail "on the board: exit status $r"
+	fi
+	[ "$kind" = kvm ] || check_disk
+}
+
+main
