@@ -8,8 +8,8 @@
 #include "vdevs/types.h"
 
 const struct vd_type *const vdev_registry[] = {
-	&vd_gic_type,
-	&vd_ioapic_type,
+	&vd_acpipm_type,
+	&vd_pl011_type,
 	&vd_ser8250_type,
 	NULL,
 };

@@ -7,8 +7,6 @@
 #include "vdevs/vdev.h"
 
 extern const struct vd_type vd_acpipm_type;
-extern const struct vd_type vd_gic_type;
-extern const struct vd_type vd_ioapic_type;
 extern const struct vd_type vd_pl011_type;
 extern const struct vd_type vd_ser8250_type;
 extern const struct vd_type vd_virtio_blk_type;

@@ -75,8 +75,9 @@ struct vd_host_ops {
 			  const uint64_t *datamatch, int fd);
 	void (*notify_del)(struct vd_host *h, enum vd_space space, uint64_t addr, unsigned size,
 			   const uint64_t *datamatch, int fd);
-	/* Moves BAR window @win: enabled at @addr or gone. 0, or -EEXIST when another window is
-	 * there (this one stays gone). */
+	/* Moves window @win (BARs of a PCI vdev; further windows of another): enabled at @addr or
+	 * gone. 0, or -EEXIST when another window is there (this one stays gone). A one-byte window
+	 * inside a wider port (0xcf9 in 0xcf8) is allowed, and gets the accesses that fit it. */
 	int (*bar_map)(struct vd_host *h, unsigned win, enum vd_space space, uint64_t addr,
 		       uint64_t len_bytes, bool enabled);
 
