@@ -13,10 +13,11 @@ say()
 	printf '%s: %s\n' "$tool" "$*"
 }
 
+# A tool whose exit status is somebody else's says with which one it fails itself: die_status.
 die()
 {
 	printf '%s: %s\n' "$tool" "$*" >&2
-	exit 1
+	exit "${die_status:-1}"
 }
 
 # hold LOCKFILE: one maker at a time of what is cached; held until this script ends.

@@ -48,7 +48,7 @@ write_x86()
 	cpu
 	load $kernel
 	initrd load /guest/initrd
-	cmdline "console=ttyS0 quiet loglevel=4 nokaslr panic=-1 rdinit=/init reboot=t guest.end=reboot"
+	cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off panic=-1 rdinit=/init reboot=t guest.end=reboot"
 	vdev ioapic loc 0xf8000000 intr apic name myioapic
 	vdev ser8250 hostdev >- intr myioapic:4
 	vdev virtio-blk hostdev mediator:disk
