@@ -14,9 +14,9 @@
 #include "tests/guests/rt/arch.h"
 
 #define RT_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define RT_NS_PER_S	1000000000ull
-#define RT_NS_PER_MS	1000000ull
-#define RT_NS_PER_US	1000ull
+#define RT_NS_PER_S	UINT64_C(1000000000)
+#define RT_NS_PER_MS	UINT64_C(1000000)
+#define RT_NS_PER_US	UINT64_C(1000)
 
 /* The guest's own part. Returning means success. */
 void guest_main(void);

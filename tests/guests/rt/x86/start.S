@@ -19,7 +19,8 @@
 #define MSR_EFER	0xc0000080
 #define EFER_LME	0x100
 #define CR0_PG_ET_PE	0x80000011
-#define FLAGS_IOPL3	0x3002
+#define FLAGS_USER	0x3002		/* IOPL 3, interrupts off */
+#define TSS_BYTES	(104 + 8192 + 1)
 #define PTE_LINK	0x7		/* present, writable, user */
 #define PTE_BIG		0xe7		/* and accessed, dirty, 2 MiB */
 #define PTE_BIG_UC	0xff		/* and uncached */
@@ -77,7 +78,7 @@ enter_user:
 	mov $boot_stack_top, %esp
 	pushq $SEL_DATA3
 	pushq $user_stack_top
-	pushq $FLAGS_IOPL3
+	pushq $FLAGS_USER
 	pushq $SEL_CODE3
 	pushq $rt_main
 	iretq
@@ -108,7 +109,7 @@ gdt:	.quad 0
 	.quad 0x00cf93000000ffff	/* 0x10: data, ring 0 */
 	.quad 0x00cff3000000ffff	/* SEL_DATA3 */
 	.quad 0x00affb000000ffff	/* SEL_CODE3 */
-	.word 0x67, tss_0_15		/* SEL_TSS */
+	.word TSS_BYTES - 1, tss_0_15	/* SEL_TSS */
 	.byte tss_16_23, 0x89, 0, tss_24_31
 	.quad 0
 gdt_end:
@@ -124,7 +125,9 @@ idt_ptr:
 rt_tss:	.long 0
 	.quad kernel_stack_top		/* rsp0 */
 	.fill 90, 1, 0
-	.word 0x68			/* no I/O bitmap: IOPL decides */
+	.word 104			/* I/O bitmap: every port is open; some hosts ignore IOPL */
+	.fill 8192, 1, 0
+	.byte 0xff
 
 	.globl rt_boot_info
 	.p2align 3

@@ -31,22 +31,28 @@ rt_irq_stubs:
 rt_irq_spurious:
 	iretq
 
-	/* int 0x80: sleep until rt_wake differs from edi. */
-	.globl rt_svc_sleep
-rt_svc_sleep:
-	cmp %edi, rt_wake(%rip)
-	jne 1f
+	/*
+	 * int3, the one software interrupt that every host delivers from ring 3. eax is the service:
+	 * 0: sleep until rt_wake differs from edi; 1: wrmsr of edx:esi to ecx; 2: interrupts on
+	 * (`sti` in ring 3 needs an IOPL that some hosts do not give).
+	 */
+	.globl rt_service
+rt_service:
+	test %eax, %eax
+	jnz 2f
+1:	cmp %edi, rt_wake(%rip)
+	jne 4f
 	sti
 	hlt
 	cli
-	jmp rt_svc_sleep
-1:	iretq
-
-	/* int 0x81: wrmsr from ecx, edx:eax. */
-	.globl rt_svc_wrmsr
-rt_svc_wrmsr:
+	jmp 1b
+2:	cmp $1, %eax
+	jne 3f
+	mov %esi, %eax
 	wrmsr
 	iretq
+3:	orl $0x200, 16(%rsp)
+4:	iretq
 
 	/*
 	 * Exceptions: note what happened, then return to rt_trap_report() in ring 3 on a fresh
@@ -66,6 +72,9 @@ rt_trap_stubs:
 	.set n, n + 1
 	.endr
 trap_common:
+	incl rt_trap_depth(%rip)
+	cmpl $1, rt_trap_depth(%rip)
+	jne dead			/* the report itself faulted: keep what the first one left */
 	popq rt_trap_info(%rip)
 	popq rt_trap_info + 8(%rip)
 	mov (%rsp), %rax
@@ -80,8 +89,14 @@ trap_common:
 	movq $SEL_DATA3, 32(%rsp)
 	iretq
 
+dead:	cli
+	hlt
+	jmp dead
+
 	.bss
 	.p2align 3
+rt_trap_depth:
+	.skip 8
 	.globl rt_trap_info
 rt_trap_info:				/* vector, error code, rip, cr2, rsp */
 	.skip 40

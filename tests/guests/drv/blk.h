@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* virtio-blk: requests on queue 0, many at a time. */
+#pragma once
+#include "tests/guests/drv/vq.h"
+
+#define BLK_T_IN	0
+#define BLK_T_OUT	1
+#define BLK_T_FLUSH	4
+#define BLK_F_SEG_MAX	(UINT64_C(1) << 2)
+#define BLK_F_RO	(UINT64_C(1) << 5)
+#define BLK_F_FLUSH	(UINT64_C(1) << 9)
+#define BLK_S_OK	0
+#define BLK_S_PENDING	0xff	/* written by the driver before the device answers */
+
+struct blk_header {
+	uint32_t type, reserved;
+	uint64_t sector;
+};
+
+struct blk_req {
+	struct blk_header header;
+	void *data;
+	uint32_t len;
+	uint32_t used_len;		/* as the device returned it */
+	volatile uint8_t status;
+};
+
+struct blk {
+	struct vio_dev *dev;
+	struct vq q;
+	uint64_t capacity;		/* sectors */
+	unsigned n_segs;		/* pieces that the data of one request is cut into */
+	bool read_only, can_flush;
+	uint32_t irqs_acked;
+};
+
+/* Brings device and queue up; NULL or what went wrong. May be called again after a reset. */
+const char *blk_open(struct blk *b, struct vio_dev *d, uint64_t features, uint16_t queue_size);
+/* False if the queue is full. @r and its data stay with the device until blk_reap() returns @r. */
+bool blk_submit(struct blk *b, struct blk_req *r);
+/* Makes the device see what was submitted. */
+void blk_kick(struct blk *b);
+/* A finished request, or NULL. */
+struct blk_req *blk_reap(struct blk *b);
