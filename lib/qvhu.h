@@ -15,6 +15,7 @@
 #define QVHU_CONFIG_MAX 256u
 #define QVHU_PAYLOAD_MAX 512u		/* larger messages are a fault */
 #define QVHU_QUEUES_MAX 64u
+#define QVHU_NOFD (1ull << 8)		/* SET_VRING_KICK/CALL/ERR: no descriptor comes along */
 
 enum qvhu_req {
 	QVHU_GET_FEATURES = 1,
@@ -72,12 +73,13 @@ struct qvhu_vring_addr {
 	uint32_t index, flags;
 	uint64_t desc, used, avail, log; /* addresses in the front end's address space */
 };
-struct qvhu_inflight {
+struct qvhu_inflight {	/* on the wire with or without the 4 bytes of padding that C adds */
 	uint64_t mmap_len, mmap_off;
 	uint16_t n_queues, queue_size;
 };
+#define QVHU_INFLIGHT_WIRE_MIN 20u
 
-/* One message with its descriptors. Descriptors are owned by the message until taken (set to -1). */
+/* One message with its descriptors, which are the message's until taken (set to -1). */
 struct qvhu_msg {
 	struct qvhu_hdr hdr;
 	uint8_t payload[QVHU_PAYLOAD_MAX];
@@ -95,21 +97,35 @@ enum qvhu_verdict {
 	QVHU_REFUSED,	/* the back end answered a request with an error */
 };
 
-/* Reads one whole message (header then payload; descriptors with the header). A peer that sends half a message may not
- * block us: @deadline_ns (qnow_ns() clock; 0 = wait for nothing) bounds the wait. QVHU_* or -errno. */
+/*
+ * Reads what is there of one message (header then payload; descriptors with the first byte and
+ * nowhere else) from the nonblocking @sock. *got counts the bytes of @m that are here: 0 before
+ * the first call, and again after the message was used. QVHU_OK: whole; QVHU_AGAIN: come back
+ * when readable; CLOSED, FAULT or -errno: @m holds no descriptor any more.
+ */
+int qvhu_recv_some(int sock, struct qvhu_msg *m, size_t *got);
+/*
+ * Reads one whole message. A peer that sends half of it may not block us: @deadline_ns (qnow_ns()
+ * clock; 0 = wait for nothing) bounds the wait; what came of a half message is lost then. As
+ * above, but QVHU_AGAIN only when @deadline_ns is 0 and nothing came; else QVHU_TIMEOUT.
+ */
 int qvhu_recv(int sock, struct qvhu_msg *m, uint64_t deadline_ns);
-/* Sends header and payload with @n_fds borrowed descriptors. QVHU_OK, QVHU_CLOSED, QVHU_TIMEOUT or -errno. */
+/* Sends header and payload with @n_fds borrowed descriptors; @sock is nonblocking. QVHU_OK,
+ * QVHU_CLOSED, QVHU_TIMEOUT or -errno. */
 int qvhu_send(int sock, const struct qvhu_hdr *hdr, const void *payload, const int *fds,
 	      unsigned n_fds, uint64_t deadline_ns);
 
-/* Decoders: true when the payload has exactly the right length (and counts inside it are possible). */
+/* Decoders: true when the payload has exactly the right length (and counts inside it are
+ * possible). */
 bool qvhu_get_u64(const struct qvhu_msg *m, uint64_t *ret);
 bool qvhu_get_vring_state(const struct qvhu_msg *m, struct qvhu_vring_state *ret);
 bool qvhu_get_vring_addr(const struct qvhu_msg *m, struct qvhu_vring_addr *ret);
-/* SET_MEM_TABLE: number of regions equals the descriptors. ADD_MEM_REG has one and a padding word. */
+/* SET_MEM_TABLE: number of regions equals the descriptors. ADD_MEM_REG has one and a padding
+ * word. */
 bool qvhu_get_mem_table(const struct qvhu_msg *m, struct qvhu_mem_region *ret, unsigned *ret_n);
 bool qvhu_get_mem_reg(const struct qvhu_msg *m, struct qvhu_mem_region *ret);
 bool qvhu_get_inflight(const struct qvhu_msg *m, struct qvhu_inflight *ret);
-/* GET/SET_CONFIG: offset, size, flags and @size bytes; *ret_data points into the message. */
+/* GET/SET_CONFIG: offset, size, flags (0, or 1: migration) and @size bytes, all within
+ * QVHU_CONFIG_MAX; *ret_data points into the message. */
 bool qvhu_get_config(const struct qvhu_msg *m, uint32_t *ret_off, uint32_t *ret_size,
 		     const uint8_t **ret_data);
