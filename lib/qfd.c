@@ -117,6 +117,11 @@ static int unix_addr(const char *path, struct sockaddr_un *ret_sa)
 	return 0;
 }
 
+static int unix_socket(int flags)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+}
+
 static int connect_retry(int fd, const struct sockaddr_un *sa)
 {
 	int r;
@@ -142,7 +147,7 @@ static int unlink_dead(const struct sockaddr_un *sa)
 	if (!S_ISSOCK(st.st_mode))
 		return -EADDRINUSE;
 	/* Nonblocking: a live listener with a full backlog answers -EAGAIN, and is alive. */
-	QCLEAN(qfd_close) int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	QCLEAN(qfd_close) int probe = unix_socket(SOCK_NONBLOCK);
 	if (probe < 0)
 		return -errno;
 	if (connect_retry(probe, sa) != -ECONNREFUSED)
@@ -159,7 +164,7 @@ int qfd_listen_unix(const char *path, int backlog)
 
 	if (r < 0)
 		return r;
-	QCLEAN(qfd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	QCLEAN(qfd_close) int fd = unix_socket(SOCK_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	/* Linux gives the file the mode of the socket's inode: 0600 from the first instant, with
@@ -191,7 +196,7 @@ int qfd_connect_unix(const char *path)
 
 	if (r < 0)
 		return r;
-	QCLEAN(qfd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	QCLEAN(qfd_close) int fd = unix_socket(0);
 	if (fd < 0)
 		return -errno;
 	r = connect_retry(fd, &sa);

@@ -4,8 +4,8 @@
  * equal buckets for every octave, the rest in the last one. A value shares its bucket only with
  * values less than 1/2^QHIST_SUB_BITS larger, which bounds the error of an upper edge.
  *
- * Owns nothing. One thread adds, merges into or resets a histogram; any may read it. Each counter is
- * loaded and stored as one relaxed atomic, with no order among them: counters say how much, they
+ * Owns nothing. One thread adds, merges into or resets a histogram; any may read it. Each counter
+ * is loaded and stored as one relaxed atomic, with no order among them: counters say how much, they
  * publish nothing, so there is no partner to pair with. A reader may see an event in one counter
  * and not yet in another, therefore quantiles count by the buckets alone.
  */

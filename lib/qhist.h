@@ -27,8 +27,8 @@ void qhist_merge(struct qhist *into, const struct qhist *from);
 /* The value at or below which @permille of 1000 events lie (upper edge of the bucket, never above
  * max); 0 when empty. */
 uint64_t qhist_quantile(const struct qhist *h, unsigned permille);
-/* @into = @now - @before (both of the same histogram; max and min become bucket edges). @into may be
- * either of them. */
+/* @into = @now - @before (both of the same histogram; max and min become bucket edges). @into may
+ * be either of them. */
 void qhist_diff(struct qhist *into, const struct qhist *now, const struct qhist *before);
 /* Where @ns is counted, and the largest value counted there. */
 unsigned qhist_bucket_of(uint64_t ns);
