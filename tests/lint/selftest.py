@@ -16,6 +16,7 @@ import exits
 import form
 import functions
 import layers
+import scripts
 import source
 import words
 
@@ -74,6 +75,9 @@ ROWS = (
     (exits, "hostd/spawn.c", "void f(void) { _exit(0); }\n", None),
     (exits, "hostd/spawn.c", "void f(void) { exit(0); }\n", "exit"),
     (exits, "lib/qassert.c", "void f(void) { abort(); }\n", None),
+    (exits, "lib/a.c", "#include <err.h>\nvoid f(void) { errx(1, m); }\n", "err"),
+    (exits, "hostd/a.c", "#include <assert.h>\n", "assert"),
+    (exits, "hostd/a.c", "static void err(int n);\nvoid f(void) { err(1); }\n", None),
     (exits, "lib/a.c", 'static_assert(1, "exit(1)");\nvoid f(void) { qassert(1); on_exit_x(1); }\n', None),
     (calls, "lib/a.c", "void f(char *s) { strcpy(s, t); }\n", "strcpy"),
     (calls, "tests/unit/t_a.c", "void f(char *s) { sprintf(s, t); }\n", "sprintf"),
@@ -111,6 +115,14 @@ ROWS = (
     (words, "docs/a.md", "HOME=/root; cd lib/work/on; /workspace/on\n", None),
     (words, "tools/a", "https://deb." + "debian.org/debian\n", "host"),
     (words, "tools/a.py", "pip install -i https://pypi." + "org/simple\n", "host"),
+    (scripts, "tools/a", "#!/bin/bash\nif true; then\n", "syntax"),
+    (scripts, "tools/a", "#!/bin/sh\na() { echo; \n", "syntax"),
+    (scripts, "tools/a", "#!/bin/busybox sh\ncase a in\n", "syntax"),
+    (scripts, "tools/a", "#!/usr/bin/python3\nx = (\n", "syntax"),
+    (scripts, "tools/a.py", "x = (\n", "syntax"),
+    (scripts, "tools/a", "#!/usr/bin/perl\n", "interpreter"),
+    (scripts, "tools/a", "#!/bin/bash\nset -eu\ndiff <(echo) <(echo)\n", None),
+    (scripts, "tools/a", "#!/usr/bin/python3\nx = ()\n", None),
     (functions, "lib/a.c", body(79), "f"),
     (functions, "lib/a.c", body(78), None),
     (functions, "tests/unit/t_a.c", "START_TEST(a)\n{\n" + "\tx();\n" * 79 + "}\nEND_TEST\n", "a"),
@@ -138,6 +150,8 @@ def plant(root, path, text):
     os.makedirs(os.path.dirname(whole) or root, exist_ok=True)
     with open(whole, "w", encoding="utf-8") as f:
         f.write(text)
+    if text.startswith("#!"):
+        os.chmod(whole, 0o755)
 
 
 def check_row(lint, path, text, key):
@@ -163,6 +177,14 @@ def check_exceptions():
     return got == [("lib/a.c", "gets"), ("lib/b.c", "strcpy")]
 
 
+def check_mode():
+    """What says how it is run can be run."""
+    with tempfile.TemporaryDirectory() as root:
+        plant(root, "tools/a", "#!/bin/sh\ntrue\n")
+        os.chmod(os.path.join(root, "tools/a"), 0o644)
+        return [p.key for p in scripts.check(source.Tree(root))] == ["mode"]
+
+
 def check_program(lint):
     """As meson runs it: silence and 0 where all is right, otherwise the place, and 1."""
     row = next(r for r in ROWS if r[0] is lint and r[3])
@@ -173,12 +195,14 @@ def check_program(lint):
 
 
 def main():
-    lints = (layers, exits, calls, form, words, functions)
+    lints = (layers, exits, calls, form, words, scripts, functions)
     failed = [row for row in ROWS if not check_row(*row)]
     failed += [lint for lint in lints if not check_program(lint)]
     if not check_exceptions():
         failed.append("exceptions")
-    print(f"{len(ROWS) + len(lints) + 1 - len(failed)} checks passed, {len(failed)} failed")
+    if not check_mode():
+        failed.append("mode")
+    print(f"{len(ROWS) + len(lints) + 2 - len(failed)} checks passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)
 
 
