@@ -16,11 +16,10 @@ struct qdriver_buf {
 
 enum qdriver_verdict {
 	QDRIVER_OK = 0,
-	QDRIVER_FULL,		/* not enough free descriptors (a chain longer than the ring: ever) */
+	QDRIVER_FULL,		/* not enough free descriptors (or ever: longer than the ring) */
 	QDRIVER_EMPTY,		/* nothing used */
-	QDRIVER_BAD_USED,	/* the device gave back a head that is not out, claims to have written
-				 * more than the chain takes, or ran ahead; nothing is consumed, the
-				 * ring is lost */
+	QDRIVER_BAD_USED,	/* the device gave back a head that is not out, claims more bytes
+				 * than the chain takes, or ran ahead; the ring is lost */
 };
 
 /* What we remember of a chain, by its head. Our own copy: the device can write the shared one. */
@@ -40,7 +39,7 @@ struct qdriver {
 	uint16_t last_used;
 	uint16_t *next;		/* owned: free list and chains, our own copy */
 	struct qdriver_slot *slot; /* owned: per head */
-	gpa_t indirect;		/* with QRING_INDIRECT: num tables of indirect_max entries; else 0 */
+	gpa_t indirect;		/* num tables of indirect_max entries, with QRING_INDIRECT */
 	void *indirect_host;
 	unsigned indirect_max;	/* 0 = off */
 };

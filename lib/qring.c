@@ -203,8 +203,8 @@ static enum qring_verdict enter_indirect(struct qring *r, const struct desc *d, 
 	return QRING_OK;
 }
 
-/* Follows the chain from @i. Each table is left after as many steps as it has entries: a loop
- * ends there. */
+/* Follows the chain from @i: the one function that walks guest memory. Each table is left after
+ * as many steps as it has entries: a loop ends there. */
 static enum qring_verdict walk(struct qring *r, uint16_t i, struct parts *p)
 {
 	struct table t = { .host = r->desc, .n_desc = r->num };

@@ -44,7 +44,7 @@ struct qring_cfg {
 enum qring_verdict {
 	QRING_OK = 0,
 	QRING_EMPTY,		/* nothing more is available now */
-	QRING_BAD_AVAIL,	/* avail.idx ran ahead by more than num, or the head is outside the table */
+	QRING_BAD_AVAIL,	/* avail.idx ran ahead by more than num, or a head >= num */
 	QRING_BAD_INDEX,	/* a link leads outside its table */
 	QRING_BAD_CHAIN,	/* a loop, too long, zero length, readable after writable, bad
 				 * or nested indirect table */
