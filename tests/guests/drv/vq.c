@@ -56,6 +56,7 @@ const char *vq_init(struct vq *q, struct vio_dev *d, unsigned index, uint16_t ma
 	for (uint16_t i = 0; i < num; i++)
 		q->desc[i].next = (uint16_t)(i + 1);
 	const uint64_t addr[3] = { (uint64_t)q->desc, (uint64_t)q->avail, (uint64_t)q->used };
+	vq_disarm(q);
 	return d->ops->queue_set(d, index, num, addr, true) ? NULL : "queue does not come up";
 }
 
