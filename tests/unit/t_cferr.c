@@ -140,8 +140,9 @@ END_TEST
 
 START_TEST(near_edges)
 {
-	static const char w64[] = "0123456789012345678901234567890123456789012345678901234567890123";
-	static const char w65[] = "01234567890123456789012345678901234567890123456789012345678901234";
+#define TEN "0123456789"
+	static const char w64[] = TEN TEN TEN TEN TEN TEN "0123";
+	static const char w65[] = TEN TEN TEN TEN TEN TEN "01234";
 	const char *const long_names[] = { w65, w64 };
 
 	ck_assert_uint_eq(strlen(w64), 64);

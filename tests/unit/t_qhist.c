@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lib/qhist.h: the buckets' edges, the error bound, quantiles against sorted values, merge, diff. */
+/* lib/qhist.h: the buckets' edges, the error bound, quantiles of sorted values, merge, diff. */
 #include "lib/qhist.h"
 
 #include <pthread.h>
@@ -106,7 +106,7 @@ START_TEST(quantiles_are_upper_bounds_within_the_error)
 		uint64_t got = qhist_quantile(&h, permilles[i]);
 
 		ck_assert_uint_ge(got, real);
-		ck_assert_uint_le(got, real + real * 32 / 1000 + (real >= 1ull << 39 ? v[n - 1] : 0));
+		ck_assert_uint_le(got, real + real * 32 / 1000);
 	}
 	ck_assert_uint_eq(qhist_quantile(&h, 1000), v[n - 1]);	/* exact */
 }
