@@ -4,6 +4,7 @@
 # board_test.sh ARCH KIND ROOT BUILD - one test on one board, as meson runs it
 #
 #   kvm            the board's KVM runs a guest (kvmprobe)
+#   unit           the unit tests, built for the board's architecture, pass there
 #   linux-pci      Debian's kernel under qvm works on a mediated disk, virtio by PCI; x86: ELF kernel, PVH entry
 #   linux-mmio     the same, virtio by MMIO
 #   linux-bzimage  the same by PCI, booted from the bzImage
@@ -119,6 +120,11 @@ main()
 	kvm)	make_kvmprobe "$product"
 		"${board[@]}" --bare --timeout 120 \
 			--put "$product/tests/board/kvmprobe:/bin/kvmprobe" -- kvmprobe || r=$? ;;
+	unit)	"$root/tools/board" "$arch" --build "$product" --make
+		mkdir "$work/unit"
+		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 -exec cp {} "$work/unit/" \;
+		"${board[@]}" --timeout 1000 --put "$work/unit:/unit" \
+			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests || r=$? ;;
 	linux-*)
 		make_disk
 		"${board[@]}" --timeout 600 --disk "$work/disk:disk" \
@@ -130,7 +136,7 @@ main()
 		[ ! -s "$work/console" ] || sed 's/^/console: /' "$work/console" | tail -n 30
 		fail "on the board: exit status $r"
 	fi
-	[ "$kind" = kvm ] || check_disk
+	[[ $kind != linux-* ]] || check_disk
 }
 
 main

@@ -12,7 +12,7 @@ import source
 
 ENDING_CALLS = ("exit", "_exit", "_Exit", "quick_exit", "abort", "assert", "__builtin_trap", "raise", "pthread_exit")
 # Whose functions end the process from afar.
-ENDING_HEADERS = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<(err|error|assert)[.]h>", re.M)
+ENDING_HEADERS = re.compile(r"^[ \t]*#[ \t]*include[ \t]*<(err|error)[.]h>", re.M)
 ALLOWED = {
     "lib/qassert.c": ("abort", "exit", "_exit"),
     "hostd/spawn.c": ("_exit",),
@@ -25,7 +25,7 @@ def check(tree):
     for path in tree.c_files(*source.PRODUCT_FOLDERS):
         for m in ENDING_HEADERS.finditer(source.code_only(tree.text(path))):
             line = source.line_at(tree.text(path), m.start())
-            yield source.Problem(path, line, m.group(1), f"<{m.group(1)}.h> has no place here: return, or use qassert()")
+            yield source.Problem(path, line, m.group(1), f"<{m.group(1)}.h> has no place here: return an error")
         for line, name in source.find_calls(tree.text(path), ENDING_CALLS):
             if name != "assert" and (os.path.basename(path) == "main.c" or name in ALLOWED.get(path, ())):
                 continue
