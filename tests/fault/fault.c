@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The harness of fault.h: one wrapper a libc function, a plan that says which call fails, and a list
- * of what a run has allocated and mapped.
+ * The harness of fault.h: one wrapper a libc function, a plan that says which call fails, and a
+ * list of what a run has allocated and mapped.
  *
  * Owns the plan and the list, both process-wide; one thread. Invariant: between runs the plan is
  * off, and every wrapper does then what its libc function does. Allocations are listed while a
@@ -209,7 +209,6 @@ static unsigned fcntl_kind(int cmd)
 	WRAP(int, name, (int fd, int cmd, ...))                                                    \
 	{                                                                                          \
 		va_list ap;                                                                        \
-                                                                                                   \
 		va_start(ap, cmd);                                                                 \
 		void *arg = va_arg(ap, void *);                                                    \
 		va_end(ap);                                                                        \

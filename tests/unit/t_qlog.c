@@ -15,6 +15,8 @@ static int make_sink(void)
 	int fd = memfd_create("log", MFD_CLOEXEC);
 
 	ck_assert_int_ge(fd, 0);
+	/* As a log file is: a memfd has no lock on its position. */
+	ck_assert_int_eq(fcntl(fd, F_SETFL, O_APPEND), 0);
 	return fd;
 }
 
