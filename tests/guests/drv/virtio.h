@@ -57,6 +57,8 @@ struct vio_dev {
 	volatile uint8_t *common, *notify, *isr, *config, *msix;
 	unsigned notify_multiplier, common_bytes;
 	unsigned n_msix;
+	uint64_t msi_addr[VIO_MAX_QUEUES];
+	uint32_t msi_data[VIO_MAX_QUEUES];
 	/* MMIO */
 	volatile uint8_t *regs;
 	unsigned gsi;

@@ -61,24 +61,20 @@ static uint16_t pci_queue_max(struct vio_dev *d, unsigned q)
 	return *vio_reg16(d->common, C_Q_SIZE);
 }
 
-/* One MSI-X vector per queue, made at the first use and kept over resets. */
+/* One MSI-X vector per queue; the line is kept over resets, the table is written each time. */
 static uint16_t queue_vector(struct vio_dev *d, unsigned q)
 {
-	uint64_t addr;
-	uint32_t data;
-
 	if (!d->msix || q >= VIO_MAX_QUEUES || q >= d->n_msix)
 		return NO_VECTOR;
-	if (d->irq[q] < 0) {
-		d->irq[q] = rt_irq_alloc(&addr, &data);
-		if (d->irq[q] < 0)
-			return NO_VECTOR;
-		volatile uint8_t *entry = d->msix + 16 * q;
-		*vio_reg32(entry, 0) = (uint32_t)addr;
-		*vio_reg32(entry, 4) = (uint32_t)(addr >> 32);
-		*vio_reg32(entry, 8) = data;
-		*vio_reg32(entry, 12) = 0;
-	}
+	if (d->irq[q] < 0)
+		d->irq[q] = rt_irq_alloc(&d->msi_addr[q], &d->msi_data[q]);
+	if (d->irq[q] < 0)
+		return NO_VECTOR;
+	volatile uint8_t *entry = d->msix + 16 * q;
+	*vio_reg32(entry, 0) = (uint32_t)d->msi_addr[q];
+	*vio_reg32(entry, 4) = (uint32_t)(d->msi_addr[q] >> 32);
+	*vio_reg32(entry, 8) = d->msi_data[q];
+	*vio_reg32(entry, 12) = 0;
 	return (uint16_t)q;
 }
 
