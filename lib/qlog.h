@@ -29,9 +29,9 @@ enum qlog_sev {
 /* Set once at start, before threads exist. @prog and @vm are borrowed for the process' life;
  * @vm may be NULL, else every line carries " vm=<vm>". */
 void qlog_init(const char *prog, const char *vm);
-/* Sends the severities of @mask to @fd (borrowed; a file is one opened with O_APPEND); several calls
- * add destinations. The first call replaces the default (QLOG_DEFAULT_MASK to stderr). Returns 0 or
- * -ENOSPC (8 destinations). */
+/* Sends the severities of @mask to @fd (borrowed; a file is one opened with O_APPEND); several
+ * calls add destinations. The first call replaces the default (QLOG_DEFAULT_MASK to stderr).
+ * Returns 0 or -ENOSPC (8 destinations). */
 int qlog_add_dest(unsigned mask, int fd);
 /* "<n>" prefixes on (default: on when stderr is not a terminal). */
 void qlog_set_prefix(bool on);
