@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns a shared disk's data path: requests into slices, slices to the device in the scheduler's order, completions back. Everything
+ * below "the device's thread" runs there only.
+ *
+ * Request (struct med_req):  WAITING  in its share's list; next_byte < len
+ *                            PARTLY   head of the list, slices at the device, next_byte < len
+ *                            GIVEN    out of the list, slices > 0
+ *                            done     slices == 0 and (next_byte == len or err)
+ * Invariants: only the head of a list is PARTLY; a slice in use has a ticket that the scheduler counts; every request that
+ * med_disk_queue() took gets done() once, or was dropped by med_share_drop() before its first slice.
+ */
+#include "mediator/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/qfd.h"
+#include "mediator/client.h"
+
+#define RELAXED memory_order_relaxed
+#define GIVE_SLICES 32u
+#define GIVE_BYTES (256u << 10)
+
+static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
+{
+	/* One writer: no need for a locked add. */
+	atomic_store_explicit(c, atomic_load_explicit(c, RELAXED) + v, RELAXED);
+}
+
+/* ---- the device's thread ---- */
+
+static struct iovec next_part(struct med_req *r, uint64_t max)
+{
+	const struct iovec *part = &r->iov[r->iov_at];
+	struct iovec cut = {
+		.iov_base = (char *)part->iov_base + r->iov_off,
+		.iov_len = Q_MIN(part->iov_len - r->iov_off, max),
+	};
+
+	r->iov_off += cut.iov_len;
+	if (r->iov_off == part->iov_len) {
+		r->iov_at++;
+		r->iov_off = 0;
+	}
+	return cut;
+}
+
+/* Cuts the next @len bytes of @r into @s. */
+static void cut_slice(struct med_slice *s, struct med_req *r, uint32_t len)
+{
+	uint64_t left = len;
+
+	s->req = r;
+	s->len_bytes = len;
+	s->off_bytes = r->share->policy->offset_bytes + r->sector * Q_SECTOR_BYTES + r->next_byte;
+	s->iov = s->iov_store;
+	s->n_iov = 0;
+	if (r->op == QBLK_READ || r->op == QBLK_WRITE) {
+		while (left > 0) {
+			s->iov_store[s->n_iov] = next_part(r, left);
+			left -= s->iov_store[s->n_iov++].iov_len;
+		}
+	}
+	r->next_byte += len;
+}
+
+static uint32_t next_slice_bytes(const struct med_disk *d, const struct med_req *r)
+{
+	uint64_t left = r->len_bytes - r->next_byte;
+
+	/* One ioctl or fallocate covers any length; Linux moves at most 2 GiB in one read or write. */
+	if (r->op != QBLK_READ && r->op != QBLK_WRITE)
+		return (uint32_t)Q_MIN(left, 1u << 30);
+	return (uint32_t)Q_MIN(left, Q_MIN(sched_slice_max(&d->sched, r->share->sched_id), 1u << 30));
+}
+
+static bool is_barrier(const struct med_req *r)
+{
+	return r->op != QBLK_READ && r->op != QBLK_WRITE;
+}
+
+static void tell_sched(struct med_share *sh)
+{
+	const struct med_req *r = sh->head;
+
+	sched_head(&sh->disk->sched, sh->sched_id, sh->queued,
+		   r ? next_slice_bytes(sh->disk, r) : 0,
+		   r && is_barrier(r) ? SCHED_BARRIER : SCHED_DATA, r ? r->seq : 0);
+	atomic_store_explicit(&sh->stats.queued, sh->queued, RELAXED);
+}
+
+static void unlink_head(struct med_share *sh)
+{
+	sh->head = sh->head->next;
+	if (!sh->head)
+		sh->tail = &sh->head;
+	sh->queued--;
+}
+
+static void count_done(struct med_req *r, int err, uint64_t now)
+{
+	struct med_share_stats *st = &r->share->stats;
+	uint64_t latency = now - r->arrival_ns;
+
+	add_relaxed(&st->ops[r->op], 1);
+	add_relaxed(&st->bytes[r->op], r->len_bytes);
+	if (err)
+		add_relaxed(&st->errors, 1);
+	if (is_barrier(r))
+		return;
+	qhist_add(&st->latency, latency);
+	qhist_add(&st->wait, r->given_ns - r->arrival_ns);
+	if (r->bound_ns && latency > r->bound_ns)
+		add_relaxed(&st->bound_violations, 1);
+}
+
+static void finish_request(struct med_req *r, uint64_t now)
+{
+	struct med_share *sh = r->share;
+	int err = r->err;
+
+	sh->outstanding--;
+	count_done(r, err, now);
+	r->done(r, err);
+}
+
+static void release_slice(struct med_disk *d, struct med_slice *s)
+{
+	s->req = NULL;
+	s->next_free = d->free_slices;
+	d->free_slices = s;
+}
+
+static void slice_ended(struct med_slice *s, int err)
+{
+	struct med_req *r = s->req;
+	struct med_share *sh = r->share;
+	struct med_disk *d = sh->disk;
+	uint64_t now = qnow_ns();
+
+	sched_done(&d->sched, &s->ticket, now);
+	qhist_add(&d->stats.service, now - s->ticket.at_ns);
+	release_slice(d, s);
+	r->slices--;
+	if (err && !r->err) {
+		r->err = err;
+		/* The rest of a request that failed is not given any more. */
+		if (sh->head == r) {
+			unlink_head(sh);
+			tell_sched(sh);
+		}
+		r->next_byte = r->len_bytes;
+	}
+	if (r->slices == 0 && (r->next_byte == r->len_bytes))
+		finish_request(r, now);
+}
+
+static int start_slice(struct med_disk *d, struct med_slice *s);
+
+/* The device moved @done bytes of the slice only: go on behind them. */
+static int resume_slice(struct med_disk *d, struct med_slice *s, uint32_t done)
+{
+	s->len_bytes -= done;
+	s->off_bytes += done;
+	while (done > 0) {
+		size_t n = Q_MIN(done, s->iov->iov_len);
+
+		s->iov->iov_base = (char *)s->iov->iov_base + n;
+		s->iov->iov_len -= n;
+		done -= (uint32_t)n;
+		if (s->iov->iov_len == 0) {
+			s->iov++;
+			s->n_iov--;
+		}
+	}
+	return start_slice(d, s);
+}
+
+static void slice_io_done(struct loop_io *io, int res)
+{
+	struct med_slice *s = Q_CONTAINER_OF(io, struct med_slice, io);
+	const struct med_req *r = s->req;
+	struct med_disk *d = r->share->disk;
+
+	if (is_barrier(r)) {
+		/* A discard is advice: a file system that cannot do it has followed it. */
+		if (res == -EOPNOTSUPP && r->op == QBLK_DISCARD)
+			res = 0;
+		slice_ended(s, Q_MIN(res, 0));
+		return;
+	}
+	if (res == -EINTR || res == -EAGAIN)
+		res = 0;
+	else if (res == 0)
+		res = -EIO;	/* the file ends here: it shrank under us */
+	if (res >= 0 && (uint32_t)res < s->len_bytes)
+		res = resume_slice(d, s, (uint32_t)res);
+	else
+		res = res < 0 ? res : 1;
+	if (res != 0)
+		slice_ended(s, Q_MIN(res, 0));
+}
+
+static int zero_mode(const struct med_req *r)
+{
+	if (r->op == QBLK_DISCARD || r->unmap)
+		return FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	return FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+}
+
+/* 0 when the slice is under way, or -errno. */
+static int start_slice(struct med_disk *d, struct med_slice *s)
+{
+	const struct med_req *r = s->req;
+
+	s->io.done = slice_io_done;
+	switch (r->op) {
+	case QBLK_READ:
+		return loop_readv(&d->loop, &s->io, d->fd, s->iov, s->n_iov, s->off_bytes);
+	case QBLK_WRITE:
+		return loop_writev(&d->loop, &s->io, d->fd, s->iov, s->n_iov, s->off_bytes);
+	case QBLK_FLUSH:
+		return loop_fsync(&d->loop, &s->io, d->fd);
+	case QBLK_DISCARD:
+	case QBLK_WRITE_ZEROES:
+		return loop_fallocate(&d->loop, &s->io, d->fd, zero_mode(r), s->off_bytes,
+				      s->len_bytes);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Gives one slice to the device. False when none may be given now. */
+static bool give_one(struct med_disk *d, uint64_t *bytes)
+{
+	uint64_t now = qnow_ns();
+	struct sched_ticket ticket;
+	int id = sched_pick(&d->sched, now, &ticket);
+
+	if (id < 0)
+		return false;
+	struct med_share *sh = &d->shares[id];
+	struct med_req *r = sh->head;
+	struct med_slice *s = d->free_slices;
+
+	/* The scheduler counts slots, and there are as many slices. */
+	qassert(r && s);
+	d->free_slices = s->next_free;
+	if (!r->given_ns) {
+		r->given_ns = now;
+		r->bound_ns = r->in_depth ? ticket.bound_ns : 0;
+	}
+	cut_slice(s, r, next_slice_bytes(d, r));
+	*bytes += s->len_bytes;
+	s->ticket = ticket;
+	r->slices++;
+	if (r->next_byte == r->len_bytes)
+		unlink_head(sh);
+	tell_sched(sh);
+	int err = start_slice(d, s);
+	if (err < 0)
+		slice_ended(s, err);
+	return true;
+}
+
+/* A round gives so much and then looks at the rings again: a device that answers from memory works while it is given, and a safety
+ * request that comes meanwhile shall not wait for all that others have queued. */
+static bool give_some(struct med_disk *d)
+{
+	uint64_t bytes = 0;
+	unsigned n = 0;
+
+	while (n < GIVE_SLICES && bytes < GIVE_BYTES && give_one(d, &bytes))
+		n++;
+	return n > 0;
+}
+
+void med_disk_queue(struct med_disk *d, struct med_req *r)
+{
+	struct med_share *sh = r->share;
+
+	r->next = NULL;
+	r->seq = d->seq++;
+	r->given_ns = r->bound_ns = 0;
+	r->next_byte = 0;
+	r->iov_at = 0;
+	r->iov_off = 0;
+	r->slices = 0;
+	r->err = 0;
+	sh->outstanding++;
+	r->in_depth = sh->outstanding <= sh->policy->depth;
+	*sh->tail = r;
+	sh->tail = &r->next;
+	sh->queued++;
+	if (sh->queued == 1 || sh->head == r)
+		tell_sched(sh);
+	else
+		d->sched.share[sh->sched_id].queued = sh->queued;
+}
+
+void med_share_drop(struct med_share *sh, bool (*match)(const struct med_req *r, void *arg),
+		    void *arg)
+{
+	struct med_req **at = &sh->head;
+
+	while (*at) {
+		struct med_req *r = *at;
+
+		if (r->slices > 0 || !match(r, arg)) {
+			at = &r->next;
+			continue;
+		}
+		*at = r->next;
+		sh->queued--;
+		sh->outstanding--;
+	}
+	sh->tail = at;
+	tell_sched(sh);
+}
+
+static void on_accept(void *ctx)
+{
+	struct med_share *sh = ctx;
+
+	sh->accept_waits = true;
+}
+
+/* One client at a time: who comes meanwhile waits in the backlog until the first is gone. */
+static void accept_one(struct med_share *sh)
+{
+	/* The watch tells of new connections only: look until there is none. */
+	while (sh->accept_waits && !sh->client) {
+		int fd = accept4(sh->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd < 0)
+			sh->accept_waits = false;
+		else if (atomic_load_explicit(&sh->stats.quarantined, RELAXED))
+			qfd_close(&fd);
+		else
+			sh->client = med_client_new(sh, fd);
+	}
+}
+
+static void accept_clients(struct med_disk *d)
+{
+	for (unsigned i = 0; i < d->n_shares; i++)
+		accept_one(&d->shares[i]);
+}
+
+static void on_wake(void *ctx)
+{
+	struct med_disk *d = ctx;
+
+	qfd_event_clear(d->wake_fd);
+	bool on = atomic_load_explicit(&d->want_priorities, memory_order_acquire);
+	if (on != d->sched.priorities) {
+		sched_set_priorities(&d->sched, on);
+		for (unsigned i = 0; i < d->n_shares; i++)
+			tell_sched(&d->shares[i]);
+	}
+	if (atomic_exchange(&d->want_reset, false)) {
+		for (unsigned i = 0; i < d->n_shares; i++) {
+			qhist_reset(&d->shares[i].stats.latency);
+			qhist_reset(&d->shares[i].stats.wait);
+			atomic_store_explicit(&d->shares[i].stats.bound_violations, 0, RELAXED);
+		}
+		qhist_reset(&d->stats.service);
+	}
+}
+
+static void publish_stats(struct med_disk *d)
+{
+	struct med_disk_stats *st = &d->stats;
+
+	atomic_store_explicit(&st->service_unit_ns, sched_unit_ns(&d->sched), RELAXED);
+	atomic_store_explicit(&st->bound_ns, sched_bound_ns(&d->sched), RELAXED);
+	atomic_store_explicit(&st->cap, d->sched.cap, RELAXED);
+	atomic_store_explicit(&st->in_flight, d->sched.in_flight, RELAXED);
+	atomic_store_explicit(&st->priorities, d->sched.priorities, RELAXED);
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+		const struct sched_share *ss = &d->sched.share[sh->sched_id];
+
+		atomic_store_explicit(&sh->stats.in_flight, ss->in_flight, RELAXED);
+		atomic_store_explicit(&sh->stats.throttled, ss->throttled, RELAXED);
+	}
+}
+
+/* Everything that can be done without waiting, once. True when more is left to do. */
+static bool run_round(struct med_disk *d)
+{
+	uint64_t start = qnow_ns();
+	bool gave;
+
+	loop_dispatch(&d->loop, 512);
+	accept_clients(d);
+	bool more = med_clients_serve(d);
+	gave = give_some(d);
+	more |= med_clients_finish_round(d);
+	if (gave) {
+		loop_submit(&d->loop, false);
+		uint64_t now = qnow_ns();
+
+		sched_turn(&d->sched, now - start, now);
+	}
+	publish_stats(d);
+	return more || gave;
+}
+
+/* Looks for work for @ns without sleeping. */
+static bool spin(const struct med_disk *d, uint64_t ns)
+{
+	uint64_t until = qnow_ns() + ns;
+
+	do {
+		if (loop_pending(&d->loop) || med_clients_pending(d))
+			return true;
+	} while (qnow_ns() < until);
+	return false;
+}
+
+/*
+ * Waits for work: first looking for a while, if looking has paid lately, then asleep. Looking pays when work comes sooner than a
+ * wake-up costs; @spin_ns follows what the last sleeps have shown.
+ */
+static void wait_for_work(struct med_disk *d, uint64_t *spin_ns)
+{
+	uint64_t max = d->policy->poll_ns;
+
+	if (*spin_ns && spin(d, *spin_ns)) {
+		loop_submit(&d->loop, false);
+		return;
+	}
+	if (med_clients_arm(d))
+		return;
+	uint64_t slept_from = qnow_ns();
+	loop_submit(&d->loop, true);
+	uint64_t slept = qnow_ns() - slept_from;
+	if (slept > max)
+		*spin_ns /= 2;
+	else if (slept > *spin_ns)
+		*spin_ns = Q_MIN(Q_MAX(*spin_ns * 2, 4 * Q_NSEC_PER_USEC), max);
+	if (*spin_ns < Q_NSEC_PER_USEC)
+		*spin_ns = 0;
+}
+
+static void end_all(struct med_disk *d)
+{
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+
+		sh->listen_watch = loop_unwatch(&d->loop, sh->listen_watch);
+		sh->accept_waits = false;
+		if (sh->client)
+			med_client_end(sh->client, "mediator stops");
+	}
+	d->wake_watch = loop_unwatch(&d->loop, d->wake_watch);
+}
+
+static bool any_client(const struct med_disk *d)
+{
+	for (unsigned i = 0; i < d->n_shares; i++)
+		if (d->shares[i].client)
+			return true;
+	return false;
+}
+
+static void *disk_thread(void *arg)
+{
+	struct med_disk *d = arg;
+	uint64_t spin_ns = 0;
+
+	while (!atomic_load_explicit(&d->want_stop, memory_order_acquire))
+		if (!run_round(d))
+			wait_for_work(d, &spin_ns);
+	end_all(d);
+	while (any_client(d))
+		if (!run_round(d) && any_client(d))
+			loop_submit(&d->loop, true);
+	loop_fini(&d->loop);
+	return NULL;
+}
+
+/* ---- main thread ---- */
+
+static int device_size(int fd, uint64_t *ret, bool *ret_block)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*ret_block = S_ISBLK(st.st_mode);
+	if (S_ISREG(st.st_mode)) {
+		*ret = (uint64_t)st.st_size;
+		return 0;
+	}
+	if (!*ret_block)
+		return -ENOTBLK;
+	return ioctl(fd, BLKGETSIZE64, ret) < 0 ? -errno : 0;
+}
+
+/* Two owners of one disk would destroy it: the lock is the file's, whoever opens it. */
+static int lock_device(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+static int open_device(struct med_disk *d, struct cf_errors *errs)
+{
+	const struct med_device_policy *p = d->policy;
+	const char *what = "cannot be opened";
+	int r = 0;
+
+	d->fd = open(p->path, O_RDWR | O_CLOEXEC | (p->direct ? O_DIRECT : 0));
+	if (d->fd < 0)
+		r = -errno;
+	if (r == 0) {
+		what = "is no file or block device";
+		r = device_size(d->fd, &d->len_bytes, &d->is_block_device);
+	}
+	if (r == 0) {
+		what = "is in use by another process (locked)";
+		r = lock_device(d->fd);
+	}
+	if (r < 0)
+		cf_error_add(errs, CF_ERROR, p->file, p->line, 0, "device '%s': %s %s: %s", p->name,
+			     p->path, what, strerror(-r));
+	return r;
+}
+
+int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
+		  const struct med_event_sink *sink, struct cf_errors *errs)
+{
+	memset(d, 0, sizeof(*d));
+	d->policy = policy;
+	d->sink = *sink;
+	d->fd = d->wake_fd = -1;
+	atomic_store(&d->want_priorities, true);
+
+	struct sched_cfg cfg = med_policy_sched(policy);
+	sched_init(&d->sched, &cfg, qnow_ns());
+	qhist_reset(&d->stats.service);
+	d->slices = calloc(policy->slots, sizeof(d->slices[0]));
+	d->wake_fd = qfd_eventfd();
+	int r = !d->slices ? -ENOMEM : Q_MIN(d->wake_fd, 0);
+	if (r < 0)
+		cf_error_add(errs, CF_ERROR, policy->file, policy->line, 0, "device '%s': %s",
+			     policy->name, strerror(-r));
+	else
+		r = open_device(d, errs);
+	if (r < 0) {
+		med_disk_fini(d);
+		return r;
+	}
+	for (uint32_t i = 0; i < policy->slots; i++)
+		release_slice(d, &d->slices[i]);
+	return 0;
+}
+
+int med_disk_reserve(struct med_disk *d, unsigned n)
+{
+	qassert(!d->shares);
+	d->shares = calloc(n ? n : 1, sizeof(d->shares[0]));
+	return d->shares ? 0 : -ENOMEM;
+}
+
+int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
+		       int take_listen_fd)
+{
+	struct sched_share_cfg cfg = {
+		.class = policy->class,
+		.weight = policy->weight,
+		.depth = policy->depth,
+	};
+	int id = sched_share_add(&d->sched, &cfg);
+
+	if (id < 0) {
+		qfd_close(&take_listen_fd);
+		return id;
+	}
+	struct med_share *sh = &d->shares[id];
+	qassert((unsigned)id == d->n_shares);
+	d->n_shares++;
+	sh->policy = policy;
+	sh->disk = d;
+	sh->sched_id = (unsigned)id;
+	sh->listen_fd = take_listen_fd;
+	sh->tail = &sh->head;
+	qhist_reset(&sh->stats.latency);
+	qhist_reset(&sh->stats.wait);
+	return qfd_nonblock(take_listen_fd, true);
+}
+
+/* The loop is made on the thread that uses it: the kernel binds it to its first user. */
+static void *disk_thread_entry(void *arg)
+{
+	struct med_disk *d = arg;
+	int r = loop_init(&d->loop, 256);
+
+	for (unsigned i = 0; r == 0 && i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+
+		sh->listen_watch = loop_watch(&d->loop, sh->listen_fd, on_accept, sh);
+		sh->accept_waits = true;
+		r = sh->listen_watch ? 0 : -ENOMEM;
+	}
+	if (r == 0) {
+		d->wake_watch = loop_watch(&d->loop, d->wake_fd, on_wake, d);
+		r = d->wake_watch ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		d->sink.event(d->sink.ctx, "device_error", d->policy->name, strerror(-r));
+		loop_fini(&d->loop);
+		return NULL;
+	}
+	return disk_thread(d);
+}
+
+int med_disk_start(struct med_disk *d)
+{
+	int r = pthread_create(&d->thread, NULL, disk_thread_entry, d);
+
+	if (r != 0)
+		return -r;
+	d->running = true;
+	pthread_setname_np(d->thread, "med-disk");
+	return 0;
+}
+
+static void wake(struct med_disk *d)
+{
+	qfd_event_signal(d->wake_fd);
+}
+
+void med_disk_set_priorities(struct med_disk *d, bool on)
+{
+	atomic_store_explicit(&d->want_priorities, on, memory_order_release);
+	wake(d);
+}
+
+void med_disk_reset_worst(struct med_disk *d)
+{
+	atomic_store_explicit(&d->want_reset, true, memory_order_release);
+	wake(d);
+}
+
+void med_disk_fini(struct med_disk *d)
+{
+	if (d->running) {
+		/* Pairs with the acquire load in disk_thread(). */
+		atomic_store_explicit(&d->want_stop, true, memory_order_release);
+		wake(d);
+		pthread_join(d->thread, NULL);
+		d->running = false;
+	}
+	for (unsigned i = 0; i < d->n_shares; i++)
+		qfd_close(&d->shares[i].listen_fd);
+	free(d->shares);
+	free(d->slices);
+	d->shares = NULL;
+	d->slices = NULL;
+	d->n_shares = 0;
+	qfd_close(&d->wake_fd);
+	qfd_close(&d->fd);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One shared disk: its file, its loop and thread, its scheduler, and the shares that live on it. All of a device happens on its
+ * thread, except what is marked "main thread".
+ *
+ * A request's life: popped from a client's ring (client.c) → waiting in its share's queue → one or more slices given to the device
+ * in the order that the scheduler decides (disk.c) → completed into the ring (client.c). med_req belongs to its share from
+ * med_disk_queue() until its done() is called.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lib/qblk.h"
+#include "lib/qhist.h"
+#include "mediator/loop.h"
+#include "mediator/policy.h"
+#include "mediator/scheduler.h"
+
+struct med_client;
+struct med_disk;
+struct med_share;
+
+struct med_slice {
+	struct loop_io io;
+	struct med_req *req;
+	struct med_slice *next_free;
+	struct sched_ticket ticket;
+	uint32_t len_bytes;
+	uint64_t off_bytes;		/* in the device */
+	struct iovec *iov;		/* remaining parts: first the slice's own array */
+	unsigned n_iov;
+	struct iovec iov_store[QBLK_IOV_MAX];
+};
+
+struct med_req {
+	struct med_req *next;		/* in the share's queue, or a free list */
+	struct med_share *share;
+	void (*done)(struct med_req *r, int err);	/* 0 or -errno; on the device's thread */
+	enum qblk_op op;
+	uint64_t sector;		/* in the share */
+	uint64_t len_bytes;
+	bool unmap;
+	struct iovec *iov;		/* of the whole request */
+	unsigned n_iov;
+	uint64_t arrival_ns;
+	uint64_t seq;			/* order of arrival on the device */
+	uint64_t given_ns;		/* first slice given, 0 = none yet */
+	uint64_t bound_ns;		/* the promise that stood then */
+	uint64_t next_byte;		/* of the request, not yet given */
+	unsigned iov_at;		/* where next_byte is */
+	size_t iov_off;
+	uint32_t slices;		/* at the device */
+	int err;			/* first error of a slice */
+	bool in_depth;			/* was within the share's promised depth when it arrived */
+};
+
+/* Written by the device's thread, read by any (relaxed: a reader may see one counter newer than another). */
+struct med_share_stats {
+	_Atomic uint64_t ops[QBLK_WRITE_ZEROES + 1], bytes[QBLK_WRITE_ZEROES + 1];
+	_Atomic uint64_t errors, faults, bound_violations, throttled;
+	_Atomic uint64_t bound_ns;
+	_Atomic uint32_t queued, in_flight;
+	_Atomic bool connected, quarantined;
+	struct qhist latency, wait;
+};
+
+struct med_share {
+	const struct med_share_policy *policy;
+	struct med_disk *disk;
+	unsigned sched_id;
+	int listen_fd;			/* owned */
+	struct loop_watch *listen_watch;
+	struct med_client *client;	/* or NULL: a share has one client at a time */
+	bool accept_waits;		/* a connection came while there was a client */
+	struct med_req *head, **tail;
+	uint32_t queued;		/* requests in the list */
+	uint32_t outstanding;		/* requests not yet done, queued ones included */
+	struct med_share_stats stats;
+};
+
+struct med_disk_stats {
+	_Atomic uint64_t service_unit_ns, bound_ns;
+	_Atomic uint32_t cap, in_flight;
+	_Atomic bool priorities;
+	struct qhist service;
+};
+
+/* Told from the device's thread: must not block. */
+struct med_event_sink {
+	void (*event)(void *ctx, const char *kind, const char *share, const char *text);
+	void *ctx;
+};
+
+struct med_disk {
+	const struct med_device_policy *policy;
+	struct med_event_sink sink;
+	int fd;
+	bool is_block_device;
+	uint64_t len_bytes;
+	struct loop loop;
+	struct sched sched;
+	struct med_share *shares;	/* owned, n_shares; index = sched id */
+	unsigned n_shares;
+	struct med_slice *slices, *free_slices;	/* policy->slots of them */
+	unsigned first_served;		/* share whose client is served first: moves on each round */
+	uint64_t seq;
+	struct med_disk_stats stats;
+
+	/* Commands of the main thread: flags, then a signal on wake_fd. */
+	int wake_fd;
+	struct loop_watch *wake_watch;
+	_Atomic bool want_stop, want_priorities, want_reset;
+	pthread_t thread;
+	bool running;
+};
+
+/* Opens the device (main thread): 0 or -errno, with a sentence in @errs. *@d is ready for med_disk_add_share(). */
+int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
+		  const struct med_event_sink *sink, struct cf_errors *errs);
+/* Room for @n shares (main thread, once). 0 or -ENOMEM. */
+int med_disk_reserve(struct med_disk *d, unsigned n);
+/* Takes @take_listen_fd on success and failure (main thread, before med_disk_start()). 0 or -errno. */
+int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
+		       int take_listen_fd);
+int med_disk_start(struct med_disk *d);		/* main thread; 0 or -errno */
+void med_disk_fini(struct med_disk *d);		/* main thread: stops the thread, waits for I/O in flight */
+
+/* Main thread. */
+void med_disk_set_priorities(struct med_disk *d, bool on);
+void med_disk_reset_worst(struct med_disk *d);
+
+/* ---- on the device's thread ---- */
+
+/* Checks nothing: the request was decoded against the share. Ends with r->done(). */
+void med_disk_queue(struct med_disk *d, struct med_req *r);
+/* Drops what @match says of the share's waiting requests (not those with slices at the device): done() is not called. */
+void med_share_drop(struct med_share *sh, bool (*match)(const struct med_req *r, void *arg),
+		    void *arg);

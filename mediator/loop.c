@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns one io_uring. Runs on the device's thread only (SINGLE_ISSUER where the kernel has it).
+ *
+ * user_data of a submission is a pointer with its kind in the low bits. A watch outlives loop_unwatch() until the kernel's last event
+ * for it: that one has no IORING_CQE_F_MORE. Invariant: no callback runs for a watch without fn.
+ */
+#include "mediator/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+enum tag { TAG_IO = 0, TAG_WATCH = 1, TAG_NONE = 2, TAG_MASK = 3 };
+
+struct loop_watch {
+	void (*fn)(void *ctx);	/* NULL: unwatched, freed at its last event */
+	void *ctx;
+	int fd;
+	bool armed;		/* the kernel has it: an event with our address will still come */
+};
+
+int loop_init(struct loop *l, unsigned entries)
+{
+	/* Completions are reaped when we ask for them, not by interrupting the thread. Older kernels know fewer
+	 * flags: what they refuse is only speed. */
+	static const unsigned flag_sets[] = {
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_CQSIZE,
+		IORING_SETUP_CQSIZE,
+	};
+	int r = -EINVAL;
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(flag_sets) && r == -EINVAL; i++) {
+		struct io_uring_params p = { .flags = flag_sets[i], .cq_entries = entries * 4 };
+
+		r = io_uring_queue_init_params(entries, &l->ring, &p);
+	}
+	l->up = r == 0;
+	return r;
+}
+
+void loop_fini(struct loop *l)
+{
+	if (!l->up)
+		return;
+	/* Watches that the kernel still holds: let their last events come, so that their memory is freed. */
+	while (l->n_watches > 0 && loop_submit(l, true) == 0)
+		loop_dispatch(l, UINT32_MAX);
+	io_uring_queue_exit(&l->ring);
+	l->up = false;
+}
+
+static struct io_uring_sqe *get_sqe(struct loop *l)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&l->ring);
+
+	if (sqe)
+		return sqe;
+	if (io_uring_submit(&l->ring) < 0)
+		return NULL;
+	return io_uring_get_sqe(&l->ring);
+}
+
+static void set_tag(struct io_uring_sqe *sqe, void *p, enum tag tag)
+{
+	io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)p | tag);
+}
+
+static bool arm(struct loop *l, struct loop_watch *w)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return false;
+	io_uring_prep_poll_multishot(sqe, w->fd, POLLIN);
+	set_tag(sqe, w, TAG_WATCH);
+	w->armed = true;
+	l->n_watches++;
+	return true;
+}
+
+struct loop_watch *loop_watch(struct loop *l, int fd, void (*fn)(void *ctx), void *ctx)
+{
+	struct loop_watch *w = malloc(sizeof(*w));
+
+	if (!w)
+		return NULL;
+	*w = (struct loop_watch){ .fn = fn, .ctx = ctx, .fd = fd };
+	if (arm(l, w))
+		return w;
+	free(w);
+	return NULL;
+}
+
+struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w)
+{
+	if (!w)
+		return NULL;
+	if (!w->armed) {
+		free(w);
+		return NULL;
+	}
+	w->fn = NULL;
+	struct io_uring_sqe *sqe = get_sqe(l);
+	if (sqe) {
+		io_uring_prep_poll_remove(sqe, (uint64_t)(uintptr_t)w | TAG_WATCH);
+		set_tag(sqe, NULL, TAG_NONE);
+		/* The kernel must let go of the descriptor before its owner closes it and another gets its number. */
+		io_uring_submit(&l->ring);
+	}
+	return NULL;
+}
+
+static int start(struct io_uring_sqe *sqe, struct loop_io *io)
+{
+	set_tag(sqe, io, TAG_IO);
+	return 0;
+}
+
+int loop_readv(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
+	       uint64_t off)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return -EBUSY;
+	if (n == 1)
+		io_uring_prep_read(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, off);
+	else
+		io_uring_prep_readv(sqe, fd, iov, n, off);
+	return start(sqe, io);
+}
+
+int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
+		uint64_t off)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return -EBUSY;
+	if (n == 1)
+		io_uring_prep_write(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, off);
+	else
+		io_uring_prep_writev(sqe, fd, iov, n, off);
+	return start(sqe, io);
+}
+
+int loop_fsync(struct loop *l, struct loop_io *io, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return -EBUSY;
+	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	return start(sqe, io);
+}
+
+int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_t off,
+		   uint64_t len)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return -EBUSY;
+	io_uring_prep_fallocate(sqe, fd, mode, off, len);
+	return start(sqe, io);
+}
+
+int loop_submit(struct loop *l, bool wait)
+{
+	int r = wait ? io_uring_submit_and_wait(&l->ring, 1) :
+		       io_uring_submit_and_get_events(&l->ring);
+
+	l->n_enters++;
+	/* EBUSY: the completion queue is full; handling events makes room. */
+	return r >= 0 || r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : r;
+}
+
+bool loop_pending(const struct loop *l)
+{
+	return io_uring_cq_ready(&l->ring) > 0;
+}
+
+static void on_watch(struct loop *l, struct loop_watch *w, const struct io_uring_cqe *cqe)
+{
+	bool last = !(cqe->flags & IORING_CQE_F_MORE);
+
+	if (last) {
+		w->armed = false;
+		l->n_watches--;
+	}
+	if (!w->fn) {
+		if (last)
+			free(w);
+		return;
+	}
+	/* The kernel gave up on a multishot (completion queue overflow): watch again before the callback looks, so
+	 * that nothing is missed in between. */
+	if (last && cqe->res >= 0)
+		(void)arm(l, w);
+	w->fn(w->ctx);
+}
+
+unsigned loop_dispatch(struct loop *l, unsigned budget)
+{
+	struct io_uring_cqe *cqe;
+	unsigned n = 0;
+
+	while (n < budget && io_uring_peek_cqe(&l->ring, &cqe) == 0) {
+		struct io_uring_cqe copy = *cqe;
+		uint64_t data = cqe->user_data;
+		void *p = (void *)(uintptr_t)(data & ~(uint64_t)TAG_MASK);
+
+		/* Seen before the callback: it may submit, and must find room. */
+		io_uring_cqe_seen(&l->ring, cqe);
+		n++;
+		switch (data & TAG_MASK) {
+		case TAG_IO:
+			((struct loop_io *)p)->done(p, copy.res);
+			break;
+		case TAG_WATCH:
+			on_watch(l, p, &copy);
+			break;
+		default:
+			break;
+		}
+	}
+	l->n_cqes += n;
+	return n;
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mediator: the only owner of shared disks. Reads policies, opens devices, gets a listening socket for each share (from hostd, or makes
+ * them itself), starts a thread a device, and then answers questions until it is told to stop.
+ *
+ * Main thread: libevent. Exit codes: 0 stopped by SIGTERM or SIGINT, 64 could not start, 65 the policy was refused, 2 usage.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "lib/qfd.h"
+#include "lib/qlog.h"
+#include "mediator/control.h"
+#include "mediator/disk.h"
+
+enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
+
+#define RT_PRIO 1	/* lowest real-time priority: above every guest, below the host's own */
+
+struct options {
+	const char *run_dir;
+	int control_fd;
+	bool check_only;
+	const char *const *paths;
+	size_t n_paths;
+};
+
+struct mediator {
+	struct options opt;
+	struct med_policy *policy;
+	struct med_disk disks[MED_DEVICES_MAX];
+	size_t n_disks;
+	struct qp_chan *chan;		/* until control owns it */
+	struct event_base *base;
+	struct control *control;
+	struct event *ev_term, *ev_int;
+	int *listen_fds;		/* per share of the policy, until a disk owns it */
+};
+
+static void usage(FILE *to)
+{
+	fputs("usage: mediator [options] POLICY...\n"
+	      "Owns the shared disks named in the policy files (or folders of *.policy files) and\n"
+	      "serves each share as a vhost-user block device.\n"
+	      "\n"
+	      "  --run-dir DIR     sockets go to DIR/mediator/ (default $PARLEY_RUN_DIR or /run/parley)\n"
+	      "  --control-fd N    take the listening sockets from hostd on descriptor N\n"
+	      "  --check           check the policy and the devices, start nothing\n"
+	      "  --help, --version\n"
+	      "\n"
+	      "Exit status: 0 stopped as asked (or the check passed), 2 usage, 64 cannot start,\n"
+	      "65 the policy was refused. See mediator(8) and parley-policy(5).\n",
+	      to);
+}
+
+/* 0 to go on, else the exit code + 1. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "run-dir", required_argument, NULL, 'r' },
+		{ "control-fd", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ 0 },
+	};
+	const char *env = getenv("PARLEY_RUN_DIR");
+	char *end;
+	int opt;
+
+	*o = (struct options){ .run_dir = env ? env : "/run/parley", .control_fd = -1 };
+	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (opt) {
+		case 'r':
+			o->run_dir = optarg;
+			break;
+		case 'c':
+			o->control_fd = (int)strtol(optarg, &end, 10);
+			if (*end || o->control_fd < 0) {
+				fprintf(stderr, "mediator: --control-fd %s: expected a number\n",
+					optarg);
+				return EXIT_USAGE + 1;
+			}
+			break;
+		case 'k':
+			o->check_only = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return EXIT_OK + 1;
+		case 'v':
+			puts("mediator (Parley) " PARLEY_VERSION);
+			return EXIT_OK + 1;
+		default:
+			fputs("Try 'mediator --help'.\n", stderr);
+			return EXIT_USAGE + 1;
+		}
+	}
+	o->paths = (const char *const *)argv + optind;
+	o->n_paths = (size_t)(argc - optind);
+	if (o->n_paths == 0) {
+		fputs("mediator: no policy file was given. Try 'mediator --help'.\n", stderr);
+		return EXIT_USAGE + 1;
+	}
+	return 0;
+}
+
+/* Says it to the operator and to hostd. Returns @code. */
+static int failed(struct mediator *m, int code, const char *stage, int err, const char *text)
+{
+	if (err)
+		qlog_errno(QLOG_FATAL, err, "ev=start_failed stage=%s why=\"%s\"", stage, text);
+	else
+		qlog(QLOG_FATAL, "ev=start_failed stage=%s why=\"%s\"", stage, text);
+	control_start_failed(m->chan, stage, err, text);
+	return code;
+}
+
+/* Prints all errors; the same text goes to hostd. */
+static int refused(struct mediator *m, struct cf_errors *errs, const char *stage, int code)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	cf_errors_print(errs, stderr);
+	if (f) {
+		cf_errors_print(errs, f);
+		(void)fclose(f);
+		if (len > QP_STRING_MAX)
+			text[QP_STRING_MAX] = '\0';
+		control_start_failed(m->chan, stage, EINVAL, text);
+	}
+	free(text);
+	return code;
+}
+
+static int open_disks(struct mediator *m, struct cf_errors *errs)
+{
+	struct med_event_sink sink = control_sink(m->control);
+	uint64_t sizes[MED_DEVICES_MAX];
+	int first_err = 0;
+
+	for (size_t i = 0; i < m->policy->n_devices; i++) {
+		int r = med_disk_init(&m->disks[i], &m->policy->devices[i], &sink, errs);
+
+		first_err = first_err ? first_err : r;
+		if (r == 0) {
+			sizes[i] = m->disks[i].len_bytes;
+			r = med_disk_reserve(&m->disks[i], (unsigned)m->policy->n_shares);
+			first_err = first_err ? first_err : r;
+		}
+	}
+	return first_err ? first_err : med_policy_resolve(m->policy, sizes, errs);
+}
+
+/* "SYSTEM/NAME" listens at RUN/mediator/SYSTEM.NAME.sock. */
+static int listen_for(const struct options *o, const char *share)
+{
+	char path[512];
+	int n = snprintf(path, sizeof(path), "%s/mediator/%s.sock", o->run_dir, share);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	char *slash = strrchr(path, '/');
+	*slash = '.';
+	return qfd_listen_unix(path, 16);
+}
+
+static int make_run_dir(const struct options *o)
+{
+	char path[512];
+
+	if (mkdir(o->run_dir, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/mediator", o->run_dir);
+	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int get_sockets(struct mediator *m)
+{
+	size_t n = m->policy->n_shares;
+	const char **names = calloc(n + 1, sizeof(names[0]));
+	int r = names ? 0 : -ENOMEM;
+
+	for (size_t i = 0; names && i < n; i++)
+		names[i] = m->policy->shares[i].name;
+	if (r == 0 && m->chan)
+		r = control_ask_sockets(m->chan, names, n, m->listen_fds);
+	else if (r == 0)
+		r = make_run_dir(&m->opt);
+	for (size_t i = 0; r == 0 && !m->chan && i < n; i++) {
+		m->listen_fds[i] = listen_for(&m->opt, names[i]);
+		r = Q_MIN(m->listen_fds[i], 0);
+	}
+	free(names);
+	return r;
+}
+
+static int start_disks(struct mediator *m)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->policy->n_shares; i++) {
+		const struct med_share_policy *s = &m->policy->shares[i];
+		int fd = m->listen_fds[i];
+
+		m->listen_fds[i] = -1;
+		r = med_disk_add_share(&m->disks[s->device], s, fd);
+	}
+	for (size_t i = 0; r == 0 && i < m->n_disks; i++)
+		r = med_disk_start(&m->disks[i]);
+	return r;
+}
+
+/* A mediator that promises something must not wait for the guests' own threads. */
+static void set_priority(struct mediator *m)
+{
+	struct sched_param param = { .sched_priority = RT_PRIO };
+	int r = 0;
+
+	for (size_t i = 0; i < m->n_disks && r == 0; i++)
+		if (m->disks[i].sched.depth > 0)
+			r = pthread_setschedparam(m->disks[i].thread, SCHED_RR, &param);
+	if (r != 0)
+		qlog_errno(QLOG_WARN, r,
+			   "ev=no_realtime why=\"the promise holds only while the processors are free; "
+			   "run with CAP_SYS_NICE or a limit on rtprio\"");
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	struct mediator *m = arg;
+
+	qlog_info("ev=stop signal=%d", (int)sig);
+	event_base_loopbreak(m->base);
+}
+
+static int control_socket(const struct mediator *m)
+{
+	char path[512];
+
+	if (m->chan)
+		return -1;
+	snprintf(path, sizeof(path), "%s/mediator/control.sock", m->opt.run_dir);
+	return qfd_listen_unix(path, 8);
+}
+
+static int set_up_control(struct mediator *m)
+{
+	m->base = event_base_new();
+	if (!m->base)
+		return -ENOMEM;
+	int fd = control_socket(m);
+	if (fd < 0 && !m->chan)
+		return fd;
+	struct qp_chan *chan = m->chan;
+	m->control = control_new(m->base, m->disks, m->policy->n_devices, chan, fd);
+	m->ev_term = evsignal_new(m->base, SIGTERM, on_signal, m);
+	m->ev_int = evsignal_new(m->base, SIGINT, on_signal, m);
+	if (!m->control) {
+		m->chan = NULL;
+		return -ENOMEM;
+	}
+	if (!m->ev_term || !m->ev_int || event_add(m->ev_term, NULL) < 0 ||
+	    event_add(m->ev_int, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static void mediator_fini(struct mediator *m)
+{
+	for (size_t i = 0; i < m->n_disks; i++)
+		med_disk_fini(&m->disks[i]);
+	for (size_t i = 0; m->listen_fds && i < m->policy->n_shares; i++)
+		qfd_close(&m->listen_fds[i]);
+	free(m->listen_fds);
+	if (m->control)
+		control_free(m->control);
+	else
+		qp_chan_free(m->chan);
+	if (m->ev_term)
+		event_free(m->ev_term);
+	if (m->ev_int)
+		event_free(m->ev_int);
+	if (m->base)
+		event_base_free(m->base);
+	med_policy_free(m->policy);
+}
+
+static int load_policy(struct mediator *m, struct cf_errors *errs)
+{
+	int r = med_policy_load(m->opt.paths, m->opt.n_paths, errs, &m->policy);
+
+	if (r == -ENOMEM)
+		return failed(m, EXIT_START, "policy", ENOMEM, "out of memory");
+	if (r < 0)
+		return refused(m, errs, "policy", EXIT_POLICY);
+	m->listen_fds = calloc(m->policy->n_shares + 1, sizeof(int));
+	for (size_t i = 0; m->listen_fds && i < m->policy->n_shares; i++)
+		m->listen_fds[i] = -1;
+	return m->listen_fds ? EXIT_OK : failed(m, EXIT_START, "policy", ENOMEM, "out of memory");
+}
+
+static int serve(struct mediator *m, struct cf_errors *errs)
+{
+	/* Sockets first: hostd's answer is read before its channel goes to the loop. */
+	int r = m->opt.check_only ? 0 : get_sockets(m);
+
+	if (r < 0)
+		return failed(m, EXIT_START, "sockets", r, "no listening sockets");
+	r = m->opt.check_only ? 0 : set_up_control(m);
+	if (r < 0)
+		return failed(m, EXIT_START, "control", r, "no control socket");
+	m->n_disks = m->policy->n_devices;
+	r = open_disks(m, errs);
+	if (r < 0)
+		return refused(m, errs, "device", r == -EINVAL ? EXIT_POLICY : EXIT_START);
+	if (m->opt.check_only)
+		return EXIT_OK;
+	r = start_disks(m);
+	if (r < 0)
+		return failed(m, EXIT_START, "device", r, "a device's thread does not start");
+	set_priority(m);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	control_ready(m->control);
+	qlog_info("ev=ready devices=%zu shares=%zu", m->n_disks, m->policy->n_shares);
+	event_base_dispatch(m->base);
+	return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct mediator m = { 0 };
+	int r = parse_options(argc, argv, &m.opt);
+
+	if (r > 0)
+		return r - 1;
+	qlog_init("mediator", NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (m.opt.control_fd >= 0) {
+		m.chan = qp_chan_new(m.opt.control_fd, "mediator");
+		if (!m.chan) {
+			fprintf(stderr, "mediator: --control-fd %d is no descriptor of a socket\n",
+				m.opt.control_fd);
+			return EXIT_USAGE;
+		}
+	}
+	for (size_t i = 0; i < MED_DEVICES_MAX; i++)
+		m.disks[i].fd = m.disks[i].wake_fd = -1;
+	r = load_policy(&m, &errs);
+	if (r == EXIT_OK)
+		r = serve(&m, &errs);
+	mediator_fini(&m);
+	cf_errors_fini(&errs);
+	return r;
+}

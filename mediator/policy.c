@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns a policy as a whole: which files it comes from, and the rules that need all of it. Main thread.
+ * Invariant: a policy that med_policy_load() hands out has passed every rule, except those on sizes of devices, which
+ * med_policy_resolve() adds.
+ */
+#include "mediator/policy.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "mediator/policy_ini.h"
+
+static int only_policies(const struct dirent *d)
+{
+	static const char suffix[] = ".policy";
+	size_t n = strlen(d->d_name);
+
+	return n > sizeof(suffix) - 1 && d->d_name[0] != '.' &&
+	       strcmp(d->d_name + n - (sizeof(suffix) - 1), suffix) == 0;
+}
+
+static int read_folder(struct med_policy *p, const char *path, struct cf_errors *errs)
+{
+	struct dirent **entries;
+	int n = scandir(path, &entries, only_policies, alphasort);
+	int r = 0;
+
+	if (n < 0) {
+		cf_error_add(errs, CF_ERROR, path, 0, 0, "cannot be read: %s", strerror(errno));
+		return 0;
+	}
+	if (n == 0)
+		cf_error_add(errs, CF_ERROR, path, 0, 0, "holds no *.policy file");
+	for (int i = 0; i < n; i++) {
+		char *file = NULL;
+
+		if (r == 0 && asprintf(&file, "%s/%s", path, entries[i]->d_name) < 0) {
+			file = NULL;
+			r = -ENOMEM;
+		}
+		if (r == 0)
+			r = med_policy_read_file(p, file, errs);
+		free(file);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+static void check_name(const char *name, bool with_slash, const char *file, unsigned line,
+		       struct cf_errors *errs)
+{
+	const char *slash = strchr(name, '/');
+	size_t legal = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+	bool ok;
+
+	if (with_slash) {
+		ok = slash && slash != name && slash[1] && legal == (size_t)(slash - name);
+		if (ok)
+			ok = strspn(slash + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					       "0123456789-_.") == strlen(slash + 1);
+	} else {
+		ok = *name && !name[legal];
+	}
+	if (!ok || name[0] == '.' || (slash && slash[1] == '.') || strlen(name) > 64)
+		cf_error_add(errs, CF_ERROR, file, line, 0,
+			     "'%s': expected %s of letters, digits, '-', '_' and '.', at most 64 in all",
+			     name, with_slash ? "SYSTEM/NAME, each" : "a name");
+}
+
+static int find_device(const struct med_policy *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_devices; i++)
+		if (strcmp(p->devices[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+static void check_device(const struct med_policy *p, size_t i, struct cf_errors *errs)
+{
+	const struct med_device_policy *d = &p->devices[i];
+
+	check_name(d->name, false, d->file, d->line, errs);
+	if (find_device(p, d->name) != (int)i)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0, "device '%s' is there twice",
+			     d->name);
+	if (!d->path)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
+			     "device '%s' has no path: expected path = FILE", d->name);
+	if (d->reserve >= d->slots)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
+			     "device '%s': reserve %u of %u slots leaves none for lower classes; "
+			     "expected at most %u",
+			     d->name, d->reserve, d->slots, d->slots - 1);
+	if (d->slice_bytes % 4096)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
+			     "device '%s': slice %u is not a multiple of 4096", d->name,
+			     d->slice_bytes);
+}
+
+/* The promised depths of a device must fit its slots, and its target must leave room for one lower-class slice. */
+static void check_promise(const struct med_policy *p, size_t i, struct cf_errors *errs)
+{
+	const struct med_device_policy *d = &p->devices[i];
+	uint64_t depth = 0;
+
+	for (size_t k = 0; k < p->n_shares; k++)
+		if (p->shares[k].device == i && p->shares[k].class == SCHED_SAFETY)
+			depth += p->shares[k].depth;
+	if (depth == 0)
+		return;
+	if (depth > d->reserve)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
+			     "device '%s': its safety shares are promised %llu requests at once, but "
+			     "only %u slots are reserved; expected reserve = %llu or more",
+			     d->name, (unsigned long long)depth, d->reserve,
+			     (unsigned long long)depth);
+	uint64_t least = (depth + 1) * d->service_limit_ns;
+	if (least > d->target_ns)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
+			     "device '%s': target %llu us cannot be kept: (%llu safety requests + 1 "
+			     "slice) x service-limit %llu us = %llu us",
+			     d->name, (unsigned long long)(d->target_ns / 1000),
+			     (unsigned long long)depth,
+			     (unsigned long long)(d->service_limit_ns / 1000),
+			     (unsigned long long)(least / 1000));
+}
+
+static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
+{
+	struct med_share_policy *s = &p->shares[i];
+
+	check_name(s->name, true, s->file, s->line, errs);
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(p->shares[k].name, s->name) == 0)
+			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+				     "share '%s' is there already: %s:%u", s->name,
+				     p->shares[k].file, p->shares[k].line);
+	int device = s->device_name ? find_device(p, s->device_name) : -1;
+	if (!s->device_name)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s' has no device: expected device = NAME", s->name);
+	else if (device < 0)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': there is no [device %s]", s->name, s->device_name);
+	s->device = device < 0 ? UINT32_MAX : (unsigned)device;
+	if (s->offset_bytes % Q_SECTOR_BYTES || s->len_bytes % Q_SECTOR_BYTES)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': offset and length must be multiples of 512", s->name);
+	if (s->class != SCHED_SAFETY && s->depth)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': depth is promised to class safety only", s->name);
+	if (s->class == SCHED_SAFETY && !s->depth)
+		s->depth = 1;
+}
+
+/* Two shares on one extent are refused when one of them writes. An open length reaches to the end of everything. */
+static void check_overlap(const struct med_policy *p, size_t i, struct cf_errors *errs)
+{
+	const struct med_share_policy *s = &p->shares[i];
+	uint64_t len = s->len_bytes ? s->len_bytes : UINT64_MAX - s->offset_bytes;
+
+	for (size_t k = 0; k < i; k++) {
+		const struct med_share_policy *o = &p->shares[k];
+		uint64_t o_len = o->len_bytes ? o->len_bytes : UINT64_MAX - o->offset_bytes;
+
+		if (o->device != s->device || (o->read_only && s->read_only))
+			continue;
+		if (qspan_overlap(s->offset_bytes, len, o->offset_bytes, o_len))
+			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+				     "share '%s' (offset %llu) overlaps share '%s' (offset %llu, length "
+				     "%llu; %s:%u), and one of them writes",
+				     s->name, (unsigned long long)s->offset_bytes, o->name,
+				     (unsigned long long)o->offset_bytes,
+				     (unsigned long long)o->len_bytes, o->file, o->line);
+	}
+}
+
+static void check_all(struct med_policy *p, struct cf_errors *errs)
+{
+	for (size_t i = 0; i < p->n_devices; i++)
+		check_device(p, i, errs);
+	for (size_t i = 0; i < p->n_shares; i++) {
+		check_share(p, i, errs);
+		check_overlap(p, i, errs);
+	}
+	for (size_t i = 0; i < p->n_devices; i++)
+		check_promise(p, i, errs);
+	if (p->n_devices == 0 && p->n_files > 0)
+		cf_error_add(errs, CF_ERROR, p->files[0], 0, 0, "no [device NAME] section");
+	if (p->n_devices > MED_DEVICES_MAX)
+		cf_error_add(errs, CF_ERROR, p->devices[MED_DEVICES_MAX].file,
+			     p->devices[MED_DEVICES_MAX].line, 0,
+			     "%zu devices: one mediator serves at most %u", p->n_devices,
+			     MED_DEVICES_MAX);
+	if (p->n_shares > SCHED_SHARES_MAX)
+		cf_error_add(errs, CF_ERROR, p->shares[SCHED_SHARES_MAX].file,
+			     p->shares[SCHED_SHARES_MAX].line, 0,
+			     "%zu shares: one mediator serves at most %u", p->n_shares,
+			     SCHED_SHARES_MAX);
+}
+
+/* Paths of devices are the policy's: they start at the folder of the file that names them. */
+static int anchor_paths(struct med_policy *p)
+{
+	for (size_t i = 0; i < p->n_devices; i++) {
+		struct med_device_policy *d = &p->devices[i];
+		const char *slash = strrchr(d->file, '/');
+		char *joined;
+
+		if (!d->path || d->path[0] == '/' || !slash)
+			continue;
+		if (asprintf(&joined, "%.*s/%s", (int)(slash - d->file), d->file, d->path) < 0)
+			return -ENOMEM;
+		free(d->path);
+		d->path = joined;
+	}
+	return 0;
+}
+
+static int read_path(struct med_policy *p, const char *path, struct cf_errors *errs)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return read_folder(p, path, errs);
+	return med_policy_read_file(p, path, errs);
+}
+
+int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *errs,
+		    struct med_policy **ret)
+{
+	struct med_policy *p = calloc(1, sizeof(*p));
+	int r = p ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < n_paths; i++)
+		r = read_path(p, paths[i], errs);
+	if (r == 0 && n_paths == 0)
+		cf_error_add(errs, CF_ERROR, "command line", 0, 0, "no policy file was given");
+	if (r == 0)
+		r = anchor_paths(p);
+	if (r == 0) {
+		check_all(p, errs);
+		r = cf_errors_ok(errs) ? 0 : -EINVAL;
+	}
+	if (r < 0) {
+		med_policy_free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
+int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct cf_errors *errs)
+{
+	for (size_t i = 0; i < p->n_shares; i++) {
+		struct med_share_policy *s = &p->shares[i];
+		uint64_t size = dev_bytes[s->device];
+
+		if (!s->len_bytes && s->offset_bytes < size)
+			s->len_bytes = (size - s->offset_bytes) & ~(uint64_t)(Q_SECTOR_BYTES - 1);
+		if (!s->len_bytes || !qspan_inside(s->offset_bytes, s->len_bytes, size))
+			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+				     "share '%s': offset %llu + length %llu is beyond the end of device "
+				     "'%s' (%llu bytes)",
+				     s->name, (unsigned long long)s->offset_bytes,
+				     (unsigned long long)s->len_bytes,
+				     p->devices[s->device].name, (unsigned long long)size);
+	}
+	return cf_errors_ok(errs) ? 0 : -EINVAL;
+}
+
+struct med_policy *med_policy_free(struct med_policy *p)
+{
+	if (!p)
+		return NULL;
+	for (size_t i = 0; i < p->n_devices; i++) {
+		free(p->devices[i].name);
+		free(p->devices[i].path);
+	}
+	for (size_t i = 0; i < p->n_shares; i++) {
+		free(p->shares[i].name);
+		free(p->shares[i].device_name);
+	}
+	for (size_t i = 0; i < p->n_files; i++)
+		free(p->files[i]);
+	free(p->devices);
+	free(p->shares);
+	free(p->files);
+	free(p);
+	return NULL;
+}
+
+struct sched_cfg med_policy_sched(const struct med_device_policy *d)
+{
+	return (struct sched_cfg){
+		.slots = d->slots,
+		.reserve = d->reserve,
+		.slice_bytes = d->slice_bytes,
+		.target_ns = d->target_ns,
+		.service_limit_ns = d->service_limit_ns,
+	};
+}
