@@ -71,11 +71,11 @@ write_arm64()
 	TEXT
 }
 
-# Waits until a socket of the mediator's is there, at most 10 s.
+# Waits until the share's socket is there, at most 10 s.
 wait_for_mediator()
 {
 	tries=0
-	until [ -n "$(find /run/parley -type s 2>/dev/null)" ]; do
+	until [ -n "$(find /run/parley/mediator -type s -name '*disk*' 2>/dev/null)" ]; do
 		kill -0 "$mediator" 2>/dev/null || fail "the mediator ended at its start"
 		tries=$((tries + 1))
 		[ $tries -lt 100 ] || fail "the mediator made no socket"
@@ -85,7 +85,7 @@ wait_for_mediator()
 
 main()
 {
-	mkdir -p /run/parley /etc/parley/vms /etc/parley/mediator.d
+	mkdir -p /etc/parley/vms /etc/parley/mediator.d
 	write_policy
 	"write_$arch"
 	mediator $policy >$mediator_log 2>&1 &
