@@ -7,8 +7,8 @@
  *
  * The command line, for main.c:  qvm [--long-option[=value]]... { @file | option [argument...] }...
  *   Long options stand first; the first argument that does not begin with "--" ends them, and
- *   everything from there on goes to cfg_parse() as it is. No long option configures the guest. main sets dryrun_json from its own
- *   option (--json).
+ *   everything from there on goes to cfg_parse() as it is. No long option configures
+ *   the guest. main sets dryrun_json from its own option (--json).
  *   cfg_parse() < 0: cf_errors_print() to stderr, exit 65 (-EINVAL) or 64 (-ENOMEM). Warnings are
  *   printed as well.
  *   dryrun: print the plan, write fdt_dump_file, "Exiting: dryrun completed", exit 0.
@@ -77,7 +77,7 @@ struct cfg_reserve {
 
 struct cfg_irq {
 	const char *pic;	/* name of a PIC vdev, or of the implicit "gic" */
-	unsigned line;		/* ioapic: pin. gic: INTID (32 and up). PCI: INTx line, shared */
+	unsigned line;		/* ioapic: pin. gic: INTID, 32 and up. PCI: INTx, shared */
 	bool none;		/* "intr apic": this PIC feeds the LAPIC */
 	bool automatic;		/* line chosen by the checker */
 	struct cf_pos pos;
@@ -100,6 +100,8 @@ struct cfg_vdev {
 	int pci_dev;		/* its slot (1..31), given, or chosen by the checker; else -1 */
 	struct cfg_logger logs[CFG_LOG_MAX];	/* `log`: instead of the VM's loggers */
 	unsigned n_logs;
+	bool loc_given;
+	bool loc_bad, irqs_bad;	/* of the parser: told already */
 	struct cf_pos pos;
 };
 

@@ -16,20 +16,20 @@ struct cfg_window {
 	const char *what;
 };
 
-/* A vdev whose place on this kind of board is a convention: `loc` (and `intr`) may be left out. */
-struct cfg_std_loc {
+/* The interrupt that every guest expects of a vdev at its usual place: `intr` may be left out. */
+struct cfg_std_line {
 	const char *type;
 	enum vd_space space;
 	uint64_t base;
-	int line;		/* -1: none by convention */
+	unsigned line;
 };
 
 struct cfg_arch {
 	const char *name;			/* "x86", "arm64": as in struct vd_type.archs */
 	const struct cfg_window *windows;
 	size_t n_windows;
-	const struct cfg_std_loc *std_locs;
-	size_t n_std_locs;
+	const struct cfg_std_line *std_lines;
+	size_t n_std_lines;
 	uint64_t ram_base;			/* of the first ram that has no address */
 	uint64_t addr_limit;			/* guest-physical addresses end here */
 	bool has_io;				/* has I/O ports */

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rules that need the whole configuration: memory, files, names, CPUs. Where vdevs stand and how
+ * they interrupt is cfg_place.c. All that is wrong is told; what is right already stays as it is
+ * when it is checked again. A vdev whose type is NULL was refused by the parser: it only lends its
+ * name, so that nothing is told twice. Main thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/qfd.h"
+#include "qvm/cfg_int.h"
+
+#define GIB_4 0x100000000ull
+
+/* ---- memory ---- */
+
+static int ram_order(const void *a, const void *b)
+{
+	const struct cfg_ram *x = a, *y = b;
+	if (x->gpa != y->gpa)
+		return x->gpa < y->gpa ? -1 : 1;
+	return x->len_bytes < y->len_bytes ? -1 : x->len_bytes > y->len_bytes;
+}
+
+static const char *ram_word(const struct cfg_ram *r)
+{
+	return r->rom ? "rom" : "ram";
+}
+
+static void ram_check_windows(const struct vm_cfg *cfg, const struct cfg_ram *r,
+			      struct cf_errors *errs)
+{
+	for (size_t i = 0; i < cfg->arch->n_windows; i++) {
+		const struct cfg_window *w = &cfg->arch->windows[i];
+		if (w->space != VD_MEM ||
+		    !qspan_overlap(r->gpa, r->len_bytes, w->base, w->len_bytes))
+			continue;
+		bool hole = w->base + w->len_bytes == GIB_4;
+		cfg_err(errs, &r->pos, "%s 0x%" PRIx64 "-0x%" PRIx64 " overlaps %s (0x%" PRIx64
+			"-0x%" PRIx64 ")%s", ram_word(r), r->gpa, r->gpa + r->len_bytes - 1,
+			w->what, w->base, w->base + w->len_bytes - 1,
+			hole ? ": end it at 3 GiB and give the rest an address, such as "
+			"'ram 0x100000000,1g'" : "");
+		return;
+	}
+}
+
+static void check_ram(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_seen *seen)
+{
+	bool any_ram = false;
+	if (cfg->n_ram)
+		qsort(cfg->ram, cfg->n_ram, sizeof(*cfg->ram), ram_order);
+	for (size_t i = 0; i < cfg->n_ram; i++) {
+		const struct cfg_ram *r = &cfg->ram[i];
+		any_ram |= !r->rom;
+		ram_check_windows(cfg, r, errs);
+		if (i == 0)
+			continue;
+		const struct cfg_ram *below = &cfg->ram[i - 1];
+		if (r->gpa - below->gpa < below->len_bytes)
+			cfg_err(errs, &r->pos, "%s 0x%" PRIx64 "-0x%" PRIx64 " overlaps the %s at "
+				"0x%" PRIx64 "-0x%" PRIx64 " (%s:%u:%u)", ram_word(r), r->gpa,
+				r->gpa + r->len_bytes - 1, ram_word(below), below->gpa,
+				below->gpa + below->len_bytes - 1, below->pos.file, below->pos.line,
+				below->pos.col);
+	}
+	if (!any_ram && !seen->ram)
+		cfg_err(errs, &(struct cf_pos){ "command line", 1, 1 },
+			"there is no ram: expected 'ram [address,]length', such as 'ram 128m'");
+}
+
+/* True when all of [at, at + len) is RAM or ROM; regions that touch count as one. */
+static bool in_ram(const struct vm_cfg *cfg, uint64_t at, uint64_t len)
+{
+	for (size_t i = 0; i < cfg->n_ram; i++) {
+		const struct cfg_ram *r = &cfg->ram[i];
+		if (at < r->gpa || at - r->gpa >= r->len_bytes)
+			continue;
+		uint64_t here = r->len_bytes - (at - r->gpa);
+		if (len <= here)
+			return true;
+		at += here;
+		len -= here;
+	}
+	return false;
+}
+
+/* ---- files ---- */
+
+/* Tells what is wrong with the file; its size in *ret_bytes. */
+static bool load_file_ok(const struct cfg_load *load, struct cf_errors *errs, uint64_t *ret_bytes)
+{
+	char what[24];
+	struct stat st;
+	snprintf(what, sizeof(what), "%s%sload ", cfg_load_type_str(load->type),
+		 load->type == CFG_LOAD_SNIFF ? "" : " ");
+	int fd QCLEAN(qfd_close) = open(load->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		cfg_file_err(errs, &load->pos, what, load->path, errno);
+		return false;
+	}
+	if (S_ISDIR(st.st_mode)) {
+		cfg_file_err(errs, &load->pos, what, load->path, EISDIR);
+		return false;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		cfg_err(errs, &load->pos, "%s%s: expected a regular file", what,
+			CFG_SHOW(load->path));
+		return false;
+	}
+	if (st.st_size == 0) {
+		cfg_err(errs, &load->pos, "%s%s: the file is empty", what, CFG_SHOW(load->path));
+		return false;
+	}
+	*ret_bytes = (uint64_t)st.st_size;
+	return true;
+}
+
+static void check_loads(const struct vm_cfg *cfg, struct cf_errors *errs,
+			const struct cfg_seen *seen)
+{
+	bool guest = seen->load && cfg->n_loads == 0;
+	for (size_t i = 0; i < cfg->n_loads; i++) {
+		const struct cfg_load *load = &cfg->loads[i];
+		uint64_t size = 1;
+		guest |= load->type == CFG_LOAD_SNIFF || load->type == CFG_LOAD_GUEST;
+		bool ok = load_file_ok(load, errs, &size);
+		/* A kernel knows itself how much memory it takes: only its start is looked at. */
+		if (!ok || load->type == CFG_LOAD_SNIFF || load->type == CFG_LOAD_GUEST)
+			size = 1;
+		if (load->has_addr && cfg->n_ram && !in_ram(cfg, load->gpa, size))
+			cfg_err(errs, &load->pos, "load %s: 0x%" PRIx64 " bytes from 0x%" PRIx64
+				" are not in ram or rom", CFG_SHOW(load->path), size, load->gpa);
+	}
+	if (!guest)
+		cfg_err(errs, &(struct cf_pos){ "command line", 1, 1 },
+			"there is nothing to run: expected 'load FILE' or 'guest load FILE'");
+}
+
+/* ---- CPUs ---- */
+
+/* The one host CPU of @c, or -1. */
+static int cpu_pinned(const struct cfg_cpu *c)
+{
+	int at = -1;
+	for (int w = 0; w < 4; w++) {
+		if (!c->runmask[w])
+			continue;
+		if (at >= 0 || c->runmask[w] & (c->runmask[w] - 1))
+			return -1;
+		at = w * 64 + __builtin_ctzll(c->runmask[w]);
+	}
+	return at;
+}
+
+static bool cpu_floats(const struct cfg_cpu *c)
+{
+	return !(c->runmask[0] | c->runmask[1] | c->runmask[2] | c->runmask[3]);
+}
+
+static int check_cpus(struct vm_cfg *cfg, struct cf_errors *errs)
+{
+	int first_on[256];
+	memset(first_on, 0xff, sizeof(first_on));
+	if (cfg->n_cpus == 0) {
+		if (!cfg_grow(&cfg->cpus, 0, sizeof(*cfg->cpus)))
+			return -ENOMEM;
+		cfg->cpus[cfg->n_cpus++] = (struct cfg_cpu){
+			.pos = { "command line", 1, 1 }
+		};
+	}
+	for (size_t i = 0; i < cfg->n_cpus; i++) {
+		const struct cfg_cpu *c = &cfg->cpus[i];
+		int on = cpu_pinned(c);
+		if (c->policy == CFG_SCHED_SPORADIC && !cpu_floats(c))
+			cfg_err(errs, &c->pos, "cpu %zu: sporadic scheduling and runmask exclude "
+				"each other, for Linux moves such a thread freely: leave one out",
+				i);
+		if (on >= 0 && first_on[on] >= 0)
+			cfg_warn(errs, &c->pos, "cpu %zu and cpu %d are both pinned to host CPU %d: "
+				 "a spinlock of the guest can stop both", i, first_on[on], on);
+		if (on >= 0 && first_on[on] < 0)
+			first_on[on] = (int)i;
+	}
+	return 0;
+}
+
+/* ---- names ---- */
+
+static const struct cfg_vdev *name_owner(const struct vm_cfg *cfg, const char *name, size_t before)
+{
+	for (size_t i = 0; i < before; i++)
+		if (cfg->vdevs[i].cfg.name && !strcmp(cfg->vdevs[i].cfg.name, name))
+			return &cfg->vdevs[i];
+	return NULL;
+}
+
+static void check_given_names(const struct vm_cfg *cfg, struct cf_errors *errs)
+{
+	for (size_t i = 0; i < cfg->n_vdevs; i++) {
+		const struct cfg_vdev *v = &cfg->vdevs[i];
+		if (!v->cfg.name || !v->type)
+			continue;
+		const struct cfg_vdev *other = name_owner(cfg, v->cfg.name, i);
+		if (other)
+			cfg_err(errs, &v->pos, "the name '%s' is taken by vdev %s (%s:%u:%u)",
+				v->cfg.name, other->cfg.type, other->pos.file, other->pos.line,
+				other->pos.col);
+		if (!strcmp(v->cfg.name, "env"))
+			cfg_err(errs, &v->pos, "the name 'env' is kept for the VM's state file");
+		if (!strcmp(v->type->name, cfg->arch->pic_type) && strchr(v->cfg.name, ':'))
+			cfg_err(errs, &v->pos, "the name '%s' of an interrupt controller must not "
+				"have a ':'", v->cfg.name);
+	}
+}
+
+/* "virtio-blk0", "pl011-0" for the first without a name, unless somebody has that name. */
+static int make_names(struct vm_cfg *cfg)
+{
+	for (size_t i = 0; i < cfg->n_vdevs; i++) {
+		struct cfg_vdev *v = &cfg->vdevs[i];
+		char name[64];
+		if (v->cfg.name || !v->type)
+			continue;
+		unsigned n = 0;
+		for (size_t k = 0; k < i; k++)
+			n += cfg->vdevs[k].type == v->type;
+		size_t len = strlen(v->type->name);
+		bool digit = len && strchr("0123456789", v->type->name[len - 1]);
+		do
+			snprintf(name, sizeof(name), "%s%s%u", v->type->name, digit ? "-" : "",
+				 n++);
+		while (name_owner(cfg, name, cfg->n_vdevs));
+		if (v->type->flags & VD_IMPLICIT)
+			snprintf(name, sizeof(name), "%s", v->type->name);
+		v->cfg.name = cfg_store_copy(cfg->strings, name, strlen(name));
+		if (!v->cfg.name)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* There is one of each that the machine has once. */
+static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
+{
+	for (size_t i = 0; i < cfg->n_vdevs; i++) {
+		const struct cfg_vdev *v = &cfg->vdevs[i];
+		if (!v->type || !(v->type->flags & (VD_HOST_MADE | VD_IMPLICIT)))
+			continue;
+		const struct cfg_vdev *first = cfg_vdev_of_type(cfg, v->type->name);
+		if (first != v)
+			cfg_err(errs, &v->pos, "a second %s is not served: the first is at "
+				"%s:%u:%u", v->type->name, first->pos.file, first->pos.line,
+				first->pos.col);
+	}
+}
+
+int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_seen *seen)
+{
+	check_ram(cfg, errs, seen);
+	check_loads(cfg, errs, seen);
+	int r = check_cpus(cfg, errs);
+	if (r < 0)
+		return r;
+	check_given_names(cfg, errs);
+	r = make_names(cfg);
+	if (r < 0)
+		return r;
+	check_singles(cfg, errs);
+	cfg_check_places(cfg, errs);
+	cfg_check_irqs(cfg, errs);
+	for (size_t i = 0; i < cfg->n_vdevs; i++) {
+		struct cfg_vdev *v = &cfg->vdevs[i];
+		v->cfg.n_irqs = v->n_irqs;
+		if (v->type && v->type->check)
+			v->type->check(&v->cfg, errs);
+	}
+	return 0;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cpu context (sched, runmask) and the variables of `set`. Main thread, while the tokens are
+ * walked.
+ */
+#include "qvm/cfg_int.h"
+
+/* ---- cpu ---- */
+
+void cfg_opt_cpu(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+{
+	struct vm_cfg *cfg = p->cfg;
+	p->ctx = CTX_CPU;
+	if (cfg->n_cpus == p->arch->cpus_max)
+		cfg_err(p->errs, &opt->pos, "cpu: a VM has at most %u", p->arch->cpus_max);
+	if (!cfg_room(p, &opt->pos, &cfg->cpus, cfg->n_cpus, sizeof(*cfg->cpus)))
+		return;
+	cfg->cpus[cfg->n_cpus++] = (struct cfg_cpu){ .pos = opt->pos };
+}
+
+static struct cfg_cpu *cpu_now(struct cfg_parser *p)
+{
+	return &p->cfg->cpus[p->cfg->n_cpus - 1];
+}
+
+static bool prio_parse(struct cfg_parser *p, const struct cfg_tok *tok, const char *text,
+		       size_t len, unsigned *ret)
+{
+	uint64_t prio;
+	if (!cfg_number(p, tok, text, len, CFG_NUMBER, "the priority", &prio))
+		return false;
+	if (prio < 1 || prio > 99) {
+		cfg_err(p->errs, &tok->pos, "sched %s: Linux has the priorities 1 to 99",
+			CFG_SHOW(tok->text));
+		return false;
+	}
+	*ret = (unsigned)prio;
+	return true;
+}
+
+/* "8", "8r", "8f", "8o". */
+static void sched_plain(struct cfg_parser *p, const struct cfg_tok *arg)
+{
+	struct cfg_cpu next = { .policy = CFG_SCHED_RR };
+	size_t len = strlen(arg->text);
+	char letter = len ? arg->text[len - 1] : '\0';
+	if (letter == 'r' || letter == 'f' || letter == 'o')
+		len--;
+	if (letter == 'f')
+		next.policy = CFG_SCHED_FIFO;
+	if (letter == 'o')
+		next.policy = CFG_SCHED_OTHER;
+	if (!prio_parse(p, arg, arg->text, len, &next.prio))
+		return;
+	struct cfg_cpu *cpu = cpu_now(p);
+	cpu->policy = next.policy;
+	cpu->prio = next.prio;
+}
+
+/* SCHED_DEADLINE takes no runtime below 1024 ns and, unless told otherwise, no period outside
+ * 100 µs to 4 s. */
+#define BUDGET_MIN_NS 1024u
+#define PERIOD_MIN_NS (100 * Q_NSEC_PER_USEC)
+#define PERIOD_MAX_NS (1ull << 22) * Q_NSEC_PER_USEC
+
+static bool sporadic_ok(struct cfg_parser *p, const struct cfg_tok *arg, const struct cfg_cpu *c)
+{
+	if (c->low_prio >= c->prio) {
+		cfg_err(p->errs, &arg->pos, "sched %s: the low priority must be below the high one",
+			CFG_SHOW(arg->text));
+		return false;
+	}
+	if (c->repl_period_ns < PERIOD_MIN_NS || c->repl_period_ns > PERIOD_MAX_NS) {
+		cfg_err(p->errs, &arg->pos, "sched %s: the period is in nanoseconds, from 100000 "
+			"(100 µs) to 4194304000", CFG_SHOW(arg->text));
+		return false;
+	}
+	if (c->budget_ns < BUDGET_MIN_NS || c->budget_ns > c->repl_period_ns) {
+		cfg_err(p->errs, &arg->pos, "sched %s: the budget is in nanoseconds, from 1024 to "
+			"the period", CFG_SHOW(arg->text));
+		return false;
+	}
+	return true;
+}
+
+/* "high,low,max_repl,repl_period_ns,budget_ns" with "s" at its end or as the next word. */
+static void sched_sporadic(struct cfg_parser *p, const struct cfg_tok *arg)
+{
+	struct cfg_cpu next = { .policy = CFG_SCHED_SPORADIC };
+	uint64_t v[5];
+	const char *at = arg->text;
+	size_t left = strlen(at);
+	const struct cfg_tok *after = p->at < p->n_toks ? &p->toks[p->at] : NULL;
+	if (at[left - 1] == 's')
+		left--;
+	else if (after && after->src == arg->src && !strcmp(after->text, "s"))
+		p->at++;
+	for (unsigned i = 0; i < 5; i++) {
+		const char *comma = memchr(at, ',', left);
+		size_t len = comma ? (size_t)(comma - at) : left;
+		if (!comma != (i == 4)) {
+			cfg_err(p->errs, &arg->pos, "sched %s: expected a priority with r, f or o, "
+				"or high,low,replenishments,period_ns,budget_ns s",
+				CFG_SHOW(arg->text));
+			return;
+		}
+		if (!cfg_number(p, arg, at, len, CFG_NUMBER, "sched", &v[i]))
+			return;
+		at += len + (comma ? 1 : 0);
+		left -= len + (comma ? 1 : 0);
+	}
+	if (v[0] < 1 || v[0] > 99 || v[1] < 1 || v[1] > 99 || v[2] < 1 || v[2] > 1000) {
+		cfg_err(p->errs, &arg->pos, "sched %s: priorities are 1 to 99, replenishments 1 to "
+			"1000", CFG_SHOW(arg->text));
+		return;
+	}
+	next.prio = (unsigned)v[0];
+	next.low_prio = (unsigned)v[1];
+	next.max_repl = (unsigned)v[2];
+	next.repl_period_ns = v[3];
+	next.budget_ns = v[4];
+	if (!sporadic_ok(p, arg, &next))
+		return;
+	struct cfg_cpu *cpu = cpu_now(p);
+	memcpy(next.runmask, cpu->runmask, sizeof(next.runmask));
+	next.pos = cpu->pos;
+	*cpu = next;
+}
+
+void cfg_opt_sched(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+{
+	if (strchr(arg->text, ','))
+		sched_sporadic(p, arg);
+	else
+		sched_plain(p, arg);
+}
+
+void cfg_opt_runmask(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+{
+	uint64_t mask[4] = { 0 }, n;
+	const char *at = arg->text;
+	for (;;) {
+		size_t len = strcspn(at, ",");
+		if (!cfg_number(p, arg, at, len, CFG_NUMBER, "runmask", &n))
+			return;
+		if (n >= 256) {
+			cfg_err(p->errs, &arg->pos, "runmask %s: host CPUs are numbered 0 to 255; "
+				"it is a list of numbers, not a bit mask", CFG_SHOW(arg->text));
+			return;
+		}
+		mask[n / 64] |= 1ull << n % 64;
+		if (!at[len])
+			break;
+		at += len + 1;
+	}
+	memcpy(cpu_now(p)->runmask, mask, sizeof(mask));
+}
+
+/* ---- set ---- */
+
+static void set_exit_on_halt(struct cfg_parser *p, const struct cfg_tok *arg)
+{
+	if (!cfg_bool_parse(arg[1].text, &p->cfg->exit_on_halt))
+		cfg_err(p->errs, &arg[1].pos, "set exit-on-halt '%s': expected on or off",
+			CFG_SHOW(arg[1].text));
+}
+
+static void set_fdt_dump_file(struct cfg_parser *p, const struct cfg_tok *arg)
+{
+	if (!p->arch->has_fdt)
+		cfg_err(p->errs, &arg[0].pos, "set fdt-dump-file: a guest of %s is not described by "
+			"a device tree; leave it out", p->arch->name);
+	else if (!*arg[1].text)
+		cfg_err(p->errs, &arg[1].pos, "set fdt-dump-file: expected the name of a file");
+	else
+		p->cfg->fdt_dump_file = arg[1].text;
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(struct cfg_parser *p, const struct cfg_tok *arg);
+	const char *refused;
+} set_vars[] = {
+	{ "exit-on-halt", set_exit_on_halt, NULL },
+	{ "fdt-dump-file", set_fdt_dump_file, NULL },
+	{ "grow-heap", NULL, "qvm allocates all it needs before the guest runs; leave it out" },
+	{ "message-block-timeout", NULL, "it is not served yet; leave it out" },
+	{ "vdev-message-block-timeout", NULL, "it is not served yet; leave it out" },
+	{ "slog-buffer", NULL, "the journal has its own limits; leave it out" },
+	{ "counter-offset", NULL, "it is not served yet; the guest's counter starts at 0" },
+	{ "debug", NULL, "it is not served yet; leave it out" },
+	{ "gic-hwassist", NULL, "KVM always uses the GIC's virtualization; leave it out" },
+	{ "host-paddr-gicd", NULL, "KVM knows the host's GIC; leave it out" },
+	{ "host-paddr-gich", NULL, "KVM knows the host's GIC; leave it out" },
+	{ "host-paddr-gicv", NULL, "KVM knows the host's GIC; leave it out" },
+};
+
+void cfg_opt_set(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+{
+	const char *names[Q_ARRAY_LEN(set_vars)];
+	for (size_t i = 0; i < Q_ARRAY_LEN(set_vars); i++) {
+		names[i] = set_vars[i].name;
+		if (strcmp(names[i], arg[0].text))
+			continue;
+		if (set_vars[i].fn)
+			set_vars[i].fn(p, arg);
+		else
+			cfg_err(p->errs, &arg[0].pos, "set %s: %s", names[i], set_vars[i].refused);
+		return;
+	}
+	const char *near = cf_nearest(arg[0].text, names, Q_ARRAY_LEN(names));
+	cfg_err(p->errs, &arg[0].pos, "set %s: no variable has that name%s%s%s",
+		CFG_SHOW(arg[0].text), near ? ": did you mean '" : "", near ? near : "",
+		near ? "'?" : "");
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vdev types that the kernel has and qvm only configures: the x86 ioapic and the arm64 GIC.
+ * Their check() says what this version cannot give them; there is no create(). Constant data.
+ */
+#include <stddef.h>
+
+#include "qvm/hosttypes.h"
+#include "qvm/memmap.h"
+
+static const struct vd_option ioapic_options[] = {
+	{ .name = NULL },
+};
+
+const struct vd_type qvm_type_ioapic = {
+	.name = "ioapic",
+	.flags = VD_NEEDS_LOC | VD_HOST_MADE,
+	.default_space = VD_MEM,
+	.default_base = MM_X86_IOAPIC_BASE,
+	.len_bytes = MM_X86_IOAPIC_LEN,
+	.max_irqs = 0,
+	.archs = "x86",
+	.options = ioapic_options,
+};
+
+static const struct vd_option gic_options[] = {
+	{ .name = "version", .kind = VD_ARG_NUMBER },
+	{ .name = "msi", .kind = VD_ARG_STRING },
+	{ .name = NULL },
+};
+
+static void gic_check(const struct vd_config *cfg, struct cf_errors *errs)
+{
+	const struct vd_arg *version = vd_arg_find(cfg, "version");
+	if (version && version->num != 2 && version->num != 3)
+		cf_error_add(errs, CF_ERROR, version->file, version->line, version->col,
+			     "version %s: a GIC has version 2 or 3 (the default)", version->text);
+
+	const struct vd_arg *msi = vd_arg_find(cfg, "msi");
+	if (msi)
+		cf_error_add(errs, CF_ERROR, msi->file, msi->line, msi->col,
+			     "msi: an MSI frame is not served yet: leave it out; with version 3, "
+			     "PCI devices signal through the ITS");
+}
+
+const struct vd_type qvm_type_gic = {
+	.name = "gic",
+	.flags = VD_IMPLICIT | VD_HOST_MADE,
+	.default_space = VD_MEM,
+	.len_bytes = MM_ARM64_GICD_LEN,
+	.max_irqs = 0,
+	.archs = "arm64",
+	.options = gic_options,
+	.check = gic_check,
+};
+
+const struct vd_type *const qvm_host_types[] = {
+	&qvm_type_ioapic,
+	&qvm_type_gic,
+	NULL,
+};
