@@ -64,6 +64,8 @@ ROWS = (
     (layers, "qvm/arch/x86/a.c", '#include "mediator/sched.h"\n', "mediator/sched.h"),
     (layers, "qvm/arch/x86/a.c", '#include "qvm/vm.h"\n#include "vdevs/vdev.h"\n#include <linux/kvm.h>\n', None),
     (layers, "qvm/a.c", '#include "vm.h"\n', "vm.h"),
+    (layers, "qvm/a.c", '#include "dsdt.hex"\n', None),
+    (layers, "qvm/a.c", '#include "../dsdt.hex"\n', "../dsdt.hex"),
     (layers, "qvm/a.c", '#include "../lib/qdef.h"\n', "../lib/qdef.h"),
     (layers, "qvm/a.c", "#include <lib/qdef.h>\n", "lib/qdef.h"),
     (exits, "qvm/a.c", "void f(void) { exit(1); }\n", "exit"),
