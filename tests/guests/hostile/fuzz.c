@@ -34,20 +34,40 @@ static uint32_t random_length(uint64_t r)
  * An address of ours whose length leaves the arena would let a correct device write over the guest:
  * such a length is cut, unless it reaches beyond all memory and has to be refused as a whole.
  */
+static void cut_to_arena(struct target *t, volatile struct vq_desc *d)
+{
+	uint64_t at = d->addr - (uint64_t)t->arena;
+
+	if (at < ARENA_BYTES && d->len > ARENA_BYTES - at && d->len < 0x7fffffff)
+		d->len = (uint32_t)(ARENA_BYTES - at);
+}
+
 static void random_desc(struct target *t, volatile struct vq_desc *d, unsigned n, uint64_t *rng)
 {
-	uint64_t addr = random_address(t, fuzz_next(rng));
-	uint32_t len = random_length(fuzz_next(rng));
 	uint64_t r = fuzz_next(rng);
-	uint64_t arena = (uint64_t)t->arena;
 
-	if (addr >= arena && addr < arena + ARENA_BYTES && len > arena + ARENA_BYTES - addr &&
-	    len < 0x7fffffff)
-		len = (uint32_t)(arena + ARENA_BYTES - addr);
-	d->addr = addr;
-	d->len = len;
+	d->addr = random_address(t, fuzz_next(rng));
+	d->len = random_length(fuzz_next(rng));
 	d->flags = (uint16_t)(r & 7) | (r % 16 == 9 ? 0xfff8 : 0);
 	d->next = (uint16_t)(r % 8 == 0 ? r >> 16 : (r >> 16) % (n + 1));
+	cut_to_arena(t, d);
+}
+
+/* A good request with one to three fields changed: gets past the first checks. */
+static void mutate(struct target *t, uint64_t *rng)
+{
+	for (uint64_t k = 1 + fuzz_next(rng) % 3; k > 0; k--) {
+		uint64_t r = fuzz_next(rng);
+		volatile struct vq_desc *d = &t->q->desc[r % 3];
+		if (r >> 8 & 3) {
+			d->flags ^= (uint16_t)(1u << (r >> 16) % 3);
+			d->next = (uint16_t)((r >> 24) % 4);
+			continue;
+		}
+		d->addr = random_address(t, fuzz_next(rng));
+		d->len = random_length(fuzz_next(rng));
+		cut_to_arena(t, d);
+	}
 }
 
 void fuzz_round(struct target *t, uint64_t *rng)
@@ -55,6 +75,12 @@ void fuzz_round(struct target *t, uint64_t *rng)
 	unsigned n = 1 + (unsigned)(fuzz_next(rng) % t->q->num);
 
 	put_request(t);
+	if (fuzz_next(rng) & 1) {
+		mutate(t, rng);
+		t->header->sector = t->capacity - 1 - (fuzz_next(rng) & 7);
+		fire(t, 0);
+		return;
+	}
 	for (unsigned i = 0; i < 64; i++)
 		random_desc(t, &t->table[i], 64, rng);
 	for (unsigned i = fuzz_next(rng) & 1; i < n; i++)

@@ -17,7 +17,7 @@
 #define MAX_RAM		(UINT64_C(1) << 30)	/* more would make a "huge" length legal */
 
 static uint8_t *guard_low, *guard_high, *probe_first, *probe_now;
-static uint64_t wait_ticks, recover_ticks, real_ram_end;
+static uint64_t wait_ticks, recover_ticks, real_ram_end, hole;
 static char only[48];
 static bool lost_ok;
 static unsigned n_run, n_lost;
@@ -28,7 +28,7 @@ uint64_t bad_address(enum bad_addr which)
 	case AT_BEYOND_RAM: return real_ram_end + 0x100000;
 	case AT_WRAP:	    return UINT64_MAX - 7;
 	case AT_STRADDLE:   return real_ram_end - 8;
-	case AT_HOLE:	    return 0xfee00000;
+	case AT_HOLE:	    return hole;
 	case AT_BIT_63:	    return UINT64_C(1) << 63;
 	default:	    return UINT64_C(0xfffffff8);
 	}
@@ -298,6 +298,8 @@ void guest_main(void)
 	wait_ticks = rt_ticks(rt_arg_u64("wait_ms", 20) * RT_NS_PER_MS);
 	recover_ticks = rt_ticks(rt_arg_u64("recover_ms", 5000) * RT_NS_PER_MS);
 	real_ram_end = find_ram_end();
+	/* Neither RAM nor, by default, where a stray write would be an MSI to ourselves. */
+	hole = rt_arg_u64("hole", 0xf0000000);
 	if (n == 0)
 		rt_fail("no virtio device");
 	if (real_ram_end > MAX_RAM)

@@ -27,8 +27,13 @@ rt_irq_stubs:
 	.set n, n + 1
 	.endr
 
+	/*
+	 * Vector 0xff. A spurious one needs no EOI, but a message with that vector does, and handlers
+	 * never nest, so an EOI too many acknowledges nothing else.
+	 */
 	.globl rt_irq_spurious
 rt_irq_spurious:
+	movl $0, LAPIC_EOI
 	iretq
 
 	/*
