@@ -462,6 +462,7 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd)
 				     QVHU_PF_CONFIGURE_MEM_SLOTS,
 		.n_queues = QUEUES_MAX,
 		.queue_size_max = QUEUE_SIZE_MAX,
+		.require_sealed = true,
 		.features_set = features_set,
 		.config_get = config_get,
 		.queue_start = queue_start,
