@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The driver's side: against a device that lies in the used ring, and against the real device
- * side: random chains, indices that go round, kicks and interrupts counted, and two threads that
- * sleep.
+ * side: random chains, indices that go round, kicks and interrupts counted. One thread:
+ * t_qring_race.c has two.
  */
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sys/eventfd.h>
 
 #include "lib/qdriver.h"
 #include "lib/qmem.h"
@@ -504,145 +501,6 @@ START_TEST(arm_sees_what_came)
 }
 END_TEST
 
-/*
- * Two threads, each of which sleeps whenever it has nothing to do. Each request carries a number
- * that the device gives back in the buffer, so that data and index are seen in order. A wake-up
- * that is lost shows as a poll() that runs into its deadline with work there.
- */
-#define SLEEP_MS 5000
-#define RACE_CHAINS 60000u
-#define RACE_NUM 8u
-
-struct race {
-	int kick_fd, call_fd;
-	_Atomic bool stop;
-	_Atomic unsigned lost;	/* relaxed everywhere: a tally, read after join */
-	unsigned n_kicks, n_irqs;
-};
-
-static void tell(int fd)
-{
-	expect(eventfd_write(fd, 1) == 0);
-}
-
-static void sleep_on(struct race *rc, int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	eventfd_t n;
-
-	if (poll(&p, 1, SLEEP_MS) == 1)
-		eventfd_read(fd, &n);
-	else
-		atomic_fetch_add_explicit(&rc->lost, 1, memory_order_relaxed);
-}
-
-/* Moves the two threads against each other, so that they meet in every order. */
-static void dawdle(uint64_t *seed)
-{
-	for (volatile unsigned i = pick(seed, 64); i > 0; i--)
-		;
-}
-
-static void *device_main(void *arg)
-{
-	struct race *rc = arg;
-	uint64_t seed = 3;
-	struct qring_chain c;
-	struct iovec iov[2];
-
-	/* Acquire: pairs with the release store in the test; the last chain is home by then. */
-	while (!atomic_load_explicit(&rc->stop, memory_order_acquire)) {
-		qring_disarm(&dev);
-		while (qring_pop(&dev, iov, 2, &c) == QRING_OK) {
-			uint64_t v;
-
-			memcpy(&v, iov[0].iov_base, sizeof(v));
-			v = ~v;
-			memcpy(iov[1].iov_base, &v, sizeof(v));
-			qring_push(&dev, c.head, sizeof(v));
-			dawdle(&seed);
-			if (qring_publish(&dev)) {
-				rc->n_irqs++;
-				tell(rc->call_fd);
-			}
-		}
-		if (!qring_arm(&dev))
-			sleep_on(rc, rc->kick_fd);
-	}
-	return NULL;
-}
-
-static void submit(struct race *rc, uint64_t *seed, unsigned *n_sent)
-{
-	unsigned n = 1 + pick(seed, 3);
-
-	while (n-- > 0 && *n_sent < RACE_CHAINS && qdriver_outstanding(&drv) < RACE_NUM) {
-		unsigned t = *n_sent % RACE_NUM;	/* they come home in order */
-		uint64_t at = DATA_AT + 64 * t, v = *n_sent + 1;
-		struct qdriver_buf b[] = {
-			{ gpa(at), sizeof(v), false },
-			{ gpa(at + 8), sizeof(v), true },
-		};
-
-		memcpy(qmem_ptr(mem, gpa(at), sizeof(v), true), &v, sizeof(v));
-		if (qdriver_add(&drv, b, 2, (void *)(uintptr_t)v) != QDRIVER_OK)
-			break;
-		++*n_sent;
-	}
-	dawdle(seed);
-	if (qdriver_publish(&drv)) {
-		rc->n_kicks++;
-		tell(rc->kick_fd);
-	}
-}
-
-static unsigned collect(unsigned n_done)
-{
-	uint32_t written;
-	void *token;
-
-	while (qdriver_poll(&drv, &token, &written) == QDRIVER_OK) {
-		uint64_t at = DATA_AT + 64 * (n_done % RACE_NUM), v;
-
-		n_done++;
-		expect((uintptr_t)token == n_done);
-		memcpy(&v, qmem_ptr(mem, gpa(at + 8), sizeof(v), false), sizeof(v));
-		expect(~v == n_done);
-	}
-	return n_done;
-}
-
-START_TEST(no_wake_up_is_lost)
-{
-	struct race rc = { .kick_fd = eventfd(0, 0), .call_fd = eventfd(0, 0) };
-	unsigned n_sent = 0, n_done = 0;
-	uint64_t seed = 7;
-	pthread_t th;
-
-	open_both(RACE_NUM, QRING_INDIRECT | (_i ? QRING_EVENT_IDX : 0), 0xfffe);
-	ck_assert_int_eq(pthread_create(&th, NULL, device_main, &rc), 0);
-	while (n_done < RACE_CHAINS) {
-		qdriver_disarm(&drv);
-		submit(&rc, &seed, &n_sent);
-		n_done = collect(n_done);
-		bool can_send = n_sent < RACE_CHAINS && qdriver_outstanding(&drv) < RACE_NUM;
-		/* Every other time it waits for what is out although there is room. */
-		if ((can_send && pick(&seed, 2)) || n_done == RACE_CHAINS)
-			continue;
-		if (qdriver_outstanding(&drv) && !qdriver_arm(&drv))
-			sleep_on(&rc, rc.call_fd);
-	}
-	atomic_store_explicit(&rc.stop, true, memory_order_release);
-	tell(rc.kick_fd);
-	pthread_join(th, NULL);
-	close(rc.kick_fd);
-	close(rc.call_fd);
-	ck_assert_uint_eq(rc.lost, 0);
-	ck_assert_uint_gt(rc.n_kicks, 0);
-	ck_assert_uint_gt(rc.n_irqs, 0);
-}
-END_TEST
-
 static TCase *add_case(Suite *s, const char *name)
 {
 	TCase *tc = fixture_case(s, name);
@@ -666,7 +524,5 @@ int main(void)
 	tcase_add_loop_test(tc, count_row, 0, Q_ARRAY_LEN(count_rows));
 	tcase_add_test(tc, pollers_are_left_alone);
 	tcase_add_loop_test(tc, arm_sees_what_came, 0, 2);
-	tc = add_case(s, "race");
-	tcase_add_loop_test(tc, no_wake_up_is_lost, 0, 2);
 	return fixture_main(s);
 }
