@@ -11,6 +11,7 @@ const struct vd_type *const vdev_registry[] = {
 	&vd_acpipm_type,
 	&vd_pl011_type,
 	&vd_ser8250_type,
+	&vd_virtio_blk_type,
 	NULL,
 };
 

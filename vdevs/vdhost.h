@@ -94,6 +94,11 @@ struct vd_host_ops {
 	void (*timer_free)(struct vd_host *h, struct vd_timer *t);
 	/* @fn once, soon, on the I/O thread; never after free(). 0 or -ENOMEM. */
 	int (*post)(struct vd_host *h, void (*fn)(struct vdev *v, void *arg), void *arg);
+	/* Work that may wait (2 s at most): @work(@work_arg) on the I/O thread without the vdev's
+	 * lock, so that no vCPU waits with it; it calls nothing of the vdev or the host. Then
+	 * @done with the lock. Never after free(). 0 or -ENOMEM. */
+	int (*call)(struct vd_host *h, void (*work)(void *work_arg), void *work_arg,
+		    void (*done)(struct vdev *v, void *arg), void *arg);
 
 	/* Console of a serial vdev from its hostdev options: descriptors to read and to write,
 	 * nonblocking, borrowed (the host closes them), -1 when that direction has none. */

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-blk (virtio 1.2, 5.2): a disk that is a file or block device of this VM alone, or, by the same name, a
+ * share of a back end (virtio_vhu.c).
+ *
+ * With its own file: one queue, served on the I/O thread. A chain is decoded into a slot (qblk), goes to the host's
+ * block back end, and its done() answers the guest. Slots are as many as the queue has entries, which is as many as
+ * a driver that keeps the rules can have out.
+ * Invariant: in_flight slots are off the free list; STOPPING ends when it is 0.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ids.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/qblk.h"
+#include "vdevs/types.h"
+#include "vdevs/virtio.h"
+#include "vdevs/virtio_blk.h"
+#include "vdevs/virtio_vhu.h"
+
+#define QUEUE_SIZE 256u
+#define PCI_CLASS 0x010000u	/* mass storage, SCSI: what guests expect of virtio-blk */
+#define DISCARD_SECTORS_MAX (1u << 22)	/* 2 GiB in one request */
+
+struct blk_slot {
+	struct vd_blk_io io;
+	struct qblk_req req;
+	struct blk_slot *next_free;
+	bool flushing;		/* written; the flush of a write-through write is under way */
+	struct iovec iov[QBLK_IOV_MAX];
+};
+
+struct virtio_blk {
+	struct virtio_dev d;
+	struct vd_blk *blk;
+	struct qblk_dev qd;
+	unsigned in_flight;
+	uint64_t n_read, n_write, n_other, n_errors;
+	struct blk_slot *slots, *free;	/* QUEUE_SIZE of them */
+};
+
+static struct virtio_blk *blk_of(struct virtio_dev *d)
+{
+	return Q_CONTAINER_OF(d, struct virtio_blk, d);
+}
+
+/* ---- requests ---- */
+
+static void slot_answer(struct virtio_blk *b, struct blk_slot *s, uint8_t status)
+{
+	/* After a reset nobody waits for the answer, and its memory is about to be the driver's again. */
+	if (b->d.run == VIRTIO_RUNNING)
+		virtio_push(&b->d, 0, s->req.head, qblk_done(&s->req, status));
+	if (status != VIRTIO_BLK_S_OK)
+		b->n_errors++;
+	s->next_free = b->free;
+	b->free = s;
+	b->in_flight--;
+	if (!b->in_flight && b->d.run == VIRTIO_STOPPING)
+		virtio_stopped(&b->d);
+}
+
+static bool slot_submit(struct virtio_blk *b, struct blk_slot *s)
+{
+	return b->d.v.host->ops->blk_submit(b->d.v.host, b->blk, &s->io) == 0;
+}
+
+static uint8_t status_of(int err)
+{
+	return !err ? VIRTIO_BLK_S_OK :
+	       err == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
+}
+
+static void io_done(struct vdev *v, struct vd_blk_io *io, int err)
+{
+	struct virtio_blk *b = Q_CONTAINER_OF(v, struct virtio_blk, d.v);
+	struct blk_slot *s = Q_CONTAINER_OF(io, struct blk_slot, io);
+
+	/* A driver that did not take FLUSH has no other way to make a write stable (5.2.6.2). */
+	if (!err && io->op == VD_BLK_WRITE && !virtio_has(&b->d, VIRTIO_BLK_F_FLUSH) &&
+	    b->d.run == VIRTIO_RUNNING) {
+		s->io = (struct vd_blk_io){ .op = VD_BLK_FLUSH, .done = io_done };
+		if (slot_submit(b, s)) {
+			v->host->ops->blk_kick(v->host, b->blk);
+			return;
+		}
+		err = -EIO;
+	}
+	slot_answer(b, s, status_of(err));
+}
+
+static void slot_run(struct virtio_blk *b, struct blk_slot *s)
+{
+	static const unsigned op[] = {
+		[QBLK_READ] = VD_BLK_READ, [QBLK_WRITE] = VD_BLK_WRITE,
+		[QBLK_FLUSH] = VD_BLK_FLUSH, [QBLK_DISCARD] = VD_BLK_DISCARD,
+		[QBLK_WRITE_ZEROES] = VD_BLK_ZERO,
+	};
+	const struct qblk_req *r = &s->req;
+
+	if (r->op == QBLK_GET_ID) {
+		slot_answer(b, s, qblk_get_id(&b->qd, r));
+		return;
+	}
+	b->n_read += r->op == QBLK_READ;
+	b->n_write += r->op == QBLK_WRITE;
+	b->n_other += r->op != QBLK_READ && r->op != QBLK_WRITE;
+	/* qblk has checked sector and length against the capacity: the product cannot wrap. */
+	s->io = (struct vd_blk_io){
+		.op = op[r->op], .off = r->sector * Q_SECTOR_BYTES, .len_bytes = r->len_bytes,
+		.iov = r->iov, .n_iov = r->n_iov, .unmap = r->unmap, .done = io_done,
+	};
+	if (!slot_submit(b, s))
+		slot_answer(b, s, VIRTIO_BLK_S_IOERR);
+}
+
+static void slot_parse(struct virtio_blk *b, struct blk_slot *s, const struct qring_chain *c)
+{
+	switch (qblk_parse(&b->qd, c, s->iov, &s->req)) {
+	case QBLK_OK:
+		slot_run(b, s);
+		break;
+	case QBLK_IOERR:
+		slot_answer(b, s, VIRTIO_BLK_S_IOERR);
+		break;
+	case QBLK_UNSUPP:
+		slot_answer(b, s, VIRTIO_BLK_S_UNSUPP);
+		break;
+	case QBLK_BROKEN:
+		virtio_broken(&b->d, VD_FAULT_BAD_REQUEST);
+		slot_answer(b, s, VIRTIO_BLK_S_IOERR);	/* gives the slot back, no more */
+		break;
+	}
+}
+
+/* Serves one chain; false when there is none. */
+static bool serve_one(struct virtio_blk *b)
+{
+	struct blk_slot *s = b->free;
+	struct qring_chain c;
+
+	if (!s) {	/* more chains are out than the queue has entries */
+		if (qring_pending(&b->d.q[0].ring))
+			virtio_broken(&b->d, VD_FAULT_BAD_INDEX);
+		return false;
+	}
+	if (!virtio_pop(&b->d, 0, s->iov, QBLK_IOV_MAX, &c))
+		return false;
+	b->free = s->next_free;
+	b->in_flight++;
+	slot_parse(b, s, &c);
+	return b->d.run == VIRTIO_RUNNING;
+}
+
+static bool blk_serve(struct virtio_dev *d, unsigned q, unsigned budget)
+{
+	struct virtio_blk *b = blk_of(d);
+	bool more = true;
+
+	while (budget-- > 0 && more)
+		more = serve_one(b);
+	d->v.host->ops->blk_kick(d->v.host, b->blk);
+	return more;
+}
+
+/* ---- device ---- */
+
+static void blk_start(struct virtio_dev *d)
+{
+	struct virtio_blk *b = blk_of(d);
+
+	b->qd.discard = virtio_has(d, VIRTIO_BLK_F_DISCARD);
+	b->qd.write_zeroes = virtio_has(d, VIRTIO_BLK_F_WRITE_ZEROES);
+}
+
+static bool blk_stop(struct virtio_dev *d)
+{
+	return blk_of(d)->in_flight == 0;
+}
+
+static void blk_status(struct virtio_dev *d, char *buf, size_t buf_bytes)
+{
+	const struct virtio_blk *b = blk_of(d);
+
+	snprintf(buf, buf_bytes, "in_flight=%u reads=%llu writes=%llu others=%llu errors=%llu",
+		 b->in_flight, (unsigned long long)b->n_read, (unsigned long long)b->n_write,
+		 (unsigned long long)b->n_other, (unsigned long long)b->n_errors);
+}
+
+static void blk_free(struct virtio_dev *d)
+{
+	struct virtio_blk *b = blk_of(d);
+
+	if (b->blk)
+		d->v.host->ops->blk_close(d->v.host, b->blk);
+	virtio_fini(d);
+	free(b->slots);
+	free(b);
+}
+
+static const struct virtio_ops blk_ops = {
+	.id = VIRTIO_ID_BLOCK,
+	.pci_class = PCI_CLASS,
+	.start = blk_start,
+	.serve = blk_serve,
+	.stop = blk_stop,
+	.status = blk_status,
+	.free = blk_free,
+};
+
+static void blk_describe(struct virtio_blk *b, const struct vd_blk_info *info)
+{
+	struct virtio_blk_config c = {
+		.capacity = htole64(info->len_bytes / Q_SECTOR_BYTES),
+		.seg_max = htole32(QBLK_SEG_MAX),
+		.blk_size = htole32(info->block_bytes),
+		.num_queues = htole16(1),
+	};
+
+	b->d.n_queues = 1;
+	b->d.queue_size_max = QUEUE_SIZE;
+	b->d.offered = VIRTIO_RING_INDIRECT | VIRTIO_RING_EVENT_IDX |
+		       VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) |
+		       VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
+	if (info->read_only)
+		b->d.offered |= VIRTIO_BIT(VIRTIO_BLK_F_RO);
+	if (info->can_discard && !info->read_only) {
+		b->d.offered |= VIRTIO_BIT(VIRTIO_BLK_F_DISCARD);
+		c.max_discard_sectors = htole32(DISCARD_SECTORS_MAX);
+		c.max_discard_seg = htole32(1);
+		c.discard_sector_alignment = htole32(info->block_bytes / Q_SECTOR_BYTES);
+	}
+	if (info->can_zero && !info->read_only) {
+		b->d.offered |= VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+		c.max_write_zeroes_sectors = htole32(DISCARD_SECTORS_MAX);
+		c.max_write_zeroes_seg = htole32(1);
+		c.write_zeroes_may_unmap = info->can_discard;
+	}
+	static_assert(sizeof(c) <= VIRTIO_CONFIG_BYTES, "config space holds it");
+	memcpy(b->d.config, &c, sizeof(c));
+	b->d.config_len = sizeof(c);
+	b->qd.capacity_sectors = info->len_bytes / Q_SECTOR_BYTES;
+	b->qd.read_only = info->read_only;
+	memcpy(b->qd.serial, b->d.v.cfg->name,
+	       strnlen(b->d.v.cfg->name, sizeof(b->qd.serial)));
+}
+
+static int blk_open(struct virtio_blk *b, const struct vd_arg *hostdev, struct cf_errors *errs)
+{
+	struct vd_host *h = b->d.v.host;
+	struct vd_blk_info info;
+	int r;
+
+	b->slots = calloc(QUEUE_SIZE, sizeof(*b->slots));
+	if (!b->slots)
+		return -ENOMEM;
+	for (unsigned i = QUEUE_SIZE; i > 0; i--) {
+		b->slots[i - 1].next_free = b->free;
+		b->free = &b->slots[i - 1];
+	}
+	r = h->ops->blk_open(h, hostdev, errs, &b->blk, &info);
+	if (r < 0)
+		return r;
+	blk_describe(b, &info);
+	return virtio_attach(&b->d, errs);
+}
+
+static int blk_create_file(const struct vd_config *cfg, const struct vd_arg *hostdev,
+			   struct vd_host *host, struct cf_errors *errs, struct vdev **ret)
+{
+	struct virtio_blk *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	virtio_init(&b->d, &vd_virtio_blk_type, cfg, host, &blk_ops);
+	r = blk_open(b, hostdev, errs);
+	if (r < 0) {
+		blk_free(&b->d);
+		return r;
+	}
+	*ret = &b->d.v;
+	return 0;
+}
+
+/* ---- behind a back end ---- */
+
+/* What is passed on. Not CONFIG_WCE: its switch is a write to config space, which stays read-only here. */
+static const struct virtio_vhu_kind blk_vhu_kind = {
+	.ops = { .id = VIRTIO_ID_BLOCK, .pci_class = PCI_CLASS },
+	.features = VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_GEOMETRY) | VIRTIO_BIT(VIRTIO_BLK_F_RO) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_MQ) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) |
+		    VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
+	.config_len = sizeof(struct virtio_blk_config),
+	.queue_size_max = QUEUE_SIZE,
+	.n_queues = 1,
+	.mq_feature = VIRTIO_BIT(VIRTIO_BLK_F_MQ),
+	.mq_off = offsetof(struct virtio_blk_config, num_queues),
+};
+
+/* ---- type ---- */
+
+enum vd_blk_form vd_blk_form(const char *hostdev)
+{
+	static const struct { const char *prefix; enum vd_blk_form form; } forms[] = {
+		{ "mediator:", VD_BLK_BACKEND },
+		{ "vhost-user:", VD_BLK_BACKEND },
+		{ "refer:", VD_BLK_UNKNOWN },
+	};
+
+	for (unsigned i = 0; i < Q_ARRAY_LEN(forms); i++) {
+		size_t len = strlen(forms[i].prefix);
+
+		if (!strncmp(hostdev, forms[i].prefix, len))
+			return hostdev[len] ? forms[i].form : VD_BLK_UNKNOWN;
+	}
+	return hostdev[hostdev[0] == '<'] ? VD_BLK_FILE : VD_BLK_UNKNOWN;
+}
+
+static void blk_check_hostdev(const struct vd_config *cfg, struct cf_errors *errs)
+{
+	const struct vd_arg *a = vd_arg_find(cfg, "hostdev");
+
+	if (!a)
+		cf_error_add(errs, CF_ERROR, cfg->file, cfg->line, cfg->col,
+			     "%s: hostdev is missing: FILE, <FILE, mediator:NAME or "
+			     "vhost-user:PATH", cfg->type);
+	else if (vd_blk_form(a->text) == VD_BLK_UNKNOWN)
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "%s: hostdev %s is not served, expected FILE, <FILE, mediator:NAME or "
+			     "vhost-user:PATH", cfg->type, a->text);
+}
+
+static void blk_check(const struct vd_config *cfg, struct cf_errors *errs)
+{
+	const struct vd_arg *a = vd_arg_find(cfg, "dio");
+
+	virtio_check(cfg, errs);
+	blk_check_hostdev(cfg, errs);
+	if (a && strcmp(a->text, "disable"))
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "%s: dio %s is not served, expected disable", cfg->type, a->text);
+	a = vd_arg_find(cfg, "delayed");
+	if (a)
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "%s: delayed is not served; the host device must exist at start",
+			     cfg->type);
+}
+
+static int blk_create(const struct vd_config *cfg, struct vd_host *host, struct cf_errors *errs,
+		      struct vdev **ret)
+{
+	const struct vd_arg *hostdev = vd_arg_find(cfg, "hostdev");
+
+	if (vd_blk_form(hostdev->text) == VD_BLK_BACKEND)
+		return virtio_vhu_create(&vd_virtio_blk_type, &blk_vhu_kind, cfg, hostdev, host,
+					 errs, ret);
+	return blk_create_file(cfg, hostdev, host, errs, ret);
+}
+
+static const struct vd_option blk_options[] = {
+	{ "hostdev", VD_ARG_STRING, false },
+	{ "dio", VD_ARG_STRING, false },
+	{ "delayed", VD_ARG_STRING, false },
+	{ "legacy", VD_ARG_NONE, false },
+	{ NULL },
+};
+
+const struct vd_type vd_virtio_blk_type = {
+	.name = "virtio-blk",
+	.flags = VD_PCI_CAPABLE,
+	.default_space = VD_PCI,
+	.len_bytes = 0x200,
+	.max_irqs = 1,
+	.options = blk_options,
+	.check = blk_check,
+	.create = blk_create,
+};
