@@ -185,6 +185,11 @@ static void job_begin(struct virtio_vhu *u, enum vhu_state st, void (*work)(void
 	set_state(u, st, why);
 	u->job_done = done;
 	u->job.r = -ENOMEM;	/* what it comes to when it cannot be run */
+	if (!h->ops->call) {	/* a host of one thread: nobody waits for the lock */
+		work(&u->job);
+		job_ended(&u->d.v, u);
+		return;
+	}
 	if (h->ops->call(h, work, &u->job, job_ended, u) < 0)
 		job_ended(&u->d.v, u);
 }
@@ -281,8 +286,8 @@ static void connect_done(struct virtio_vhu *u)
 		return;
 	}
 	set_state(u, VHU_READY, "connected");
-	h->ops->log(h, QLOG_INFO, "ev=backend_back backend=%s outage_ms=%" PRIu64,
-		    u->hostdev->text, (qnow_ns() - u->lost_at_ns) / Q_NSEC_PER_MSEC);
+	h->ops->log(h, QLOG_INFO, "ev=backend_back backend=%s outage_ms=%llu", u->hostdev->text,
+		    (qnow_ns() - u->lost_at_ns) / Q_NSEC_PER_MSEC);
 	u->lost_at_ns = 0;
 	u->retry_ns = RETRY_FIRST_NS;
 	u->refused_logged = false;
