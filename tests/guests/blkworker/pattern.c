@@ -58,8 +58,8 @@ static bool body_ok(const uint64_t *w, const struct pattern_head *h)
 	return (diff | (w[WORDS - 1] ^ sum)) == 0;
 }
 
-enum pattern_verdict pattern_check(const void *buf, uint64_t sector, uint64_t generation,
-				   bool any_generation, uint64_t seed)
+enum pattern_verdict pattern_check(const void *buf, uint64_t sector, uint64_t min_generation,
+				   uint64_t max_generation, uint64_t seed)
 {
 	const struct pattern_head *h = buf;
 
@@ -69,7 +69,7 @@ enum pattern_verdict pattern_check(const void *buf, uint64_t sector, uint64_t ge
 		return PATTERN_SECTOR;
 	if (h->seed != seed)
 		return PATTERN_SEED;
-	if (any_generation ? h->generation > generation : h->generation != generation)
+	if (h->generation < min_generation || h->generation > max_generation)
 		return PATTERN_GENERATION;
 	return body_ok(buf, h) ? PATTERN_OK : PATTERN_TORN;
 }

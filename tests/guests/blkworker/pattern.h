@@ -21,9 +21,6 @@ struct pattern_head {
 extern const char *const pattern_verdict_str[];
 
 void pattern_fill(void *buf, uint64_t sector, uint64_t generation, uint64_t seed);
-/*
- * Checks one sector against what was written there; with @any_generation all generations up to
- * @generation will do.
- */
-enum pattern_verdict pattern_check(const void *buf, uint64_t sector, uint64_t generation,
-				   bool any_generation, uint64_t seed);
+/* Checks one sector: generations from @min_generation to @max_generation will do. */
+enum pattern_verdict pattern_check(const void *buf, uint64_t sector, uint64_t min_generation,
+				   uint64_t max_generation, uint64_t seed);
