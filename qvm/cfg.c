@@ -157,16 +157,18 @@ static int parse_into(struct vm_cfg *cfg, int argc, char *const *argv, struct cf
 		.reserve_loc = -1, .reserve_irq = -1,
 	};
 	bool unread = !cf_errors_ok(errs);
-	if (toks.n == 0 && !unread)
+	if (argc == 0)
 		cfg_err(errs, &(struct cf_pos){ "command line", 1, 1 },
 			"nothing to configure: expected @FILE or options, such as @guest.qvmconf");
-	if (toks.n == 0)
+	if (argc == 0)
 		return 0;
 	cfg_run(&p);
 	if (p.oom)
 		return -ENOMEM;
+	if (p.full)
+		return 0;
 	/* What a file that could not be read would have said, nobody knows. */
-	const struct cfg_seen seen = { p.ram_seen || unread, p.load_seen || unread };
+	const struct cfg_seen seen = { p.ram_lost || unread, p.load_lost || unread };
 	return cfg_check_run(cfg, errs, &seen);
 }
 

@@ -18,6 +18,7 @@ static const struct cfg_window x86_windows[] = {
 	{ VD_IO, MM_X86_IO_PIC1, 2, false, "the interrupt controller" },
 	{ VD_IO, MM_X86_IO_PIC2, 2, false, "the second interrupt controller" },
 	{ VD_IO, MM_X86_IO_PIT, 4, false, "the interval timer" },
+	{ VD_IO, MM_X86_IO_KBD, 1, false, "the reset command of a keyboard controller" },
 	{ VD_IO, MM_X86_IO_PORT_B, 1, false, "the speaker and timer gate" },
 	{ VD_IO, MM_X86_IO_ACPI_BASE, MM_X86_IO_ACPI_LEN, false, "ACPI power management" },
 	{ VD_IO, MM_X86_IO_PCI_BASE, MM_X86_IO_PCI_LEN, false, "the PCI configuration ports" },
@@ -29,7 +30,13 @@ static const struct cfg_std_line x86_std_lines[] = {
 	{ "ser8250", VD_IO, 0x2f8, 3 },
 };
 
-/* What a PC leaves free: 0, 2, 8, 9, 13 are the timer, the cascade, the clock, ACPI and the FPU. */
+static const struct cfg_held_line x86_held_lines[] = {
+	{ 0, "the interval timer" },
+	{ 2, "the interval timer" },
+	{ MM_X86_IRQ_SCI, "ACPI" },
+};
+
+/* What a PC leaves free; 8 and 13, of its clock and FPU, only when asked for. */
 static const uint16_t x86_auto_lines[] = { 23, 22, 21, 20, 11, 10, 5, 7, 15, 14, 6, 3, 12, 1, 4 };
 
 const struct cfg_arch cfg_arch_x86 = {
@@ -46,6 +53,8 @@ const struct cfg_arch cfg_arch_x86 = {
 	.implicit_pic = NULL,
 	.line_first = 0,
 	.line_end = MM_X86_IOAPIC_LINES,
+	.held_lines = x86_held_lines,
+	.n_held_lines = Q_ARRAY_LEN(x86_held_lines),
 	.auto_lines = x86_auto_lines,
 	.n_auto_lines = Q_ARRAY_LEN(x86_auto_lines),
 	.intx_first = MM_X86_IRQ_INTX,

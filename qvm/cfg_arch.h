@@ -24,6 +24,12 @@ struct cfg_std_line {
 	unsigned line;
 };
 
+/* An interrupt line that the machine uses itself. */
+struct cfg_held_line {
+	unsigned line;
+	const char *what;
+};
+
 struct cfg_arch {
 	const char *name;			/* "x86", "arm64": as in struct vd_type.archs */
 	const struct cfg_window *windows;
@@ -37,6 +43,8 @@ struct cfg_arch {
 	const char *pic_type;			/* the type of its PIC vdev */
 	const char *implicit_pic;		/* its name unless a vdev names it; or NULL */
 	unsigned line_first, line_end;		/* lines that `intr` may name */
+	const struct cfg_held_line *held_lines;
+	size_t n_held_lines;
 	const uint16_t *auto_lines;		/* for automatic interrupts, best first */
 	size_t n_auto_lines;
 	unsigned intx_first;			/* four lines of PCI INTx */

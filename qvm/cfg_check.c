@@ -123,7 +123,7 @@ static bool load_file_ok(const struct cfg_load *load, struct cf_errors *errs, ui
 static void check_loads(const struct vm_cfg *cfg, struct cf_errors *errs,
 			const struct cfg_seen *seen)
 {
-	bool guest = seen->load && cfg->n_loads == 0;
+	bool guest = seen->load;
 	for (size_t i = 0; i < cfg->n_loads; i++) {
 		const struct cfg_load *load = &cfg->loads[i];
 		uint64_t size = 1;
@@ -132,9 +132,14 @@ static void check_loads(const struct vm_cfg *cfg, struct cf_errors *errs,
 		/* A kernel knows itself how much memory it takes: only its start is looked at. */
 		if (!ok || load->type == CFG_LOAD_SNIFF || load->type == CFG_LOAD_GUEST)
 			size = 1;
-		if (load->has_addr && cfg->n_ram && !in_ram(cfg, load->gpa, size))
-			cfg_err(errs, &load->pos, "load %s: 0x%" PRIx64 " bytes from 0x%" PRIx64
-				" are not in ram or rom", CFG_SHOW(load->path), size, load->gpa);
+		if (!load->has_addr || !cfg->n_ram || in_ram(cfg, load->gpa, size))
+			continue;
+		if (in_ram(cfg, load->gpa, 1))
+			cfg_err(errs, &load->pos, "load %s: its %" PRIu64 " bytes from 0x%" PRIx64
+				" reach beyond ram and rom", CFG_SHOW(load->path), size, load->gpa);
+		else
+			cfg_err(errs, &load->pos, "load %s: 0x%" PRIx64 " is not in ram or rom",
+				CFG_SHOW(load->path), load->gpa);
 	}
 	if (!guest)
 		cfg_err(errs, &(struct cf_pos){ "command line", 1, 1 },
@@ -275,7 +280,8 @@ int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_s
 	cfg_check_irqs(cfg, errs);
 	for (size_t i = 0; i < cfg->n_vdevs; i++) {
 		struct cfg_vdev *v = &cfg->vdevs[i];
-		v->cfg.n_irqs = v->n_irqs;
+		/* Of what was told already, the type need not say that it is missing. */
+		v->cfg.n_irqs = v->irqs_bad ? Q_MAX(v->n_irqs, 1u) : v->n_irqs;
 		if (v->type && v->type->check)
 			v->type->check(&v->cfg, errs);
 	}

@@ -40,7 +40,7 @@ struct cfg_tok {
 	const char *text;	/* in the store; what quotes and $env{} stood for is in it */
 	struct cf_pos pos;
 	unsigned src;		/* which file or the command line: an argument stays in its option's */
-	bool quoted;		/* had a quote: never a forgotten word */
+	bool bad;		/* something in it was told: what takes it is not told again */
 };
 struct cfg_toks {
 	struct cfg_tok *v;	/* owned */
@@ -94,7 +94,8 @@ struct cfg_parser {
 	bool skipping;		/* after an error: words that are no option are not told again */
 	bool ctx_refused;	/* the context's vdev is refused: its words are skipped */
 	int reserve_loc, reserve_irq;	/* of the reserve context: index in cfg->reserves, or -1 */
-	bool ram_seen, load_seen;	/* written, right or wrong: "there is no ram" is not told */
+	bool ram_seen;		/* a ram or rom was written, right or wrong */
+	bool ram_lost, load_lost;	/* one was wrong: "there is no ram" is not told as well */
 	bool full;		/* a limit was reached and told: the rest is not read */
 	bool oom;
 };
@@ -141,6 +142,8 @@ cfg_opt_fn cfg_opt_cpu, cfg_opt_sched, cfg_opt_runmask;
 cfg_opt_fn cfg_opt_reserve, cfg_opt_reserve_loc, cfg_opt_reserve_intr, cfg_opt_pass;
 cfg_opt_fn cfg_opt_logger, cfg_opt_set, cfg_opt_dryrun;
 cfg_opt_fn cfg_opt_vdev, cfg_opt_vdev_name, cfg_opt_vdev_loc, cfg_opt_vdev_intr, cfg_opt_vdev_log;
+/* Opens a vdev context whose words are skipped. */
+void cfg_vdev_refused(struct cfg_parser *p, const struct cfg_tok *opt);
 /* The current vdev's own option of that name, or NULL. */
 const struct vd_option *cfg_vdev_own(const struct cfg_parser *p, const char *name);
 /* Takes the argument of @own (NONE: nothing) and stores it. */

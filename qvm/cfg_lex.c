@@ -72,7 +72,7 @@ static bool word_add(struct lexer *lx, struct word *w, const char *text, size_t 
 }
 
 static void tok_add(struct lexer *lx, const struct word *w, const struct cf_pos *pos, unsigned src,
-		    bool quoted)
+		    bool bad)
 {
 	if (lx->full || lx->oom)
 		return;
@@ -88,7 +88,7 @@ static void tok_add(struct lexer *lx, const struct word *w, const struct cf_pos 
 		return;
 	}
 	lx->toks->v[lx->toks->n++] = (struct cfg_tok){
-		.text = text, .pos = *pos, .src = src, .quoted = quoted
+		.text = text, .pos = *pos, .src = src, .bad = bad
 	};
 }
 
@@ -203,7 +203,7 @@ static void lex_word(struct lexer *lx, struct input *in)
 	const struct cf_pos start = in->pos;
 	struct cf_pos quote = start;
 	const bool include = peek(in) == '@';
-	bool in_quotes = false, quoted = false;
+	bool in_quotes = false;
 	size_t n_errors = lx->errs->n_errors;
 
 	while (in->at < in->len && !lx->full && !lx->oom) {
@@ -213,7 +213,6 @@ static void lex_word(struct lexer *lx, struct input *in)
 		if (c == '"') {
 			quote = in->pos;
 			in_quotes = !in_quotes;
-			quoted = true;
 			step(in);
 		} else if (c == '$') {
 			subst(lx, &w, in);
@@ -231,7 +230,7 @@ static void lex_word(struct lexer *lx, struct input *in)
 			read_include(lx, &start, w.text + 1);
 		return;
 	}
-	tok_add(lx, &w, &start, in->src, quoted);
+	tok_add(lx, &w, &start, in->src, lx->errs->n_errors > n_errors);
 }
 
 static void lex_input(struct lexer *lx, struct input *in)
@@ -316,6 +315,7 @@ static void lex_arg(struct lexer *lx, const char *arg, const struct cf_pos *pos)
 {
 	struct word w QCLEAN(word_clean) = { 0 };
 	struct input in = { .text = arg, .len = strlen(arg), .pos = *pos };
+	size_t n_errors = lx->errs->n_errors;
 	if (in.len > 1 && arg[0] == '@') {
 		read_include(lx, pos, arg + 1);
 		return;
@@ -327,7 +327,7 @@ static void lex_arg(struct lexer *lx, const char *arg, const struct cf_pos *pos)
 		else if (word_add(lx, &w, in.text + in.at, 1, pos))
 			step(&in);
 	}
-	tok_add(lx, &w, pos, 0, false);
+	tok_add(lx, &w, pos, 0, lx->errs->n_errors > n_errors);
 }
 
 int cfg_lex_args(struct cfg_store *s, struct cf_errors *errs, int argc, char *const *argv,

@@ -98,7 +98,20 @@ static size_t names_here(const struct cfg_parser *p, const char *ret_names[NAMES
 	return n;
 }
 
-static void tell_unknown(struct cfg_parser *p, const struct cfg_tok *tok)
+/* What @name would have said is lost; what needs it is not told as well. */
+static void note_lost(struct cfg_parser *p, const struct cfg_tok *tok, const char *name)
+{
+	p->skipping = true;
+	if (!strcmp(name, "ram") || !strcmp(name, "rom"))
+		p->ram_seen = p->ram_lost = true;
+	else if (!strcmp(name, "load") || !strcmp(name, "guest"))
+		p->load_lost = true;
+	else if (!strcmp(name, "vdev"))
+		cfg_vdev_refused(p, tok);
+}
+
+/* What it seems to be, or NULL. */
+static const char *tell_unknown(struct cfg_parser *p, const struct cfg_tok *tok)
 {
 	const char *names[NAMES_MAX];
 	const char *near = cf_nearest(tok->text, names, names_here(p, names));
@@ -113,7 +126,7 @@ static void tell_unknown(struct cfg_parser *p, const struct cfg_tok *tok)
 	else
 		cfg_err(p->errs, &tok->pos, "'%s' is no option%s%s, and no option takes it here",
 			CFG_SHOW(tok->text), of, type);
-	p->skipping = true;
+	return near;
 }
 
 const struct cfg_tok *cfg_take_args(struct cfg_parser *p, const struct cfg_tok *opt, unsigned n,
@@ -126,10 +139,16 @@ const struct cfg_tok *cfg_take_args(struct cfg_parser *p, const struct cfg_tok *
 		cfg_err(p->errs, &opt->pos, "%s needs %s behind it%s", CFG_SHOW(opt->text), want,
 			p->at + i < p->n_toks ? ", in the same file" : "");
 		p->at += i;
-		p->skipping = true;
+		note_lost(p, opt, opt->text);
 		return NULL;
 	}
 	p->at += n;
+	for (unsigned i = 0; i < n; i++) {
+		if (arg[i].bad) {
+			note_lost(p, opt, opt->text);
+			return NULL;
+		}
+	}
 	return arg;
 }
 
@@ -152,20 +171,33 @@ static void run_opt(struct cfg_parser *p, const struct cfg_tok *tok, const struc
 		opt->fn(p, tok, arg);
 }
 
-static void run_tok(struct cfg_parser *p)
+/* True when @name may stand here, and then it was read. */
+static bool run_name(struct cfg_parser *p, const struct cfg_tok *tok, const char *name)
 {
-	const struct cfg_tok *tok = &p->toks[p->at++];
-	const struct vd_option *own = cfg_vdev_own(p, tok->text);
+	const struct vd_option *own = cfg_vdev_own(p, name);
+	const struct cfg_opt *opt = own ? NULL : opt_find(name, p->ctx);
 	if (own) {
 		p->skipping = false;
 		cfg_vdev_own_take(p, tok, own);
-		return;
-	}
-	const struct cfg_opt *opt = opt_find(tok->text, p->ctx);
-	if (opt)
+	} else if (opt) {
 		run_opt(p, tok, opt);
-	else if (!p->skipping && !(p->ctx == CTX_VDEV && p->ctx_refused))
-		tell_unknown(p, tok);
+	}
+	return own || opt;
+}
+
+/* A word that is told is then read as what it seems to be, so that what follows is understood. */
+static void run_tok(struct cfg_parser *p)
+{
+	const struct cfg_tok *tok = &p->toks[p->at++];
+	if (tok->bad || run_name(p, tok, tok->text))
+		return;
+	if (p->skipping || (p->ctx == CTX_VDEV && p->ctx_refused))
+		return;
+	const char *near = tell_unknown(p, tok);
+	if (near)
+		run_name(p, tok, near);
+	else
+		p->skipping = true;
 }
 
 void cfg_run(struct cfg_parser *p)
@@ -202,13 +234,15 @@ bool cfg_number(struct cfg_parser *p, const struct cfg_tok *tok, const char *tex
 	case CFG_NUM_OK:
 		break;
 	case CFG_NUM_EMPTY:
-		cfg_err(p->errs, &tok->pos, "%s is missing in '%s': expected %s (no space may "
-			"stand inside)", what, CFG_SHOW(tok->text), want[kind]);
+		cfg_err(p->errs, &tok->pos, "%s is missing in '%s': expected %s%s", what,
+			CFG_SHOW(tok->text), want[kind],
+			strchr(tok->text, ',') ? " (no space may stand inside)" : "");
 		p->skipping = true;
 		return false;
 	case CFG_NUM_BAD:
 		cfg_err(p->errs, &tok->pos, "%s '%s': expected %s", what, CFG_SHOW(part),
 			want[kind]);
+		p->skipping = true;
 		return false;
 	case CFG_NUM_RANGE:
 		cfg_err(p->errs, &tok->pos, "%s '%s' does not fit in 64 bits", what,

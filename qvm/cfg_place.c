@@ -150,8 +150,8 @@ static void tell_no_pic(const struct vm_cfg *cfg, const struct cfg_irq *irq, str
 			CFG_SHOW(irq->pic), irq->line, cfg->arch->implicit_pic);
 	else
 		cfg_err(errs, &irq->pos, "intr %s:%u: there is no interrupt controller: write "
-			"'vdev ioapic loc 0xfec00000 intr apic name %s' before this vdev",
-			CFG_SHOW(irq->pic), irq->line, CFG_SHOW(irq->pic));
+			"'vdev ioapic loc 0xfec00000 intr apic name myioapic' before this vdev, and "
+			"here 'intr myioapic:line'", CFG_SHOW(irq->pic), irq->line);
 }
 
 /* The controller that @irq of vdev @n names stands before it. */
@@ -180,6 +180,17 @@ static bool pic_ok(const struct vm_cfg *cfg, size_t n, const struct cfg_irq *irq
 	return false;
 }
 
+static bool line_ok(const struct vm_cfg *cfg, const struct cfg_irq *irq, struct cf_errors *errs)
+{
+	const struct cfg_arch *arch = cfg->arch;
+	if (irq->line >= arch->line_first && irq->line < arch->line_end)
+		return true;
+	cfg_err(errs, &irq->pos, "intr %s:%u: lines are numbered %u to %u%s", CFG_SHOW(irq->pic),
+		irq->line, arch->line_first, arch->line_end - 1,
+		arch->line_first ? "; those below are private to a CPU" : "");
+	return false;
+}
+
 static bool is_intx(const struct vm_cfg *cfg, unsigned line)
 {
 	return line - cfg->arch->intx_first < MM_INTX_LINES;
@@ -189,6 +200,10 @@ static void check_line(const struct vm_cfg *cfg, struct lines *lines, const stru
 		       const struct cfg_irq *irq, struct cf_errors *errs)
 {
 	const struct cfg_vdev *other = lines->owner[irq->line];
+	for (size_t i = 0; i < cfg->arch->n_held_lines; i++)
+		if (cfg->arch->held_lines[i].line == irq->line)
+			cfg_err(errs, &irq->pos, "intr %s:%u belongs to %s", irq->pic, irq->line,
+				cfg->arch->held_lines[i].what);
 	if (lines->pci && is_intx(cfg, irq->line))
 		cfg_err(errs, &irq->pos, "intr %s:%u: lines %u to %u belong to the PCI bus",
 			irq->pic, irq->line, cfg->arch->intx_first,
@@ -211,7 +226,7 @@ static void check_given_irqs(const struct vm_cfg *cfg, struct lines *lines, size
 		if (v->on_pci)
 			cfg_err(errs, &irq->pos, "intr: the interrupt of a PCI device is the bus's "
 				"affair: leave it out, or give loc as well for a device in memory");
-		else if (pic_ok(cfg, n, irq, errs))
+		else if (pic_ok(cfg, n, irq, errs) && line_ok(cfg, irq, errs))
 			check_line(cfg, lines, v, irq, errs);
 	}
 }
@@ -256,10 +271,12 @@ static void choose_irq(struct vm_cfg *cfg, struct lines *lines, struct cfg_vdev 
 	if (!v->type || v->n_irqs || v->irqs_bad || v->loc_bad || v->type->max_irqs == 0 ||
 	    v->type->flags & VD_IMPLICIT)
 		return;
-	if (!pic && !v->on_pci && v->type->flags & VD_PCI_CAPABLE)
+	if (!pic && !v->on_pci && v->type->flags & VD_PCI_CAPABLE) {
+		v->irqs_bad = true;
 		cfg_err(errs, &v->pos, "vdev %s with loc needs an interrupt, and there is no "
 			"interrupt controller: write 'vdev ioapic loc 0xfec00000 intr apic name "
 			"myioapic' before it", v->type->name);
+	}
 	if (!pic || (v->on_pci && v->pci_dev < 0))
 		return;
 	if (v->on_pci)

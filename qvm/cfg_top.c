@@ -73,7 +73,8 @@ static bool ram_size_ok(struct cfg_parser *p, const struct cfg_tok *opt, const s
 	return true;
 }
 
-static void ram_add(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg,
+/* True when it was kept. */
+static bool ram_add(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg,
 		    bool rom)
 {
 	struct cfg_ram ram = { .rom = rom, .pos = arg->pos };
@@ -86,24 +87,26 @@ static void ram_add(struct cfg_parser *p, const struct cfg_tok *opt, const struc
 				"the address", &ram.gpa);
 	ok &= cfg_number(p, arg, size, strlen(size), CFG_SIZE, "the length", &ram.len_bytes);
 	if (!ok)
-		return;
+		return false;
 	if (!comma && ram.len_bytes <= p->arch->addr_limit)
 		ram.gpa = ram_place(p, ram.len_bytes);
 	if (!ram_size_ok(p, opt, arg, &ram, !comma))
-		return;
+		return false;
 	if (!cfg_room(p, &opt->pos, &p->cfg->ram, p->cfg->n_ram, sizeof(ram)))
-		return;
+		return false;
 	p->cfg->ram[p->cfg->n_ram++] = ram;
+	return true;
 }
 
 void cfg_opt_ram(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
 {
-	ram_add(p, opt, arg, false);
+	if (!ram_add(p, opt, arg, false))
+		p->ram_lost = true;
 }
 
 void cfg_opt_rom(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
 {
-	ram_add(p, opt, arg, true);
+	(void)ram_add(p, opt, arg, true);
 }
 
 /* ---- what is loaded ---- */
@@ -164,19 +167,19 @@ static void load_drop_earlier(struct cfg_parser *p, const struct cfg_load *load)
 	}
 }
 
-static void load_add(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg,
+/* True when it was kept. */
+static bool load_add(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg,
 		     enum cfg_load_type type)
 {
 	struct cfg_load load = { .type = type, .path = arg->text, .pos = arg->pos };
 	const char *comma = strchr(arg->text, ',');
 	size_t addr_len = comma ? (size_t)(comma - arg->text) : 0;
-	p->load_seen = true;
 	if (!load_type_ok(p, opt, type))
-		return;
+		return false;
 	if (!p->ram_seen) {
 		cfg_err(p->errs, &opt->pos, "load stands before any ram or rom: what uses guest "
 			"memory comes behind it");
-		return;
+		return false;
 	}
 	/* A comma whose left side is no number belongs to the file's name. */
 	if (comma && cfg_num_parse(arg->text, addr_len, CFG_ADDRESS, &load.gpa) == CFG_NUM_OK) {
@@ -187,28 +190,32 @@ static void load_add(struct cfg_parser *p, const struct cfg_tok *opt, const stru
 	if (!*load.path) {
 		cfg_err(p->errs, &arg->pos, "the file is missing in '%s'", CFG_SHOW(arg->text));
 		p->skipping = true;
-		return;
+		return false;
 	}
 	load_drop_earlier(p, &load);
 	if (!cfg_room(p, &opt->pos, &p->cfg->loads, p->cfg->n_loads, sizeof(load)))
-		return;
+		return false;
 	p->cfg->loads[p->cfg->n_loads++] = load;
+	return true;
 }
 
 void cfg_opt_load(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
 {
-	load_add(p, opt, arg, CFG_LOAD_SNIFF);
+	if (!load_add(p, opt, arg, CFG_LOAD_SNIFF))
+		p->load_lost = true;
 }
 
 /* "initrd load X"; "data pass loc …" is refused as pass is. */
 void cfg_opt_typed(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
 {
 	if (!strcmp(arg[0].text, "load")) {
-		load_add(p, opt, &arg[1], load_type_of(opt->text));
+		enum cfg_load_type type = load_type_of(opt->text);
+		if (!load_add(p, opt, &arg[1], type) && type == CFG_LOAD_GUEST)
+			p->load_lost = true;
 		return;
 	}
 	p->at -= 2;
-	p->load_seen = true;
+	p->load_lost |= load_type_of(opt->text) == CFG_LOAD_GUEST;
 	if (!strcmp(arg[0].text, "pass"))
 		return;
 	cfg_err(p->errs, &opt->pos, "%s stands before load: expected '%s load [address,]file'",

@@ -74,14 +74,11 @@ static bool type_serves(struct cfg_parser *p, const struct cfg_tok *arg, const s
 	return false;
 }
 
-void cfg_opt_vdev(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+/* @type NULL: refused, and told. */
+static void vdev_open(struct cfg_parser *p, const struct cfg_tok *opt, const struct vd_type *type,
+		      const char *word)
 {
 	struct vm_cfg *cfg = p->cfg;
-	const struct vd_type *type = cfg_type_find(arg->text);
-	if (!type)
-		tell_no_type(p, arg);
-	else if (!type_serves(p, arg, type))
-		type = NULL;
 	p->ctx = CTX_VDEV;
 	p->ctx_refused = !type;
 	if (!cfg_room(p, &opt->pos, &cfg->vdevs, cfg->n_vdevs, sizeof(*cfg->vdevs)))
@@ -91,7 +88,7 @@ void cfg_opt_vdev(struct cfg_parser *p, const struct cfg_tok *opt, const struct 
 	v->cfg.file = opt->pos.file;
 	v->cfg.line = opt->pos.line;
 	v->cfg.col = opt->pos.col;
-	v->cfg.type = type ? type->name : arg->text;
+	v->cfg.type = type ? type->name : word;
 	v->on_pci = type && type->flags & VD_PCI_CAPABLE;
 	if (!type)
 		return;
@@ -99,6 +96,21 @@ void cfg_opt_vdev(struct cfg_parser *p, const struct cfg_tok *opt, const struct 
 	v->cfg.space = v->on_pci ? VD_PCI : type->default_space;
 	if (type->default_base && !(type->default_space == VD_IO && !p->arch->has_io))
 		v->cfg.base = type->default_base;
+}
+
+void cfg_opt_vdev(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+{
+	const struct vd_type *type = cfg_type_find(arg->text);
+	if (!type)
+		tell_no_type(p, arg);
+	else if (!type_serves(p, arg, type))
+		type = NULL;
+	vdev_open(p, opt, type, arg->text);
+}
+
+void cfg_vdev_refused(struct cfg_parser *p, const struct cfg_tok *opt)
+{
+	vdev_open(p, opt, NULL, opt->text);
 }
 
 static struct cfg_vdev *vdev_now(struct cfg_parser *p)
@@ -292,13 +304,7 @@ static bool irq_parse(struct cfg_parser *p, const struct cfg_tok *tok, const cha
 	}
 	if (!cfg_number(p, tok, colon + 1, len - name_len - 1, CFG_NUMBER, "the line", &line))
 		return false;
-	if (line < p->arch->line_first || line >= p->arch->line_end) {
-		cfg_err(p->errs, &tok->pos, "intr %s: lines are numbered %u to %u%s",
-			CFG_SHOW(tok->text), p->arch->line_first, p->arch->line_end - 1,
-			p->arch->line_first ? "; those below are private to a CPU" : "");
-		return false;
-	}
-	ret->line = (unsigned)line;
+	ret->line = (unsigned)Q_MIN(line, UINT32_MAX);
 	return true;
 }
 

@@ -36,6 +36,7 @@
 #define MM_X86_IO_PIC1 0x20u
 #define MM_X86_IO_PIT 0x40u
 #define MM_X86_IO_PORT_B 0x61u
+#define MM_X86_IO_KBD 0x64u /* acpi-pm takes 0xfe here as a reset */
 #define MM_X86_IO_PIC2 0xa0u
 #define MM_X86_IO_ACPI_BASE 0x600u /* PM1 event, PM1 control, PM timer, GPE, sleep */
 #define MM_X86_IO_ACPI_LEN 0x40u

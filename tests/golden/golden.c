@@ -140,6 +140,16 @@ static void run_setup(struct run *r, const char *name, const char *conf)
 	}
 }
 
+static void remove_other(const char *name, const char *ending)
+{
+	char path[1024];
+	if (!strcmp(ending, "json"))
+		return;
+	snprintf(path, sizeof(path), "%s/%s.%s", golden_dir, name,
+		 strcmp(ending, "plan") ? "plan" : "err");
+	unlink(path);
+}
+
 /* Compares @got with the file, or writes it. True when they agree. */
 static bool agree(const char *name, const char *ending, const char *got)
 {
@@ -147,6 +157,7 @@ static bool agree(const char *name, const char *ending, const char *got)
 	snprintf(path, sizeof(path), "%s/%s.%s", golden_dir, name, ending);
 	if (update) {
 		write_file(path, got);
+		remove_other(name, ending);
 		return true;
 	}
 	char *want = read_text(path);
