@@ -256,8 +256,9 @@ static int connect_device(struct client *c)
 	}
 	int r = qvhu_fe_new(fd, QVHU_PF_CONFIG | QVHU_PF_REPLY_ACK | QVHU_PF_MQ | QVHU_PF_INFLIGHT,
 			    TIMEOUT_MS, &c->fe);
+	/* Only what every back end has: some refuse to give more than they know. */
 	if (r == QVHU_OK)
-		r = qvhu_fe_config_get(c->fe, 0, &cfg, sizeof(cfg));
+		r = qvhu_fe_config_get(c->fe, 0, &cfg, offsetof(struct virtio_blk_config, num_queues));
 	if (r != QVHU_OK)
 		return r;
 	c->capacity_bytes = cfg.capacity * Q_SECTOR_BYTES;

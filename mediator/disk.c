@@ -16,16 +16,23 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/qfd.h"
 #include "mediator/client.h"
 
 #define RELAXED memory_order_relaxed
+#define WAKE_COST_NS (60 * Q_NSEC_PER_USEC)	/* of a sleep across processors, bench/NOTES.md */
+#define INLINE_MISSES_MAX 16u
+#define INLINE_RETRY 64u
 #define GIVE_SLICES 32u
 #define GIVE_BYTES (256u << 10)
 
@@ -139,6 +146,8 @@ static void release_slice(struct med_disk *d, struct med_slice *s)
 	d->free_slices = s;
 }
 
+static void slice_io_done(struct loop_io *io, int res);
+
 static void slice_ended(struct med_slice *s, int err)
 {
 	struct med_req *r = s->req;
@@ -163,52 +172,6 @@ static void slice_ended(struct med_slice *s, int err)
 		finish_request(r, now);
 }
 
-static int start_slice(struct med_disk *d, struct med_slice *s);
-
-/* The device moved @done bytes of the slice only: go on behind them. */
-static int resume_slice(struct med_disk *d, struct med_slice *s, uint32_t done)
-{
-	s->len_bytes -= done;
-	s->off_bytes += done;
-	while (done > 0) {
-		size_t n = Q_MIN(done, s->iov->iov_len);
-
-		s->iov->iov_base = (char *)s->iov->iov_base + n;
-		s->iov->iov_len -= n;
-		done -= (uint32_t)n;
-		if (s->iov->iov_len == 0) {
-			s->iov++;
-			s->n_iov--;
-		}
-	}
-	return start_slice(d, s);
-}
-
-static void slice_io_done(struct loop_io *io, int res)
-{
-	struct med_slice *s = Q_CONTAINER_OF(io, struct med_slice, io);
-	const struct med_req *r = s->req;
-	struct med_disk *d = r->share->disk;
-
-	if (is_barrier(r)) {
-		/* A discard is advice: a file system that cannot do it has followed it. */
-		if (res == -EOPNOTSUPP && r->op == QBLK_DISCARD)
-			res = 0;
-		slice_ended(s, Q_MIN(res, 0));
-		return;
-	}
-	if (res == -EINTR || res == -EAGAIN)
-		res = 0;
-	else if (res == 0)
-		res = -EIO;	/* the file ends here: it shrank under us */
-	if (res >= 0 && (uint32_t)res < s->len_bytes)
-		res = resume_slice(d, s, (uint32_t)res);
-	else
-		res = res < 0 ? res : 1;
-	if (res != 0)
-		slice_ended(s, Q_MIN(res, 0));
-}
-
 static int zero_mode(const struct med_req *r)
 {
 	if (r->op == QBLK_DISCARD || r->unmap)
@@ -216,12 +179,11 @@ static int zero_mode(const struct med_req *r)
 	return FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
 }
 
-/* 0 when the slice is under way, or -errno. */
-static int start_slice(struct med_disk *d, struct med_slice *s)
+/* Gives the slice to the kernel: 0 when it is under way, or -errno. */
+static int submit_slice(struct med_disk *d, struct med_slice *s)
 {
 	const struct med_req *r = s->req;
 
-	s->io.done = slice_io_done;
 	switch (r->op) {
 	case QBLK_READ:
 		return loop_readv(&d->loop, &s->io, d->fd, s->iov, s->n_iov, s->off_bytes);
@@ -236,6 +198,99 @@ static int start_slice(struct med_disk *d, struct med_slice *s)
 	default:
 		return -EINVAL;
 	}
+}
+
+/*
+ * Moves the slice here and now where that cannot wait for a disk: what stands in the page cache costs a copy, and handing it to
+ * the kernel's workers costs several times that. Bytes moved, or -EAGAIN: it has to go the long way.
+ */
+static int try_inline(struct med_disk *d, const struct med_slice *s)
+{
+	int flags = d->inline_io == INLINE_CACHED ? RWF_NOWAIT : 0;
+	ssize_t n;
+
+	if (d->inline_io == INLINE_NEVER || is_barrier(s->req))
+		return -EAGAIN;
+	/* A device that is hardly ever in the cache is asked only now and then. */
+	if (d->inline_misses > INLINE_MISSES_MAX && d->inline_misses++ % INLINE_RETRY)
+		return -EAGAIN;
+	if (s->req->op == QBLK_READ)
+		n = preadv2(d->fd, s->iov, (int)s->n_iov, (off_t)s->off_bytes, flags);
+	else
+		n = pwritev2(d->fd, s->iov, (int)s->n_iov, (off_t)s->off_bytes, flags);
+	if (n > 0 || (n < 0 && errno != EAGAIN && errno != EOPNOTSUPP && errno != EINTR)) {
+		d->inline_misses = 0;
+		return n > 0 ? (int)n : -errno;
+	}
+	d->inline_misses++;
+	return -EAGAIN;
+}
+
+/* The device moved @done bytes of the slice only: what is left is behind them. */
+static void advance_slice(struct med_slice *s, uint32_t done)
+{
+	s->len_bytes -= done;
+	s->off_bytes += done;
+	while (done > 0) {
+		size_t n = Q_MIN(done, s->iov->iov_len);
+
+		s->iov->iov_base = (char *)s->iov->iov_base + n;
+		s->iov->iov_len -= n;
+		done -= (uint32_t)n;
+		if (s->iov->iov_len == 0) {
+			s->iov++;
+			s->n_iov--;
+		}
+	}
+}
+
+/* What came back for the slice: true when it is over (*ret_err tells how), false when some of it is left to do. */
+static bool slice_over(struct med_slice *s, int res, int *ret_err)
+{
+	const struct med_req *r = s->req;
+
+	*ret_err = Q_MIN(res, 0);
+	if (is_barrier(r)) {
+		/* A discard is advice: a file system that cannot do it has followed it. */
+		if (res == -EOPNOTSUPP && r->op == QBLK_DISCARD)
+			*ret_err = 0;
+		return true;
+	}
+	if (res == -EINTR || res == -EAGAIN)
+		return false;
+	if (res == 0)
+		*ret_err = -EIO;	/* the file ends here: it shrank under us */
+	if (res <= 0)
+		return true;
+	advance_slice(s, Q_MIN((uint32_t)res, s->len_bytes));
+	return s->len_bytes == 0;
+}
+
+static void run_slice(struct med_disk *d, struct med_slice *s)
+{
+	int res, err;
+
+	while ((res = try_inline(d, s)) != -EAGAIN) {
+		if (slice_over(s, res, &err)) {
+			slice_ended(s, err);
+			return;
+		}
+	}
+	s->io.done = slice_io_done;
+	err = submit_slice(d, s);
+	if (err < 0)
+		slice_ended(s, err);
+}
+
+static void slice_io_done(struct loop_io *io, int res)
+{
+	struct med_slice *s = Q_CONTAINER_OF(io, struct med_slice, io);
+	int err;
+
+	if (slice_over(s, res, &err))
+		slice_ended(s, err);
+	else
+		run_slice(s->req->share->disk, s);
 }
 
 /* Gives one slice to the device. False when none may be given now. */
@@ -265,9 +320,7 @@ static bool give_one(struct med_disk *d, uint64_t *bytes)
 	if (r->next_byte == r->len_bytes)
 		unlink_head(sh);
 	tell_sched(sh);
-	int err = start_slice(d, s);
-	if (err < 0)
-		slice_ended(s, err);
+	run_slice(d, s);
 	return true;
 }
 
@@ -429,27 +482,45 @@ static bool spin(const struct med_disk *d, uint64_t ns)
 
 /*
  * Waits for work: first looking for a while, if looking has paid lately, then asleep. Looking pays when work comes sooner than a
- * wake-up costs; @spin_ns follows what the last sleeps have shown.
+ * wake-up costs; @spin_ns follows what the last sleeps have shown. True when it slept.
  */
-static void wait_for_work(struct med_disk *d, uint64_t *spin_ns)
+static bool wait_for_work(struct med_disk *d, uint64_t *spin_ns)
 {
 	uint64_t max = d->policy->poll_ns;
 
-	if (*spin_ns && spin(d, *spin_ns)) {
-		loop_submit(&d->loop, false);
-		return;
-	}
+	if (*spin_ns && spin(d, *spin_ns))
+		return false;
 	if (med_clients_arm(d))
-		return;
+		return false;
 	uint64_t slept_from = qnow_ns();
 	loop_submit(&d->loop, true);
 	uint64_t slept = qnow_ns() - slept_from;
-	if (slept > max)
+	/* What a sleep costs by itself is not time that the work took to come. */
+	if (slept > max + WAKE_COST_NS)
 		*spin_ns /= 2;
 	else if (slept > *spin_ns)
 		*spin_ns = Q_MIN(Q_MAX(*spin_ns * 2, 4 * Q_NSEC_PER_USEC), max);
 	if (*spin_ns < Q_NSEC_PER_USEC)
 		*spin_ns = 0;
+	return true;
+}
+
+/*
+ * A real-time thread that never sleeps starves its processor until the kernel takes it away for 50 ms, and then a safety request
+ * waits for that. So a busy one rests by itself, a little and often: 5 % of the time, 60 us at once.
+ */
+static void rest_if_due(const struct med_disk *d, uint64_t *busy_since)
+{
+	static const struct timespec rest = { .tv_nsec = 60000 };
+	uint64_t now;
+
+	if (!atomic_load_explicit(&d->realtime, RELAXED))
+		return;
+	now = qnow_ns();
+	if (now - *busy_since < Q_NSEC_PER_MSEC)
+		return;
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
+	*busy_since = qnow_ns();
 }
 
 static void end_all(struct med_disk *d)
@@ -476,11 +547,13 @@ static bool any_client(const struct med_disk *d)
 static void *disk_thread(void *arg)
 {
 	struct med_disk *d = arg;
-	uint64_t spin_ns = 0;
+	uint64_t spin_ns = 0, busy_since = qnow_ns();
 
-	while (!atomic_load_explicit(&d->want_stop, memory_order_acquire))
-		if (!run_round(d))
-			wait_for_work(d, &spin_ns);
+	while (!atomic_load_explicit(&d->want_stop, memory_order_acquire)) {
+		if (!run_round(d) && wait_for_work(d, &spin_ns))
+			busy_since = qnow_ns();
+		rest_if_due(d, &busy_since);
+	}
 	end_all(d);
 	while (any_client(d))
 		if (!run_round(d) && any_client(d))
@@ -515,6 +588,18 @@ static int lock_device(int fd)
 	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
 }
 
+static void choose_inline(struct med_disk *d)
+{
+	struct statfs fs;
+
+	if (d->policy->direct || d->is_block_device || fstatfs(d->fd, &fs) < 0)
+		d->inline_io = INLINE_NEVER;
+	else if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
+		d->inline_io = INLINE_ALWAYS;
+	else
+		d->inline_io = INLINE_CACHED;
+}
+
 static int open_device(struct med_disk *d, struct cf_errors *errs)
 {
 	const struct med_device_policy *p = d->policy;
@@ -528,6 +613,8 @@ static int open_device(struct med_disk *d, struct cf_errors *errs)
 		what = "is no file or block device";
 		r = device_size(d->fd, &d->len_bytes, &d->is_block_device);
 	}
+	if (r == 0)
+		choose_inline(d);
 	if (r == 0) {
 		what = "is in use by another process (locked)";
 		r = lock_device(d->fd);

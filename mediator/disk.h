@@ -98,6 +98,12 @@ struct med_disk {
 	struct med_event_sink sink;
 	int fd;
 	bool is_block_device;
+	enum {
+		INLINE_NEVER,	/* direct I/O, block devices */
+		INLINE_CACHED,	/* what stands in the page cache */
+		INLINE_ALWAYS,	/* a file system in memory */
+	} inline_io;
+	unsigned inline_misses;		/* in a row */
 	uint64_t len_bytes;
 	struct loop loop;
 	struct sched sched;
@@ -112,6 +118,7 @@ struct med_disk {
 	int wake_fd;
 	struct loop_watch *wake_watch;
 	_Atomic bool want_stop, want_priorities, want_reset;
+	_Atomic bool realtime;		/* the thread has a real-time priority */
 	pthread_t thread;
 	bool running;
 };

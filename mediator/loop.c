@@ -25,8 +25,9 @@ int loop_init(struct loop *l, unsigned entries)
 	/* Completions are reaped when we ask for them, not by interrupting the thread. Older kernels know fewer
 	 * flags: what they refuse is only speed. */
 	static const unsigned flag_sets[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_CQSIZE,
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE,
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE,
 		IORING_SETUP_CQSIZE,
 	};
 	int r = -EINVAL;
@@ -177,9 +178,16 @@ int loop_submit(struct loop *l, bool wait)
 	return r >= 0 || r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : r;
 }
 
+/* The kernel has work for us that becomes events only when we call it. */
+static bool kernel_waits(const struct loop *l)
+{
+	return IO_URING_READ_ONCE(*l->ring.sq.kflags) &
+	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
 bool loop_pending(const struct loop *l)
 {
-	return io_uring_cq_ready(&l->ring) > 0;
+	return io_uring_cq_ready(&l->ring) > 0 || kernel_waits(l);
 }
 
 static void on_watch(struct loop *l, struct loop_watch *w, const struct io_uring_cqe *cqe)
@@ -207,6 +215,10 @@ unsigned loop_dispatch(struct loop *l, unsigned budget)
 	struct io_uring_cqe *cqe;
 	unsigned n = 0;
 
+	if (kernel_waits(l)) {
+		l->n_enters++;
+		io_uring_get_events(&l->ring);
+	}
 	while (n < budget && io_uring_peek_cqe(&l->ring, &cqe) == 0) {
 		struct io_uring_cqe copy = *cqe;
 		uint64_t data = cqe->user_data;

@@ -226,9 +226,12 @@ static void set_priority(struct mediator *m)
 	struct sched_param param = { .sched_priority = RT_PRIO };
 	int r = 0;
 
-	for (size_t i = 0; i < m->n_disks && r == 0; i++)
-		if (m->disks[i].sched.depth > 0)
-			r = pthread_setschedparam(m->disks[i].thread, SCHED_RR, &param);
+	for (size_t i = 0; i < m->n_disks && r == 0; i++) {
+		if (m->disks[i].sched.depth == 0)
+			continue;
+		r = pthread_setschedparam(m->disks[i].thread, SCHED_RR, &param);
+		atomic_store(&m->disks[i].realtime, r == 0);
+	}
 	if (r != 0)
 		qlog_errno(QLOG_WARN, r,
 			   "ev=no_realtime why=\"the promise holds only while the processors are free; "
