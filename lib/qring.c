@@ -117,7 +117,8 @@ static inline const struct qmem_region *find_region(struct qring *r, uint64_t ad
 }
 
 /* The host's address of @addr and how many of @len_bytes follow it there; NULL when it is not
- * ours to use. */
+ * ours to use. No region reaches the last address (qmem.c), so that @addr + *ret_run never wraps:
+ * who goes on from there comes to a hole first. */
 static inline void *resolve(struct qring *r, uint64_t addr, uint64_t len_bytes, bool write,
 			    uint64_t *ret_run)
 {
@@ -128,12 +129,6 @@ static inline void *resolve(struct qring *r, uint64_t addr, uint64_t len_bytes, 
 	uint64_t off = addr - reg->gpa;
 	*ret_run = Q_MIN(len_bytes, reg->len_bytes - off);
 	return reg->host + off;
-}
-
-/* True when [addr, addr + len) would run past the end of the address space. */
-static inline bool wraps(uint64_t addr, uint64_t len_bytes)
-{
-	return len_bytes && len_bytes - 1 > UINT64_MAX - addr;
 }
 
 /* Copies entry @i of @t, once. */
@@ -161,8 +156,6 @@ static inline enum qring_verdict add_buffer(struct qring *r, const struct desc *
 
 	if (d->len_bytes == 0 || (!write && p->chain->n_in))
 		return QRING_BAD_CHAIN;
-	if (wraps(addr, d->len_bytes))
-		return QRING_BAD_ADDR;
 	for (uint64_t left = d->len_bytes; left; left -= run, addr += run) {
 		void *host = resolve(r, addr, left, write, &run);
 
@@ -184,8 +177,6 @@ static enum qring_verdict enter_indirect(struct qring *r, const struct desc *d, 
 	    d->len_bytes == 0 || d->len_bytes % QRING_DESC_BYTES ||
 	    d->len_bytes / QRING_DESC_BYTES > QRING_SIZE_MAX)
 		return QRING_BAD_CHAIN;
-	if (wraps(d->addr, d->len_bytes))
-		return QRING_BAD_ADDR;
 
 	uint64_t addr = d->addr, run;
 	void *host = NULL;
