@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an architecture adds to a VM. One implementation is in a build: arch/x86/ or arch/arm64/. Main thread, in the order in
+ * which the functions stand here, unless said otherwise; all return 0, or -errno with vm->fail filled.
+ */
+#pragma once
+
+#include "qvm/vm.h"
+
+const char *arch_name(void);	/* as in struct vd_type.archs */
+
+/* After KVM_CREATE_VM and guest memory: interrupt controller, timers, whatever a vCPU needs first. */
+int arch_vm_init(struct vm *vm);
+/* For each new vCPU: features, identification, state after reset. */
+int arch_vcpu_init(struct vm *vm, struct vcpu *v);
+/* After all vCPUs, before the vdevs. */
+int arch_vm_late_init(struct vm *vm);
+/* After the vdevs and the loads: tables for the guest, first register values. */
+int arch_boot(struct vm *vm);
+/* NULL vm->arch is fine. */
+void arch_vm_fini(struct vm *vm);
+
+/* The interrupt line that a type of vdev has by convention; -1: none. */
+int arch_usual_line(const char *type);
+/* Registers worth a line when something went wrong: "rip=0x… rsp=0x…". vCPU thread. */
+void arch_vcpu_where(struct vcpu *v, char *buf, size_t buf_bytes);

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an x86 guest finds when it starts: its memory map and command line, in a PVH start info (PVH and plain 64-bit guests) or in Linux' boot
+ * parameters (bzImage), and the registers that its way of starting asks for.
+ */
+#include <asm/bootparam.h>
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "qvm/arch.h"
+#include "qvm/arch/x86/x86.h"
+#include "qvm/memmap.h"
+#include "qvm/vcpu.h"
+
+#define RANGE_RAM 1u
+#define RANGE_RESERVED 2u
+
+/* ---- memory map ---- */
+
+static void range_add(struct x86_range *r, unsigned *n, uint64_t lo, uint64_t hi, uint32_t type)
+{
+	if (lo < hi && *n < X86_RANGES_MAX)
+		r[(*n)++] = (struct x86_range){ .base = lo, .len_bytes = hi - lo, .type = type };
+}
+
+/* RAM without the hole of the PC's first MiB, where the tables are. rom is not in it. */
+unsigned x86_memory_map(const struct vm *vm, struct x86_range ret[X86_RANGES_MAX])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < vm->mem->n; i++) {
+		const struct qmem_region *m = &vm->mem->r[i];
+		uint64_t lo = m->gpa, hi = m->gpa + m->len_bytes;
+		if (m->flags & QMEM_READONLY)
+			continue;
+		range_add(ret, &n, lo, Q_MIN(hi, X86_LOW_END), RANGE_RAM);
+		range_add(ret, &n, Q_MAX(lo, X86_BIOS_END), hi, RANGE_RAM);
+	}
+	range_add(ret, &n, X86_ACPI, X86_ACPI + X86_ACPI_BYTES, RANGE_RESERVED);
+	range_add(ret, &n, MM_X86_ECAM_BASE, MM_X86_ECAM_BASE + MM_X86_ECAM_LEN, RANGE_RESERVED);
+	return n;
+}
+
+/* ---- command line ---- */
+
+static int write_cmdline(struct vm *vm, size_t *ret_len)
+{
+	const char *s = vm->cfg->cmdline ? vm->cfg->cmdline : "";
+	size_t len = strlen(s);
+
+	if (len >= X86_CMDLINE_BYTES)
+		return vm_fail(vm, "load", E2BIG, "cmdline has %zu characters; at most %u can be given to a guest",
+			       len, X86_CMDLINE_BYTES - 1);
+	*ret_len = len;
+	int r = qmem_fill(vm->mem, gpa(X86_CMDLINE), s, len + 1);
+	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram", X86_LOW_END) : 0;
+}
+
+/* ---- PVH ---- */
+
+#define PVH_MAGIC 0x336ec578u
+#define PVH_MODULES_OFF 0x80u
+#define PVH_MAP_OFF 0x100u
+
+struct pvh_info {
+	uint32_t magic, version, flags, n_modules;
+	uint64_t modules, cmdline, rsdp, memmap;
+	uint32_t n_memmap, reserved;
+};
+struct pvh_module {
+	uint64_t base, len_bytes, cmdline, reserved;
+};
+struct pvh_range {
+	uint64_t base, len_bytes;
+	uint32_t type, reserved;
+};
+static_assert(PVH_MAP_OFF + X86_RANGES_MAX * sizeof(struct pvh_range) <=
+		      X86_ZERO_PAGE - X86_START_INFO,
+	      "the map fits before the next user of low memory");
+
+static int write_start_info(struct vm *vm)
+{
+	struct x86_range ranges[X86_RANGES_MAX];
+	struct pvh_range map[X86_RANGES_MAX];
+	unsigned n = x86_memory_map(vm, ranges);
+	bool has_initrd = vm->boot.initrd_bytes > 0;
+	const struct pvh_info info = {
+		.magic = PVH_MAGIC, .version = 1, .n_modules = has_initrd,
+		.modules = has_initrd ? X86_START_INFO + PVH_MODULES_OFF : 0,
+		.cmdline = X86_CMDLINE, .rsdp = X86_ACPI,
+		.memmap = X86_START_INFO + PVH_MAP_OFF, .n_memmap = n,
+	};
+	const struct pvh_module mod = { .base = vm->boot.initrd_gpa,
+					.len_bytes = vm->boot.initrd_bytes };
+
+	for (unsigned i = 0; i < n; i++)
+		map[i] = (struct pvh_range){ .base = ranges[i].base,
+					     .len_bytes = ranges[i].len_bytes,
+					     .type = ranges[i].type };
+	int r = qmem_fill(vm->mem, gpa(X86_START_INFO), &info, sizeof(info));
+	if (r == 0)
+		r = qmem_fill(vm->mem, gpa(X86_START_INFO + PVH_MODULES_OFF), &mod, sizeof(mod));
+	if (r == 0)
+		r = qmem_fill(vm->mem, gpa(X86_START_INFO + PVH_MAP_OFF), map, n * sizeof(map[0]));
+	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram", X86_LOW_END) : 0;
+}
+
+/* ---- Linux ---- */
+
+#define LOADER_UNDEFINED 0xffu
+#define LOADFLAG_HEAP 0x80u
+#define SETUP_HEADER_OFF 0x1f1u
+
+static int write_boot_params(struct vm *vm, size_t cmdline_len)
+{
+	static struct boot_params bp;	/* a page: not on the stack; main thread */
+	struct x86_range ranges[X86_RANGES_MAX];
+	unsigned n = x86_memory_map(vm, ranges);
+
+	memset(&bp, 0, sizeof(bp));
+	memcpy((uint8_t *)&bp + SETUP_HEADER_OFF, vm->boot.setup,
+	       Q_MIN(vm->boot.setup_bytes, offsetof(struct boot_params, edd_mbr_sig_buffer) -
+						   SETUP_HEADER_OFF));
+	if (cmdline_len > le32toh(bp.hdr.cmdline_size))
+		return vm_fail(vm, "load", E2BIG, "cmdline has %zu characters; this kernel takes %u",
+			       cmdline_len, le32toh(bp.hdr.cmdline_size));
+	bp.hdr.type_of_loader = LOADER_UNDEFINED;
+	bp.hdr.loadflags &= (uint8_t)~LOADFLAG_HEAP;
+	bp.hdr.cmd_line_ptr = X86_CMDLINE;
+	bp.hdr.ramdisk_image = (uint32_t)vm->boot.initrd_gpa;
+	bp.hdr.ramdisk_size = (uint32_t)vm->boot.initrd_bytes;
+	bp.ext_ramdisk_image = (uint32_t)(vm->boot.initrd_gpa >> 32);
+	bp.ext_ramdisk_size = (uint32_t)(vm->boot.initrd_bytes >> 32);
+	bp.acpi_rsdp_addr = X86_ACPI;
+	for (unsigned i = 0; i < n; i++)
+		bp.e820_table[i] = (struct boot_e820_entry){ .addr = ranges[i].base,
+							     .size = ranges[i].len_bytes,
+							     .type = ranges[i].type };
+	bp.e820_entries = (uint8_t)n;
+	int r = qmem_fill(vm->mem, gpa(X86_ZERO_PAGE), &bp, sizeof(bp));
+	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram", X86_LOW_END) : 0;
+}
+
+int arch_boot(struct vm *vm)
+{
+	struct x86_start st = { .rip = vm->boot.entry, .rsp = X86_STACK_TOP };
+	size_t cmdline_len = 0;
+	int r = write_cmdline(vm, &cmdline_len);
+
+	if (r == 0)
+		r = x86_acpi_build(vm);
+	if (r == 0 && pci_assign(&vm->pci) < 0)
+		r = vm_fail(vm, "devices", ENOSPC, "the PCI windows are too small for the BARs");
+	if (r < 0)
+		return r;
+	if (vm->boot.kind == LOAD_BZIMAGE) {
+		st.mode = vm->boot.entry_64 ? X86_LONG_64 : X86_PROTECTED_32;
+		st.rsi = X86_ZERO_PAGE;
+		r = write_boot_params(vm, cmdline_len);
+	} else {
+		st.mode = vm->boot.kind == LOAD_PVH ? X86_PROTECTED_32 : X86_LONG_64;
+		st.rbx = st.rdi = X86_START_INFO;
+		r = write_start_info(vm);
+	}
+	return r < 0 ? r : x86_vcpu_start(vm, &vm->vcpus[0], &st);
+}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One io_uring a disk, with an eventfd that the I/O thread watches. A request that the kernel did in part goes on with its rest; it ends
+ * with success only when every byte moved. Requests above the ring's size wait in a list of ours: a guest decides how many there
+ * are, its queues bound them.
+ *
+ * The file is locked with an open-file-description lock, so that a second writer anywhere on this host is refused, and so that the lock
+ * goes with the descriptor, whatever else in this process opens and closes the same file.
+ */
+#include "qvm/blkfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/qfd.h"
+#include "qvm/loop.h"
+
+#define RING_ENTRIES 128u
+#define REAPS_MAX 64u		/* completions of one round: others on the thread wait */
+
+struct blk_req {
+	struct vd_blk_io *io;
+	uint64_t done_bytes;
+	struct iovec *rest;	/* own copy once a part was done; NULL before */
+	unsigned n_rest;
+	bool use_punch;		/* zero range was refused: punch a hole instead */
+	struct blk_req *next;
+};
+
+struct vd_blk {
+	struct blkfile_cfg cfg;
+	int fd, event_fd;
+	bool has_ring, read_only, can_zero_range;
+	struct io_uring ring;
+	struct loop_watch *watch;
+	unsigned n_inflight;	/* in the ring */
+	struct blk_req *waiting, **waiting_end;
+	struct blk_req *pool;	/* free ones */
+};
+
+static struct blk_req *req_get(struct vd_blk *b, struct vd_blk_io *io)
+{
+	struct blk_req *q = b->pool;
+
+	if (q)
+		b->pool = q->next;
+	else
+		q = malloc(sizeof(*q));
+	if (q)
+		*q = (struct blk_req){ .io = io };
+	return q;
+}
+
+static void req_put(struct vd_blk *b, struct blk_req *q)
+{
+	free(q->rest);
+	q->rest = NULL;
+	q->next = b->pool;
+	b->pool = q;
+}
+
+/* ---- into the ring ---- */
+
+static int alloc_mode(const struct vd_blk *b, const struct blk_req *q)
+{
+	bool punch = q->io->op == VD_BLK_DISCARD || q->io->unmap || q->use_punch || !b->can_zero_range;
+
+	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
+
+static void req_prep(struct vd_blk *b, struct blk_req *q, struct io_uring_sqe *sqe)
+{
+	const struct vd_blk_io *io = q->io;
+	const struct iovec *iov = q->rest ? q->rest : io->iov;
+	unsigned n_iov = q->rest ? q->n_rest : io->n_iov;
+	uint64_t off = io->off + q->done_bytes;
+
+	switch (io->op) {
+	case VD_BLK_READ:
+		io_uring_prep_readv(sqe, b->fd, iov, n_iov, off);
+		break;
+	case VD_BLK_WRITE:
+		io_uring_prep_writev(sqe, b->fd, iov, n_iov, off);
+		break;
+	case VD_BLK_FLUSH:
+		io_uring_prep_fsync(sqe, b->fd, IORING_FSYNC_DATASYNC);
+		break;
+	case VD_BLK_DISCARD:
+	case VD_BLK_ZERO:
+		io_uring_prep_fallocate(sqe, b->fd, alloc_mode(b, q), (off_t)io->off, (off_t)io->len_bytes);
+		break;
+	}
+	io_uring_sqe_set_data(sqe, q);
+}
+
+static bool ring_put(struct vd_blk *b, struct blk_req *q)
+{
+	struct io_uring_sqe *sqe = b->n_inflight < RING_ENTRIES ? io_uring_get_sqe(&b->ring) : NULL;
+
+	if (!sqe)
+		return false;
+	req_prep(b, q, sqe);
+	b->n_inflight++;
+	return true;
+}
+
+static void ring_or_wait(struct vd_blk *b, struct blk_req *q)
+{
+	if (!b->waiting && ring_put(b, q))
+		return;
+	q->next = NULL;
+	*b->waiting_end = q;
+	b->waiting_end = &q->next;
+}
+
+static void refill(struct vd_blk *b)
+{
+	while (b->waiting) {
+		struct blk_req *q = b->waiting, *next = q->next;
+		if (!ring_put(b, q))
+			return;
+		b->waiting = next;
+		if (!next)
+			b->waiting_end = &b->waiting;
+	}
+}
+
+int blkfile_submit(struct vd_blk *b, struct vd_blk_io *io)
+{
+	struct blk_req *q = req_get(b, io);
+
+	if (!q)
+		return -ENOMEM;
+	ring_or_wait(b, q);
+	return 0;
+}
+
+void blkfile_kick(struct vd_blk *b)
+{
+	/* -EBUSY and -EAGAIN: completions must be fetched first; the next round submits again. */
+	if (io_uring_sq_ready(&b->ring) && io_uring_submit(&b->ring) < 0)
+		qfd_event_signal(b->event_fd);
+}
+
+/* ---- out of the ring ---- */
+
+/* Cuts @n_bytes off the front of what is still to do. */
+static int req_advance(struct blk_req *q, uint64_t n_bytes)
+{
+	if (!q->rest) {
+		q->rest = malloc(q->io->n_iov * sizeof(*q->rest));
+		if (!q->rest)
+			return -ENOMEM;
+		memcpy(q->rest, q->io->iov, q->io->n_iov * sizeof(*q->rest));
+		q->n_rest = q->io->n_iov;
+	}
+	q->done_bytes += n_bytes;
+	unsigned i = 0;
+	while (i < q->n_rest && n_bytes >= q->rest[i].iov_len)
+		n_bytes -= q->rest[i++].iov_len;
+	q->n_rest -= i;
+	memmove(q->rest, q->rest + i, q->n_rest * sizeof(*q->rest));
+	if (q->n_rest) {
+		q->rest[0].iov_base = (char *)q->rest[0].iov_base + n_bytes;
+		q->rest[0].iov_len -= n_bytes;
+	}
+	return 0;
+}
+
+/* What follows from result @res: 1 = again, with what is left; else 0 or -errno for done(). */
+static int req_result(struct blk_req *q, int res)
+{
+	const struct vd_blk_io *io = q->io;
+
+	if (res == -EINTR || res == -EAGAIN)
+		return 1;
+	if (res == -EOPNOTSUPP && io->op == VD_BLK_ZERO && !io->unmap && !q->use_punch) {
+		q->use_punch = true;
+		return 1;
+	}
+	if (res < 0 || (io->op != VD_BLK_READ && io->op != VD_BLK_WRITE))
+		return res;
+	if ((uint64_t)res >= io->len_bytes - q->done_bytes)
+		return 0;
+	if (res == 0)
+		return -EIO;	/* the file became shorter than the disk */
+	int r = req_advance(q, (uint64_t)res);
+	return r < 0 ? r : 1;
+}
+
+static void req_end(struct vd_blk *b, struct blk_req *q, int err)
+{
+	struct vd_blk_io *io = q->io;
+
+	req_put(b, q);
+	io->done(*b->cfg.owner, io, err);
+}
+
+static unsigned reap(struct vd_blk *b)
+{
+	struct io_uring_cqe *cqe;
+	unsigned n = 0;
+
+	for (; n < REAPS_MAX && io_uring_peek_cqe(&b->ring, &cqe) == 0; n++) {
+		struct blk_req *q = io_uring_cqe_get_data(cqe);
+		int r = req_result(q, cqe->res);
+		io_uring_cqe_seen(&b->ring, cqe);
+		b->n_inflight--;
+		if (r > 0)
+			ring_or_wait(b, q);
+		else
+			req_end(b, q, r);
+	}
+	refill(b);
+	blkfile_kick(b);
+	return n;
+}
+
+static void on_event(void *owner, void *arg)
+{
+	struct vd_blk *b = arg;
+
+	qfd_event_clear(b->event_fd);
+	if (reap(b) == REAPS_MAX)
+		qfd_event_signal(b->event_fd);
+}
+
+void blkfile_close(struct vd_blk *b)
+{
+	struct io_uring_cqe *cqe;
+
+	if (!b)
+		return;
+	if (b->watch)
+		loop_unwatch(b->watch);
+	while (b->has_ring && (b->n_inflight || b->waiting)) {
+		refill(b);
+		int r = io_uring_submit_and_wait(&b->ring, 1);
+		if (r < 0 && r != -EINTR && r != -EBUSY && r != -EAGAIN)
+			break;
+		if (io_uring_peek_cqe(&b->ring, &cqe) == 0)
+			reap(b);
+	}
+	if (b->has_ring)
+		io_uring_queue_exit(&b->ring);
+	while (b->pool) {
+		struct blk_req *next = b->pool->next;
+		free(b->pool);
+		b->pool = next;
+	}
+	qfd_close(&b->event_fd);
+	qfd_close(&b->fd);
+	free(b);
+}
+
+/* ---- opening ---- */
+
+static int lock_file(int fd, bool read_only)
+{
+	struct flock l = { .l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(fd, F_OFD_SETLK, &l) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
+static int find_size(int fd, struct vd_blk_info *ret)
+{
+	struct stat st;
+	int block = 0;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	ret->block_bytes = 512;
+	if (S_ISREG(st.st_mode)) {
+		ret->len_bytes = (uint64_t)st.st_size;
+		return 0;
+	}
+	if (!S_ISBLK(st.st_mode))
+		return -ENOTBLK;
+	if (ioctl(fd, BLKGETSIZE64, &ret->len_bytes) < 0 || ioctl(fd, BLKSSZGET, &block) < 0)
+		return -errno;
+	if (block > 0)
+		ret->block_bytes = (uint32_t)block;
+	return 0;
+}
+
+/* Asks the file system with a hole behind the end, which changes nothing. */
+static bool can_allocate(int fd, int mode, uint64_t end)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE | mode, (off_t)Q_ALIGN_UP(end, 4096), 4096) == 0;
+}
+
+static void find_abilities(struct vd_blk *b, struct vd_blk_info *info)
+{
+	struct stat st;
+	bool is_file = fstat(b->fd, &st) == 0 && S_ISREG(st.st_mode);
+
+	if (b->read_only)
+		return;
+	info->can_discard = is_file && can_allocate(b->fd, FALLOC_FL_PUNCH_HOLE, info->len_bytes);
+	b->can_zero_range = is_file && can_allocate(b->fd, FALLOC_FL_ZERO_RANGE, info->len_bytes);
+	info->can_zero = info->can_discard || b->can_zero_range;
+}
+
+static int ring_init(struct vd_blk *b)
+{
+	int r = io_uring_queue_init(RING_ENTRIES, &b->ring, 0);
+
+	if (r < 0)
+		return r;
+	b->has_ring = true;
+	b->event_fd = qfd_eventfd();
+	if (b->event_fd < 0)
+		return b->event_fd;
+	r = io_uring_register_eventfd(&b->ring, b->event_fd);
+	if (r < 0)
+		return r;
+	b->watch = loop_watch(b->cfg.loop, b->cfg.lock, b->event_fd, on_event, NULL, b);
+	return b->watch ? 0 : -ENOMEM;
+}
+
+static const char *open_text(int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return "is in use as a disk by another process: a disk has one writer";
+	case -ENOTBLK:
+		return "is neither a file nor a block device";
+	default:
+		return strerrordesc_np(-err);
+	}
+}
+
+static int open_all(struct vd_blk *b, const char *path, char *text, size_t text_bytes,
+		    struct vd_blk_info *info)
+{
+	b->fd = open(path, (b->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
+	int r = b->fd < 0 ? -errno : find_size(b->fd, info);
+	if (r == 0)
+		r = lock_file(b->fd, b->read_only);
+	if (r < 0) {
+		snprintf(text, text_bytes, "%s: %s", path, open_text(r));
+		return r;
+	}
+	if (info->len_bytes < Q_SECTOR_BYTES) {
+		snprintf(text, text_bytes, "%s: has %llu bytes; a disk has at least one sector of 512", path,
+			 (unsigned long long)info->len_bytes);
+		return -EINVAL;
+	}
+	info->len_bytes &= ~(uint64_t)(info->block_bytes - 1);
+	info->read_only = b->read_only;
+	find_abilities(b, info);
+	r = ring_init(b);
+	if (r < 0)
+		snprintf(text, text_bytes, "%s: io_uring is not to be had: %s%s", path, strerrordesc_np(-r),
+			 r == -EPERM ? " (see the sysctl kernel.io_uring_disabled)" :
+			 r == -ENOMEM ? " (see the limit of locked memory, ulimit -l)" : "");
+	return r;
+}
+
+int blkfile_open(const struct blkfile_cfg *cfg, char *text, size_t text_bytes, struct vd_blk **ret,
+		 struct vd_blk_info *ret_info)
+{
+	struct vd_blk *b = calloc(1, sizeof(*b));
+	struct vd_blk_info info = { 0 };
+
+	if (!b) {
+		snprintf(text, text_bytes, "out of memory");
+		return -ENOMEM;
+	}
+	b->cfg = *cfg;
+	b->fd = b->event_fd = -1;
+	b->waiting_end = &b->waiting;
+	b->read_only = cfg->path[0] == '<';
+	int r = open_all(b, cfg->path + b->read_only, text, text_bytes, &info);
+	if (r < 0) {
+		blkfile_close(b);
+		return r;
+	}
+	*ret = b;
+	*ret_info = info;
+	return 0;
+}

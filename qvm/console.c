@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Consoles. Descriptors 0 and 1 belong to whoever started us, and so do their file status flags: they are opened anew through /proc,
+ * so that nonblocking is ours alone. What cannot be opened anew (a socket) is duplicated, and the flag set is a
+ * matter of both.
+ *
+ * A terminal on stdin goes to character-at-a-time without echo, because the guest echoes; signals stay (Ctrl-C is the power
+ * button), and the old settings come back at the end.
+ */
+#include "qvm/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "lib/qfd.h"
+
+static struct termios tty_was;
+static bool tty_changed;
+
+static void tty_prepare(int fd)
+{
+	struct termios t;
+
+	if (tty_changed || tcgetattr(fd, &tty_was) < 0)
+		return;
+	t = tty_was;
+	t.c_lflag &= (tcflag_t) ~(ICANON | ECHO);
+	t.c_cc[VMIN] = 1;
+	t.c_cc[VTIME] = 0;
+	tty_changed = tcsetattr(fd, TCSANOW, &t) == 0;
+}
+
+void console_restore(void)
+{
+	if (tty_changed)
+		tcsetattr(STDIN_FILENO, TCSANOW, &tty_was);
+	tty_changed = false;
+}
+
+/* A serial line or PTY of the host: bytes as they are. */
+static void tty_raw(int fd)
+{
+	struct termios t;
+
+	if (tcgetattr(fd, &t) < 0)
+		return;
+	cfmakeraw(&t);
+	tcsetattr(fd, TCSANOW, &t);
+}
+
+static int reopen(int fd, int flags)
+{
+	char path[32];
+	struct stat st;
+
+	/* A regular file never blocks, and its position is to stay that of whoever gave it to us. */
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return qfd_dup(fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int r = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (r >= 0)
+		return r;
+	r = qfd_dup(fd);
+	if (r < 0)
+		return r;
+	int e = qfd_nonblock(r, true);
+	if (e < 0)
+		qfd_close(&r);
+	return e < 0 ? e : r;
+}
+
+/* A log that grows keeps what it has: a regular file is appended to. */
+static int open_path(const char *path, int flags)
+{
+	struct stat st;
+	bool is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+
+	if (flags == O_WRONLY)
+		flags |= O_CREAT | (is_file ? O_APPEND : 0);
+	/* A FIFO that nobody reads yet refuses a writer alone. */
+	if (S_ISFIFO(st.st_mode) && flags != O_RDONLY)
+		flags = O_RDWR;
+	int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+	if (fd < 0)
+		return -errno;
+	if (isatty(fd))
+		tty_raw(fd);
+	return fd;
+}
+
+struct choice {
+	const struct vd_arg *in, *out;
+	const char *in_path, *out_path;
+};
+
+static void choose(const struct vd_config *cfg, struct choice *ret)
+{
+	*ret = (struct choice){ 0 };
+	for (size_t i = 0; i < cfg->n_args; i++) {
+		const struct vd_arg *a = &cfg->args[i];
+		if (strcmp(a->opt->name, "hostdev") != 0 || !a->text)
+			continue;
+		bool in_only = a->text[0] == '<', out_only = a->text[0] == '>';
+		const char *path = a->text + (in_only || out_only);
+		if (!out_only)
+			ret->in = a, ret->in_path = path;
+		if (!in_only)
+			ret->out = a, ret->out_path = path;
+	}
+}
+
+static int open_side(const struct vd_arg *a, const char *path, int flags, struct cf_errors *errs,
+		     int *ret)
+{
+	bool is_std = !strcmp(path, "-");
+	int std_fd = flags == O_WRONLY ? STDOUT_FILENO : STDIN_FILENO;
+	int fd = is_std ? reopen(std_fd, flags) : open_path(path, flags);
+
+	if (fd < 0) {
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col, "hostdev %s: cannot be opened: %s", a->text,
+			     strerrordesc_np(-fd));
+		return fd;
+	}
+	if (is_std && flags == O_RDONLY && isatty(fd))
+		tty_prepare(fd);
+	*ret = fd;
+	return 0;
+}
+
+int console_open(const struct vd_config *cfg, struct cf_errors *errs, int *ret_in_fd, int *ret_out_fd)
+{
+	struct choice c;
+	int in = -1, out = -1, r = 0;
+
+	choose(cfg, &c);
+	if (c.in && c.in == c.out && strcmp(c.in_path, "-") != 0) {
+		r = open_side(c.in, c.in_path, O_RDWR, errs, &in);
+		out = in;
+	} else {
+		if (c.in)
+			r = open_side(c.in, c.in_path, O_RDONLY, errs, &in);
+		if (r == 0 && c.out)
+			r = open_side(c.out, c.out_path, O_WRONLY, errs, &out);
+		if (r < 0)
+			qfd_close(&in);
+	}
+	if (r < 0)
+		return r;
+	*ret_in_fd = in;
+	*ret_out_fd = out;
+	return 0;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * qvm: one virtual machine. Reads its options and its configuration, assembles the VM, waits for its end, and says by its exit code
+ * how it was (the reference, 4.2). The only file of qvm/ that ends the process.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "lib/qfd.h"
+#include "lib/qlog.h"
+#include "qvm/cfg.h"
+#include "qvm/control.h"
+#include "qvm/rundir.h"
+#include "qvm/sandbox.h"
+#include "qvm/vcpu.h"
+#include "qvm/vm.h"
+#include "qvm/watch.h"
+
+struct options {
+	int control_fd;		/* -1: none */
+	const char *run_dir;
+	bool check;
+	int first_arg;		/* of the configuration */
+};
+
+static const char usage_text[] =
+	"usage: qvm [OPTION]... [@FILE | CONFIGURATION]...\n"
+	"\n"
+	"  Runs one virtual machine. @FILE is a configuration file (*.qvmconf); configuration may stand on the\n"
+	"  command line too, in the same words: qvm @guest.qvmconf ram 256m cmdline \"console=ttyS0\"\n"
+	"\n"
+	"  --check           say whether the configuration is right, and stop\n"
+	"  --run-dir DIR     where sockets and locks are (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
+	"  --control-fd N    descriptor of the supervisor's channel\n"
+	"  --version         print the version\n"
+	"  --help            this text\n"
+	"\n"
+	"  Signals: SIGTERM, SIGINT power button, the second one ends the VM; SIGQUIT power cut; SIGUSR1 status.\n"
+	"  Exit status: 0 the guest shut down or rebooted; 3 power cut, or ended before the guest was done;\n"
+	"  4 watchdog; 5 unsupported operation; 6 vdev error; 7 unexpected error; 64 could not start;\n"
+	"  65 wrong configuration; 96 failed while the guest ran.\n";
+
+static int usage_error(void)
+{
+	fprintf(stderr, "qvm: see qvm --help\n");
+	return VM_EXIT_CONFIG;
+}
+
+static int parse_fd(const char *text)
+{
+	char *end;
+	errno = 0;
+	long n = strtol(text, &end, 10);
+
+	return errno || *end || end == text || n < 0 || n > 1 << 20 ? -1 : (int)n;
+}
+
+/* -1: go on; else the exit status. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "control-fd", required_argument, NULL, 'c' }, { "run-dir", required_argument, NULL, 'r' },
+		{ "check", no_argument, NULL, 'k' },		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },		{ NULL, 0, NULL, 0 },
+	};
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "+h", longs, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			o->control_fd = parse_fd(optarg);
+			if (o->control_fd < 0) {
+				fprintf(stderr, "qvm: --control-fd %s: a descriptor's number is expected\n", optarg);
+				return VM_EXIT_CONFIG;
+			}
+			break;
+		case 'r':
+			o->run_dir = optarg;
+			break;
+		case 'k':
+			o->check = true;
+			break;
+		case 'v':
+			printf("qvm (Parley) %s\n", PARLEY_VERSION);
+			return VM_EXIT_OK;
+		case 'h':
+			fputs(usage_text, stdout);
+			return VM_EXIT_OK;
+		default:
+			return usage_error();
+		}
+	}
+	o->first_arg = optind;
+	if (optind == argc) {
+		fprintf(stderr, "qvm: there is no configuration: qvm @guest.qvmconf\n");
+		return usage_error();
+	}
+	return -1;
+}
+
+/* ---- configuration ---- */
+
+/* The error lines, for the supervisor. Owned by the caller; NULL when out of memory. */
+static char *errors_text(const struct cf_errors *errs)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return NULL;
+	cf_errors_print(errs, f);
+	fclose(f);
+	return text;
+}
+
+static int config_failed(struct control *c, const struct cf_errors *errs, int err)
+{
+	char *text = errors_text(errs);
+
+	if (text)
+		fputs(text, stderr);
+	if (cf_errors_ok(errs))
+		fprintf(stderr, "qvm: the configuration could not be read: %s\n", strerrordesc_np(-err));
+	control_start_failed(c, "config", cf_errors_ok(errs) ? -err : 0, text ? text : "out of memory");
+	free(text);
+	return VM_EXIT_CONFIG;
+}
+
+static void set_loggers(const struct vm_cfg *cfg)
+{
+	qlog_init("qvm", cfg->system);
+	for (size_t i = 0; i < cfg->n_loggers; i++) {
+		const struct cfg_logger *l = &cfg->loggers[i];
+		/* slog is the system's log: under systemd that is what stderr goes to. */
+		int fd = l->dest == CFG_LOG_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
+		qlog_add_dest(l->dest == CFG_LOG_NONE ? 0 : l->mask, fd);
+	}
+}
+
+static int dry_run(const struct vm_cfg *cfg)
+{
+	int r = cfg_plan_print(cfg, stdout, cfg->dryrun_json);
+
+	if (r < 0 || fflush(stdout) != 0) {
+		fprintf(stderr, "qvm: the plan could not be written: %s\n", strerrordesc_np(r < 0 ? -r : errno));
+		return VM_EXIT_FATAL_START;
+	}
+	fprintf(stderr, "Exiting: dryrun completed\n");
+	return VM_EXIT_OK;
+}
+
+/* ---- the VM's life ---- */
+
+static int start_failed(struct control *c, struct vm *vm, const struct cf_errors *errs)
+{
+	const struct vm_failure *f = &vm->fail;
+	char text[sizeof(f->text) + 256], *more = NULL;
+
+	if (!cf_errors_ok(errs))
+		more = errors_text(errs);
+	snprintf(text, sizeof(text), "%s%s%s", f->text, f->err && f->err != EINVAL ? ": " : "",
+		 f->err && f->err != EINVAL ? strerrordesc_np(f->err) : "");
+	if (more)
+		fputs(more, stderr);
+	else
+		qlog(QLOG_FATAL, "ev=start_failed stage=%s why=\"%s\"", f->stage, text);
+	control_start_failed(c, f->stage, f->err, more ? more : text);
+	free(more);
+	return VM_EXIT_FATAL_START;
+}
+
+static int run_vm(struct vm *vm, struct control *c)
+{
+	struct cf_errors none = CF_ERRORS_NULL;
+	int r = sandbox_ready(control_fd(c));
+
+	if (r < 0) {
+		vm_fail(vm, "sandbox", r, "privileges could not be dropped");
+		return start_failed(c, vm, &none);
+	}
+	r = vm_run(vm);
+	if (r < 0)
+		return start_failed(c, vm, &none);
+	control_ready(c, vm);
+	r = watch_run(vm, c);
+	if (r < 0)
+		vm_end(vm, VM_EXIT_FATAL_RUN, "the main thread cannot wait");
+	vm_stop(vm);
+	int code = atomic_load(&vm->end_code);
+	const char *why = atomic_load(&vm->end_why);
+	qlog_info("ev=ended code=%d why=\"%s\"", code, why);
+	control_ended(c, code, why);
+	return code;
+}
+
+static int with_vm(const struct vm_cfg *cfg, const struct rundir *d, struct control *c)
+{
+	static struct vm vm;	/* large; one a process */
+	struct cf_errors errs = CF_ERRORS_NULL;
+	int code;
+
+	if (vm_init(&vm, cfg, d->base, &errs) < 0)
+		code = start_failed(c, &vm, &errs);
+	else
+		code = run_vm(&vm, c);
+	vm_fini(&vm);
+	cf_errors_fini(&errs);
+	return code;
+}
+
+static int lock_failed(struct control *c, const struct vm_cfg *cfg, const struct rundir *d, int err, int pid)
+{
+	char text[1024];
+
+	if (err == -EBUSY)
+		snprintf(text, sizeof(text), "a VM named %s is running already: process %d (%s/pid)", cfg->system, pid,
+			 d->dir);
+	else if (err == -EINVAL)
+		snprintf(text, sizeof(text), "system %s: a name that is given to a VM has no / and does not start with a dot",
+			 cfg->system);
+	else
+		snprintf(text, sizeof(text), "%s cannot be made: %s; say --run-dir DIR with a directory of your own",
+			 d->dir, strerrordesc_np(-err));
+	qlog(QLOG_FATAL, "ev=start_failed stage=run_dir why=\"%s\"", text);
+	control_start_failed(c, "run_dir", -err, text);
+	return VM_EXIT_FATAL_START;
+}
+
+/* A VM without a name has no directory: nobody could find it there, and several may run at once. */
+static int with_rundir(const struct vm_cfg *cfg, const struct options *o, struct control *c)
+{
+	struct rundir d = RUNDIR_NULL;
+	int pid = 0, r = 0;
+
+	rundir_base(&d, o->run_dir);
+	if (cfg->system_given && d.base[0])
+		r = rundir_lock(&d, cfg->system, &pid);
+	else if (cfg->system_given)
+		qlog_warn("ev=no_run_dir why=\"" RUNDIR_DEFAULT " cannot be written and XDG_RUNTIME_DIR is not set: a second VM of this "
+			  "name would not be noticed; say --run-dir DIR\"");
+	int code = r < 0 ? lock_failed(c, cfg, &d, r, pid) : with_vm(cfg, &d, c);
+	rundir_fini(&d);
+	return code;
+}
+
+static int with_config(int argc, char **argv, const struct options *o, struct control *c)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct vm_cfg *cfg = NULL;
+	int code, r = cfg_parse(argc - o->first_arg, argv + o->first_arg, &errs, &cfg);
+
+	if (r < 0) {
+		code = config_failed(c, &errs, r);
+	} else {
+		cf_errors_print(&errs, stderr);
+		set_loggers(cfg);
+		if (o->check)
+			code = VM_EXIT_OK;
+		else
+			code = cfg->dryrun ? dry_run(cfg) : with_rundir(cfg, o, c);
+	}
+	cf_errors_fini(&errs);
+	cfg_free(cfg);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .control_fd = -1 };
+	struct control *c = NULL;
+	int code = parse_options(argc, argv, &o);
+
+	if (code >= 0)
+		return code;
+	if (sandbox_early(o.control_fd) < 0) {
+		fprintf(stderr, "qvm: descriptors that are not ours cannot be closed: %s\n", strerrordesc_np(errno));
+		return VM_EXIT_FATAL_START;
+	}
+	watch_signals_block();
+	vcpu_signals_init();
+	qlog_init("qvm", NULL);
+	if (o.control_fd >= 0) {
+		c = control_new(o.control_fd);
+		if (!c) {
+			fprintf(stderr, "qvm: --control-fd %d is no channel\n", o.control_fd);
+			return VM_EXIT_FATAL_START;
+		}
+	}
+	code = with_config(argc, argv, &o, c);
+	control_free(c);
+	return code;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vCPU threads. One loop: enter the guest, see why it left, answer, again. It ends when the VM is to end.
+ *
+ * Leaving races with entering: the flag immediate_exit makes the next KVM_RUN return at once, the signal makes the present one
+ * return. Set in this order, either the thread was inside and is interrupted, or it was not and does not get in.
+ */
+#include "qvm/vcpu.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/qfd.h"
+#include "qvm/arch.h"
+#include "qvm/vm.h"
+
+#define KICK_SIGNAL (SIGRTMIN + 1)
+
+static const char *const exit_str[] = {
+	[VCPU_EXIT_IO] = "io",	     [VCPU_EXIT_MMIO] = "mmio",	  [VCPU_EXIT_INTR] = "intr",
+	[VCPU_EXIT_SYSTEM] = "system", [VCPU_EXIT_HLT] = "hlt", [VCPU_EXIT_OTHER] = "other",
+	[VCPU_EXIT_FAULT] = "fault",
+};
+static_assert(Q_ARRAY_LEN(exit_str) == VCPU_EXITS, "every exit has a word");
+
+const char *vcpu_exit_str(enum vcpu_exit e)
+{
+	return exit_str[e];
+}
+
+int vcpu_init(struct vcpu *v, struct vm *vm, unsigned idx)
+{
+	*v = (struct vcpu){ .vm = vm, .idx = idx, .fd = -1, .cfg = &vm->cfg->cpus[idx] };
+
+	int run_bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (run_bytes < (int)sizeof(struct kvm_run))
+		return vm_fail(vm, "kvm", errno, "KVM does not say how large a vCPU's run page is");
+	v->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, (unsigned long)idx);
+	if (v->fd < 0)
+		return vm_fail(vm, "kvm", errno, "KVM gives no vCPU number %u", idx);
+	void *p = mmap(NULL, (size_t)run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (p == MAP_FAILED)
+		return vm_fail(vm, "kvm", errno, "cannot map the run page of vCPU %u", idx);
+	v->run = p;
+	v->run_bytes = (size_t)run_bytes;
+	return arch_vcpu_init(vm, v);
+}
+
+void vcpu_fini(struct vcpu *v)
+{
+	if (v->run)
+		munmap(v->run, v->run_bytes);
+	v->run = NULL;
+	qfd_close(&v->fd);
+}
+
+/* ---- exits ---- */
+
+static void count(struct vcpu *v, enum vcpu_exit e)
+{
+	uint64_t n = atomic_load_explicit(&v->n_exits[e], memory_order_relaxed);
+
+	/* Relaxed: a counter with one writer, read for show. */
+	atomic_store_explicit(&v->n_exits[e], n + 1, memory_order_relaxed);
+}
+
+static enum vcpu_exit exit_io(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	uint8_t *p = (uint8_t *)run + run->io.data_offset;
+
+	for (uint32_t i = 0; i < run->io.count; i++, p += run->io.size) {
+		bool out = run->io.direction == KVM_EXIT_IO_OUT;
+		unsigned n = out ? bus_write(&v->vm->bus[VD_IO], run->io.port, p, run->io.size) :
+				   bus_read(&v->vm->bus[VD_IO], run->io.port, p, run->io.size);
+		if (n)
+			vm_missed(v->vm, v, VD_IO, run->io.port, run->io.size, out);
+	}
+	return VCPU_EXIT_IO;
+}
+
+static enum vcpu_exit exit_mmio(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	uint64_t addr = run->mmio.phys_addr;
+	unsigned len = Q_MIN(run->mmio.len, 8u);
+	unsigned n = run->mmio.is_write ?
+			     bus_write(&v->vm->bus[VD_MEM], addr, run->mmio.data, len) :
+			     bus_read(&v->vm->bus[VD_MEM], addr, run->mmio.data, len);
+
+	if (n)
+		vm_missed(v->vm, v, VD_MEM, addr, len, run->mmio.is_write);
+	return VCPU_EXIT_MMIO;
+}
+
+static enum vcpu_exit exit_system(struct vcpu *v)
+{
+	switch (v->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		vm_end(v->vm, VM_EXIT_OK, "guest powered off");
+		break;
+	case KVM_SYSTEM_EVENT_RESET:
+		vm_end(v->vm, VM_EXIT_OK, "guest reset");
+		break;
+	default:
+		vm_end(v->vm, VM_EXIT_UNEXPECTED, "guest crashed");
+		break;
+	}
+	return VCPU_EXIT_SYSTEM;
+}
+
+static enum vcpu_exit exit_bad(struct vcpu *v, enum vm_exit code, const char *why, uint64_t detail)
+{
+	char where[256];
+
+	arch_vcpu_where(v, where, sizeof(where));
+	qlog(QLOG_FATAL, "ev=vcpu_stopped cpu=%u why=\"%s\" reason=%u detail=0x%llx %s", v->idx, why,
+	     v->run->exit_reason, (unsigned long long)detail, where);
+	vm_end(v->vm, code, why);
+	return VCPU_EXIT_FAULT;
+}
+
+static enum vcpu_exit handle(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		return exit_io(v);
+	case KVM_EXIT_MMIO:
+		return exit_mmio(v);
+	case KVM_EXIT_INTR:
+		return VCPU_EXIT_INTR;
+	case KVM_EXIT_SYSTEM_EVENT:
+		return exit_system(v);
+	case KVM_EXIT_SHUTDOWN:
+		/* A triple fault: what "reboot=t" does, and what a kernel without a way out does. */
+		vm_end(v->vm, VM_EXIT_OK, "guest reset (triple fault)");
+		return VCPU_EXIT_SYSTEM;
+	case KVM_EXIT_HLT:
+		return VCPU_EXIT_HLT;
+	case KVM_EXIT_INTERNAL_ERROR:
+		return exit_bad(v, VM_EXIT_UNSUPPORTED, "guest instruction not supported by KVM",
+				run->internal.suberror);
+	case KVM_EXIT_FAIL_ENTRY:
+		return exit_bad(v, VM_EXIT_UNEXPECTED, "the processor refused the guest's state",
+				run->fail_entry.hardware_entry_failure_reason);
+	default:
+		return exit_bad(v, VM_EXIT_UNEXPECTED, "exit that nobody expects", 0);
+	}
+}
+
+static void vcpu_loop(struct vcpu *v)
+{
+	/* Pairs with the release store in vm_stop(), by way of the kick. */
+	while (!atomic_load_explicit(&v->vm->stopping, memory_order_acquire)) {
+		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
+			count(v, handle(v));
+			continue;
+		}
+		if (errno == EINTR || errno == EAGAIN) {
+			count(v, VCPU_EXIT_INTR);
+			continue;
+		}
+		qlog_err(errno, "ev=kvm_run_failed cpu=%u", v->idx);
+		count(v, exit_bad(v, VM_EXIT_FATAL_RUN, "KVM_RUN failed", (uint64_t)errno));
+		break;
+	}
+}
+
+/* ---- the thread ---- */
+
+/* struct sched_attr of the kernel, which libc does not have. */
+struct deadline_attr {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t prio;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+static int set_deadline(const struct cfg_cpu *c)
+{
+	struct deadline_attr a = { .size = sizeof(a), .policy = SCHED_DEADLINE,
+				   .runtime_ns = c->budget_ns, .deadline_ns = c->repl_period_ns,
+				   .period_ns = c->repl_period_ns };
+
+	return syscall(SYS_sched_setattr, 0, &a, 0) < 0 ? -errno : 0;
+}
+
+static int set_policy(const struct cfg_cpu *c)
+{
+	struct sched_param prm = { 0 };
+
+	switch (c->policy) {
+	case CFG_SCHED_INHERIT:
+		return 0;
+	case CFG_SCHED_OTHER:
+		return -pthread_setschedparam(pthread_self(), SCHED_OTHER, &prm);
+	case CFG_SCHED_SPORADIC:
+		return set_deadline(c);
+	case CFG_SCHED_RR:
+	case CFG_SCHED_FIFO:
+		break;
+	}
+	int policy = c->policy == CFG_SCHED_RR ? SCHED_RR : SCHED_FIFO;
+	int max = sched_get_priority_max(policy);
+	prm.sched_priority = (int)c->prio < max ? (int)c->prio : max;
+	if (prm.sched_priority < 1)
+		prm.sched_priority = 1;
+	return -pthread_setschedparam(pthread_self(), policy, &prm);
+}
+
+static int set_runmask(const struct cfg_cpu *c)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < 64 * Q_ARRAY_LEN(c->runmask); i++)
+		if (c->runmask[i / 64] >> i % 64 & 1)
+			CPU_SET(i, &set);
+	if (!CPU_COUNT(&set))
+		return 0;
+	return -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *v = arg;
+	char name[16];
+	sigset_t kick;
+
+	/* Thread names have 15 characters: the number must survive, the name may be cut. */
+	snprintf(name, sizeof(name), "%.9s-vCPU%u", v->vm->cfg->system, v->idx);
+	pthread_setname_np(pthread_self(), name);
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	int r = set_runmask(v->cfg);
+	if (r == 0)
+		r = set_policy(v->cfg);
+	if (r < 0)
+		qlog_errno(QLOG_WARN, r, "ev=vcpu_sched_refused cpu=%u why=\"the guest runs without the scheduling that its "
+			   "configuration asks for; that takes CAP_SYS_NICE or an RLIMIT_RTPRIO\"", v->idx);
+	vcpu_loop(v);
+	return NULL;
+}
+
+int vcpu_start(struct vcpu *v)
+{
+	int r = pthread_create(&v->thread, NULL, vcpu_main, v);
+
+	if (r)
+		return vm_fail(v->vm, "threads", r, "no thread for vCPU %u", v->idx);
+	v->has_thread = true;
+	return 0;
+}
+
+static void on_kick(int sig)
+{
+}
+
+void vcpu_signals_init(void)
+{
+	struct sigaction sa = { .sa_handler = on_kick };	/* no SA_RESTART: KVM_RUN must return */
+	sigset_t kick;
+
+	sigaction(KICK_SIGNAL, &sa, NULL);
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &kick, NULL);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	if (!v->has_thread)
+		return;
+	/* Read by the kernel at the next KVM_RUN; the signal below orders it for the present one. */
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	pthread_kill(v->thread, KICK_SIGNAL);
+}
+
+void vcpu_join(struct vcpu *v)
+{
+	if (v->has_thread)
+		pthread_join(v->thread, NULL);
+	v->has_thread = false;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a vdev gets from its host: struct vd_host_ops, done with KVM and Linux. Every function is called with the vdev's lock
+ * held, from a vCPU thread, the I/O thread or, before the guest runs, the main thread.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "lib/qfd.h"
+#include "qvm/blkfile.h"
+#include "qvm/console.h"
+#include "qvm/loop.h"
+#include "qvm/vmdev.h"
+
+#define SOCKET_PATH_BYTES 108u
+#define PREFIX_MEDIATOR "mediator:"
+#define PREFIX_VHOST_USER "vhost-user:"
+
+static struct vm_dev *dev_of(struct vd_host *h)
+{
+	return Q_CONTAINER_OF(h, struct vm_dev, host);
+}
+
+/* ---- interrupts ---- */
+
+static void host_irq_set(struct vd_host *h, unsigned n, bool level)
+{
+	struct vm_dev *d = dev_of(h);
+
+	if (n < d->n_lines)
+		irq_line_set(&d->vm->irqs, &d->lines[n], level);
+}
+
+static int host_irq_fd(struct vd_host *h, unsigned n)
+{
+	struct vm_dev *d = dev_of(h);
+
+	/* INTx of PCI is shared and level: an edge would be lost on it. */
+	if (n >= d->n_lines || d->cfg->on_pci)
+		return -1;
+	int fd = irq_line_fd(&d->vm->irqs, &d->lines[n]);
+	return fd < 0 ? -1 : fd;
+}
+
+static struct irq_msi *msi_of(struct vm_dev *d, unsigned vector)
+{
+	if (vector >= VMDEV_VECTORS_MAX)
+		return NULL;
+	if (!d->msis) {
+		d->msis = malloc(VMDEV_VECTORS_MAX * sizeof(*d->msis));
+		for (unsigned i = 0; d->msis && i < VMDEV_VECTORS_MAX; i++)
+			d->msis[i] = IRQ_MSI_NULL;
+	}
+	return d->msis ? &d->msis[vector] : NULL;
+}
+
+static int host_msi_fd(struct vd_host *h, unsigned vector)
+{
+	struct irq_msi *m = msi_of(dev_of(h), vector);
+	int fd = m ? irq_msi_fd(m) : -1;
+
+	return fd < 0 ? -1 : fd;
+}
+
+static int host_msi_set(struct vd_host *h, unsigned vector, bool masked, uint64_t addr, uint32_t data)
+{
+	struct vm_dev *d = dev_of(h);
+	struct irq_msi *m = msi_of(d, vector);
+
+	return m ? irq_msi_set(&d->vm->irqs, m, masked, addr, data, d->devid) : -ENOMEM;
+}
+
+/* ---- notifications, windows ---- */
+
+static int ioeventfd(struct vd_host *h, enum vd_space space, uint64_t addr, unsigned size,
+		     const uint64_t *datamatch, int fd, uint32_t flags)
+{
+	struct kvm_ioeventfd e = { .addr = addr, .len = size, .fd = fd, .flags = flags };
+
+	if (space == VD_IO)
+		e.flags |= KVM_IOEVENTFD_FLAG_PIO;
+	if (datamatch) {
+		e.flags |= KVM_IOEVENTFD_FLAG_DATAMATCH;
+		e.datamatch = *datamatch;
+	}
+	return ioctl(dev_of(h)->vm->vm_fd, KVM_IOEVENTFD, &e) < 0 ? -errno : 0;
+}
+
+static int host_notify_add(struct vd_host *h, enum vd_space space, uint64_t addr, unsigned size,
+			   const uint64_t *datamatch, int fd)
+{
+	return ioeventfd(h, space, addr, size, datamatch, fd, 0);
+}
+
+static void host_notify_del(struct vd_host *h, enum vd_space space, uint64_t addr, unsigned size,
+			    const uint64_t *datamatch, int fd)
+{
+	ioeventfd(h, space, addr, size, datamatch, fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+static int host_bar_map(struct vd_host *h, unsigned win, enum vd_space space, uint64_t addr,
+			uint64_t len_bytes, bool enabled)
+{
+	return vmdev_map(dev_of(h), win, space, addr, len_bytes, enabled);
+}
+
+/* ---- events ---- */
+
+/* A vdev's callback and its argument travel behind the loop's (owner, arg): owner is the vm_dev. */
+struct vd_call {
+	void (*fn)(struct vdev *v, void *arg);
+	void *arg;
+};
+struct vd_watch {
+	struct vd_call call;
+	struct loop_watch *w;
+};
+struct vd_timer {
+	struct vd_call call;
+	struct loop_timer *t;
+};
+
+static void run_call(void *owner, void *arg)
+{
+	struct vm_dev *d = owner;
+	struct vd_call *c = arg;
+
+	if (d->v)
+		c->fn(d->v, c->arg);
+}
+
+/* The handle may be freed inside its own callback, so what the callback needs is copied first. */
+static void run_copied(void *owner, void *arg)
+{
+	struct vd_call c = *(struct vd_call *)arg;
+
+	run_call(owner, &c);
+}
+
+static struct vd_watch *host_watch(struct vd_host *h, int fd, void (*fn)(struct vdev *v, void *arg),
+				   void *arg)
+{
+	struct vm_dev *d = dev_of(h);
+	struct vd_watch *w = malloc(sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->call = (struct vd_call){ fn, arg };
+	w->w = loop_watch(d->vm->loop, &d->lock, fd, run_copied, d, &w->call);
+	if (!w->w) {
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+static void host_unwatch(struct vd_host *h, struct vd_watch *w)
+{
+	if (!w)
+		return;
+	loop_unwatch(w->w);
+	free(w);
+}
+
+static struct vd_timer *host_timer_new(struct vd_host *h, void (*fn)(struct vdev *v, void *arg),
+				       void *arg)
+{
+	struct vm_dev *d = dev_of(h);
+	struct vd_timer *t = malloc(sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->call = (struct vd_call){ fn, arg };
+	t->t = loop_timer_new(d->vm->loop, &d->lock, run_copied, d, &t->call);
+	if (!t->t) {
+		free(t);
+		return NULL;
+	}
+	return t;
+}
+
+static void host_timer_arm(struct vd_host *h, struct vd_timer *t, uint64_t at_ns)
+{
+	loop_timer_arm(t->t, at_ns);
+}
+
+static void host_timer_free(struct vd_host *h, struct vd_timer *t)
+{
+	if (!t)
+		return;
+	loop_timer_free(t->t);
+	free(t);
+}
+
+static void run_posted(void *owner, void *arg)
+{
+	struct vd_call c = *(struct vd_call *)arg;
+
+	run_call(owner, &c);
+}
+
+static int host_post(struct vd_host *h, void (*fn)(struct vdev *v, void *arg), void *arg)
+{
+	struct vm_dev *d = dev_of(h);
+	const struct vd_call c = { fn, arg };
+
+	return loop_post(d->vm->loop, &d->lock, run_posted, d, &c, sizeof(c));
+}
+
+/* ---- host resources ---- */
+
+static int host_console_open(struct vd_host *h, const struct vd_config *cfg, struct cf_errors *errs,
+			     int *ret_in_fd, int *ret_out_fd)
+{
+	struct vm_dev *d = dev_of(h);
+	int in, out;
+
+	if (d->n_fds + 2 > VMDEV_FDS_MAX)
+		return -EMFILE;
+	int r = console_open(cfg, errs, &in, &out);
+	if (r < 0)
+		return r;
+	if (in >= 0)
+		d->fds[d->n_fds++] = in;
+	if (out >= 0 && out != in)
+		d->fds[d->n_fds++] = out;
+	*ret_in_fd = in;
+	*ret_out_fd = out;
+	return 0;
+}
+
+static int host_blk_open(struct vd_host *h, const struct vd_arg *hostdev, struct cf_errors *errs,
+			 struct vd_blk **ret, struct vd_blk_info *ret_info)
+{
+	struct vm_dev *d = dev_of(h);
+	const struct blkfile_cfg cfg = { .path = hostdev->text, .loop = d->vm->loop,
+					 .lock = &d->lock, .owner = &d->v };
+	char text[512];
+	int r = blkfile_open(&cfg, text, sizeof(text), ret, ret_info);
+
+	if (r < 0)
+		cf_error_add(errs, CF_ERROR, hostdev->file, hostdev->line, hostdev->col, "hostdev %s", text);
+	return r;
+}
+
+static int host_blk_submit(struct vd_host *h, struct vd_blk *b, struct vd_blk_io *io)
+{
+	return blkfile_submit(b, io);
+}
+
+static void host_blk_kick(struct vd_host *h, struct vd_blk *b)
+{
+	blkfile_kick(b);
+}
+
+static void host_blk_close(struct vd_host *h, struct vd_blk *b)
+{
+	blkfile_close(b);
+}
+
+static int host_backend_connect(struct vd_host *h, const struct vd_arg *hostdev)
+{
+	const struct vm *vm = dev_of(h)->vm;
+	const char *what = hostdev->text;
+	char path[SOCKET_PATH_BYTES];
+
+	if (!strncmp(what, PREFIX_VHOST_USER, strlen(PREFIX_VHOST_USER)))
+		return qfd_connect_unix(what + strlen(PREFIX_VHOST_USER));
+	if (strncmp(what, PREFIX_MEDIATOR, strlen(PREFIX_MEDIATOR)) != 0)
+		return -EINVAL;
+	int n = snprintf(path, sizeof(path), "%s/mediator/%s.%s.sock", vm->run_dir, vm->cfg->system,
+			 what + strlen(PREFIX_MEDIATOR));
+	return n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : qfd_connect_unix(path);
+}
+
+/* ---- what the vdev says ---- */
+
+static void host_power(struct vd_host *h, enum vd_power what)
+{
+	struct vm *vm = dev_of(h)->vm;
+
+	switch (what) {
+	case VD_POWER_OFF:
+		vm_end(vm, VM_EXIT_OK, "guest powered off");
+		break;
+	case VD_POWER_RESET:
+		vm_end(vm, VM_EXIT_OK, "guest reset");
+		break;
+	case VD_POWER_WATCHDOG:
+		vm_end(vm, VM_EXIT_WATCHDOG, "watchdog");
+		break;
+	}
+}
+
+static void host_fault(struct vd_host *h, enum vd_fault f)
+{
+	struct vm_dev *d = dev_of(h);
+	uint64_t n;
+
+	if (qlog_limit_hit(&d->faults[f], qnow_ns(), &n))
+		qlog_warn("ev=guest_fault dev=%s why=%s n=%llu", d->cfg->cfg.name, vd_fault_str(f),
+			  (unsigned long long)n);
+}
+
+static void host_log(struct vd_host *h, int sev, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	qlog((enum qlog_sev)sev, "dev=%s %s", dev_of(h)->cfg->cfg.name, text);
+}
+
+const struct vd_host_ops vhost_ops = {
+	.irq_set = host_irq_set,
+	.irq_fd = host_irq_fd,
+	.msi_fd = host_msi_fd,
+	.msi_set = host_msi_set,
+	.notify_add = host_notify_add,
+	.notify_del = host_notify_del,
+	.bar_map = host_bar_map,
+	.watch = host_watch,
+	.unwatch = host_unwatch,
+	.timer_new = host_timer_new,
+	.timer_arm = host_timer_arm,
+	.timer_free = host_timer_free,
+	.post = host_post,
+	.console_open = host_console_open,
+	.blk_open = host_blk_open,
+	.blk_submit = host_blk_submit,
+	.blk_kick = host_blk_kick,
+	.blk_close = host_blk_close,
+	.backend_connect = host_backend_connect,
+	.power = host_power,
+	.fault = host_fault,
+	.log = host_log,
+};

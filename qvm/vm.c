@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM from nothing to its end, in one order: KVM, memory, the board, vCPUs, vdevs, the guest's files, threads; and back in the reverse order.
+ * Main thread, but for vm_end() and vm_missed().
+ *
+ * The end: whoever learns that the guest is over calls vm_end(); the first decides the exit code and wakes the main thread, which calls
+ * vm_stop(): vCPU threads leave the guest and are joined, so that nothing of the guest runs any more when the vdevs are quiesced;
+ * then the I/O thread ends, and only then anything is freed.
+ */
+#include "qvm/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "lib/qfd.h"
+#include "qvm/arch.h"
+#include "qvm/console.h"
+#include "qvm/loop.h"
+#include "qvm/vcpu.h"
+#include "qvm/vmdev.h"
+
+#define KVM_DEVICE "/dev/kvm"
+
+int vm_fail(struct vm *vm, const char *stage, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	err = err < 0 ? -err : err;
+	vm->fail.stage = stage;
+	vm->fail.err = err;
+	va_start(ap, fmt);
+	vsnprintf(vm->fail.text, sizeof(vm->fail.text), fmt, ap);
+	va_end(ap);
+	return err ? -err : -EINVAL;
+}
+
+/* ---- KVM and memory ---- */
+
+static int open_failed(struct vm *vm, int err)
+{
+	switch (err) {
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		return vm_fail(vm, "kvm", err, KVM_DEVICE " is not there: load the module kvm_intel or kvm_amd, switch "
+			       "virtualization on in the firmware, or run on a machine that has it");
+	case EACCES:
+	case EPERM:
+		return vm_fail(vm, "kvm", err, KVM_DEVICE " may not be opened: become a member of the group that owns it "
+			       "(usually: adduser USER kvm), or run as root");
+	default:
+		return vm_fail(vm, "kvm", err, KVM_DEVICE " cannot be opened");
+	}
+}
+
+static int open_kvm(struct vm *vm)
+{
+	vm->kvm_fd = open(KVM_DEVICE, O_RDWR | O_CLOEXEC);
+	if (vm->kvm_fd < 0)
+		return open_failed(vm, errno);
+	if (ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		return vm_fail(vm, "kvm", ENOTSUP, KVM_DEVICE " has another API version than %d", KVM_API_VERSION);
+	if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0)
+		return vm_fail(vm, "kvm", ENOTSUP, "this kernel's KVM is too old: Linux 4.13 or newer is needed");
+	do
+		vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+	while (vm->vm_fd < 0 && errno == EINTR);
+	if (vm->vm_fd < 0)
+		return vm_fail(vm, "kvm", errno, "KVM makes no VM");
+	return 0;
+}
+
+static int add_slot(struct vm *vm, unsigned slot, const struct qmem_region *r)
+{
+	struct kvm_userspace_memory_region m = {
+		.slot = slot, .guest_phys_addr = r->gpa, .memory_size = r->len_bytes,
+		.userspace_addr = (uintptr_t)r->host,
+		.flags = r->flags & QMEM_READONLY ? KVM_MEM_READONLY : 0,
+	};
+
+	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &m) < 0)
+		return vm_fail(vm, "memory", errno, "KVM does not take %s 0x%llx,0x%llx",
+			       m.flags ? "rom" : "ram", (unsigned long long)r->gpa,
+			       (unsigned long long)r->len_bytes);
+	return 0;
+}
+
+static int make_memory(struct vm *vm)
+{
+	vm->mem = qmem_new();
+	if (!vm->mem)
+		return vm_fail(vm, "memory", ENOMEM, "out of memory");
+	for (size_t i = 0; i < vm->cfg->n_ram; i++) {
+		const struct cfg_ram *c = &vm->cfg->ram[i];
+		int r = qmem_add(vm->mem, gpa(c->gpa), c->len_bytes, c->rom ? QMEM_READONLY : 0,
+				 c->rom ? "guest-rom" : "guest-ram");
+		if (r < 0)
+			return vm_fail(vm, "memory", r, "%s:%u: no memory for %s 0x%llx,0x%llx", c->pos.file,
+				       c->pos.line, c->rom ? "rom" : "ram", (unsigned long long)c->gpa,
+				       (unsigned long long)c->len_bytes);
+	}
+	for (unsigned i = 0; i < vm->mem->n; i++) {
+		int r = add_slot(vm, i, &vm->mem->r[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- assembling ---- */
+
+static int make_vcpus(struct vm *vm)
+{
+	int r = 0;
+
+	vm->vcpus = calloc(vm->cfg->n_cpus, sizeof(*vm->vcpus));
+	if (!vm->vcpus)
+		return vm_fail(vm, "kvm", ENOMEM, "out of memory");
+	for (unsigned i = 0; r == 0 && i < vm->cfg->n_cpus; i++) {
+		r = vcpu_init(&vm->vcpus[i], vm, i);
+		vm->n_vcpus = i + 1;
+	}
+	return r;
+}
+
+static int make_loop(struct vm *vm)
+{
+	int r = loop_new(&vm->loop);
+
+	return r < 0 ? vm_fail(vm, "threads", r, "no event loop") : 0;
+}
+
+static int load_guest_files(struct vm *vm)
+{
+	char text[sizeof(vm->fail.text)] = "";
+	int r = load_all(vm->cfg, vm->mem, &vm->boot, text, sizeof(text));
+
+	return r < 0 ? vm_fail(vm, "load", r, "%s", text) : 0;
+}
+
+int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct cf_errors *errs)
+{
+	memset(vm, 0, sizeof(*vm));
+	vm->cfg = cfg;
+	vm->run_dir = run_dir;
+	vm->kvm_fd = vm->vm_fd = vm->end_fd = -1;
+	atomic_init(&vm->end_code, -1);
+	pthread_mutex_init(&vm->miss_lock, NULL);
+	bus_init(&vm->bus[VD_MEM]);
+	bus_init(&vm->bus[VD_IO]);
+	irqs_init(&vm->irqs, -1);
+	vm->end_fd = qfd_eventfd();
+	if (vm->end_fd < 0)
+		return vm_fail(vm, "threads", vm->end_fd, "no descriptor");
+	int r = open_kvm(vm);
+	vm->irqs.vm_fd = vm->vm_fd;
+	if (r == 0)
+		r = make_memory(vm);
+	if (r == 0)
+		r = arch_vm_init(vm);
+	if (r == 0)
+		r = make_vcpus(vm);
+	if (r == 0)
+		r = arch_vm_late_init(vm);
+	if (r == 0)
+		r = make_loop(vm);
+	if (r == 0)
+		r = vmdev_make_all(vm, errs);
+	if (r == 0)
+		r = load_guest_files(vm);
+	return r < 0 ? r : arch_boot(vm);
+}
+
+/* ---- running ---- */
+
+int vm_run(struct vm *vm)
+{
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "%.12s-io", vm->cfg->system);
+	r = loop_start(vm->loop, name);
+	if (r < 0)
+		return vm_fail(vm, "threads", r, "no I/O thread");
+	vm->started_ns = qnow_ns();
+	for (size_t i = 0; r == 0 && i < vm->n_vcpus; i++)
+		r = vcpu_start(&vm->vcpus[i]);
+	return r;
+}
+
+void vm_end(struct vm *vm, enum vm_exit code, const char *why)
+{
+	int running = -1;
+
+	/* Pairs with the acquire load of who reads end_why after it saw end_code: the winner writes
+	 * why before it signals the descriptor, and the main thread reads both after it. */
+	if (!atomic_compare_exchange_strong(&vm->end_code, &running, (int)code))
+		return;
+	atomic_store(&vm->end_why, why);
+	qfd_event_signal(vm->end_fd);
+}
+
+void vm_stop(struct vm *vm)
+{
+	/* Pairs with the acquire load in vcpu_loop(). */
+	atomic_store_explicit(&vm->stopping, true, memory_order_release);
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		vcpu_kick(&vm->vcpus[i]);
+	for (size_t i = 0; i < vm->n_vcpus; i++)
+		vcpu_join(&vm->vcpus[i]);
+	if (vm->n_devs)
+		vmdev_quiesce_all(vm);
+	if (vm->loop)
+		loop_stop(vm->loop);
+}
+
+void vm_fini(struct vm *vm)
+{
+	vm_stop(vm);
+	vmdev_free_all(vm);
+	vm->loop = loop_free(vm->loop);
+	while (vm->n_vcpus > 0)
+		vcpu_fini(&vm->vcpus[--vm->n_vcpus]);
+	free(vm->vcpus);
+	vm->vcpus = NULL;
+	arch_vm_fini(vm);
+	irqs_fini(&vm->irqs);
+	qfd_close(&vm->vm_fd);
+	qfd_close(&vm->kvm_fd);
+	vm->mem = qmem_unref(vm->mem);
+	bus_fini(&vm->bus[VD_MEM]);
+	bus_fini(&vm->bus[VD_IO]);
+	pthread_mutex_destroy(&vm->miss_lock);
+	qfd_close(&vm->end_fd);
+	console_restore();
+}
+
+bool vm_button(struct vm *vm)
+{
+	return vmdev_button_all(vm);
+}
+
+/* ---- what the operator sees ---- */
+
+void vm_counters(struct vm *vm, void (*fn)(void *arg, const char *name, uint64_t value), void *arg)
+{
+	char name[128];
+
+	for (unsigned e = 0; e < VCPU_EXITS; e++) {
+		uint64_t n = 0;
+		for (size_t i = 0; i < vm->n_vcpus; i++)
+			n += atomic_load_explicit(&vm->vcpus[i].n_exits[e], memory_order_relaxed);
+		snprintf(name, sizeof(name), "exit.%s", vcpu_exit_str(e));
+		fn(arg, name, n);
+	}
+	fn(arg, "access.unowned", atomic_load_explicit(&vm->n_missed, memory_order_relaxed));
+	for (size_t i = 0; i < vm->n_devs; i++) {
+		struct vm_dev *d = &vm->devs[i];
+		for (unsigned f = 1; d->v && f < VD_FAULTS; f++) {
+			snprintf(name, sizeof(name), "vdev.%s.fault.%s", d->cfg->cfg.name, vd_fault_str(f));
+			if (d->v->faults[f])
+				fn(arg, name, d->v->faults[f]);
+		}
+	}
+}
+
+static void log_counter(void *arg, const char *name, uint64_t value)
+{
+	qlog_info("ev=counter name=%s value=%llu", name, (unsigned long long)value);
+}
+
+void vm_status(struct vm *vm)
+{
+	qlog_info("ev=status uptime_ms=%llu cpus=%zu ram_bytes=%llu",
+		  (unsigned long long)((qnow_ns() - vm->started_ns) / Q_NSEC_PER_MSEC), vm->n_vcpus,
+		  (unsigned long long)qmem_total(vm->mem));
+	vm_counters(vm, log_counter, NULL);
+	vmdev_status_all(vm);
+}
+
+/* ---- accesses that nobody owns ---- */
+
+/* The record of a place; the last one stands for all places beyond the table. Under miss_lock. */
+static struct vm_miss *miss_of(struct vm *vm, enum vd_space space, uint64_t addr, unsigned size,
+			       bool is_write)
+{
+	struct vm_miss *m = vm->misses[space];
+	unsigned *n = &vm->n_misses[space];
+
+	for (unsigned i = 0; i < *n; i++)
+		if (m[i].addr == addr && m[i].size == size && m[i].is_write == is_write)
+			return &m[i];
+	if (*n == VM_MISSES_MAX)
+		return &m[VM_MISSES_MAX - 1];
+	m[*n] = (struct vm_miss){ .addr = addr, .size = size, .is_write = is_write };
+	return &m[(*n)++];
+}
+
+void vm_missed(struct vm *vm, struct vcpu *v, enum vd_space space, uint64_t addr, unsigned size,
+	       bool is_write)
+{
+	char where[256];
+	uint64_t n;
+
+	/* Relaxed: a counter for show. */
+	atomic_fetch_add_explicit(&vm->n_missed, 1, memory_order_relaxed);
+	pthread_mutex_lock(&vm->miss_lock);
+	bool due = qlog_limit_hit(&miss_of(vm, space, addr, size, is_write)->limit, qnow_ns(), &n);
+	pthread_mutex_unlock(&vm->miss_lock);
+	if (!due)
+		return;
+	arch_vcpu_where(v, where, sizeof(where));
+	/* Ports are probed by every PC kernel; memory that is not there is a driver at a wrong address. */
+	qlog(space == VD_IO ? QLOG_DEBUG : QLOG_WARN,
+	     "ev=unowned_access space=%s op=%s addr=0x%llx size=%u cpu=%u n=%llu %s", space == VD_IO ? "io" : "mem",
+	     is_write ? "write" : "read", (unsigned long long)addr, size, v->idx, (unsigned long long)n,
+	     where);
+}
