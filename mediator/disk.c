@@ -200,6 +200,14 @@ static int submit_slice(struct med_disk *d, struct med_slice *s)
 	}
 }
 
+/* The null device: reads as zeroes, forgets writes. Bytes moved. */
+static int null_io(const struct med_slice *s)
+{
+	for (unsigned i = 0; s->req->op == QBLK_READ && i < s->n_iov; i++)
+		memset(s->iov[i].iov_base, 0, s->iov[i].iov_len);
+	return (int)s->len_bytes;
+}
+
 /*
  * Moves the slice here and now where that cannot wait for a disk: what stands in the page cache costs a copy, and handing it to
  * the kernel's workers costs several times that. Bytes moved, or -EAGAIN: it has to go the long way.
@@ -209,6 +217,8 @@ static int try_inline(struct med_disk *d, const struct med_slice *s)
 	int flags = d->inline_io == INLINE_CACHED ? RWF_NOWAIT : 0;
 	ssize_t n;
 
+	if (d->inline_io == INLINE_NULL)
+		return null_io(s);
 	if (d->inline_io == INLINE_NEVER || is_barrier(s->req))
 		return -EAGAIN;
 	/* A device that is hardly ever in the cache is asked only now and then. */
@@ -606,6 +616,11 @@ static int open_device(struct med_disk *d, struct cf_errors *errs)
 	const char *what = "cannot be opened";
 	int r = 0;
 
+	if (p->null_bytes) {
+		d->inline_io = INLINE_NULL;
+		d->len_bytes = p->null_bytes;
+		return 0;
+	}
 	d->fd = open(p->path, O_RDWR | O_CLOEXEC | (p->direct ? O_DIRECT : 0));
 	if (d->fd < 0)
 		r = -errno;

@@ -102,6 +102,7 @@ struct med_disk {
 		INLINE_NEVER,	/* direct I/O, block devices */
 		INLINE_CACHED,	/* what stands in the page cache */
 		INLINE_ALWAYS,	/* a file system in memory */
+		INLINE_NULL,	/* no device at all */
 	} inline_io;
 	unsigned inline_misses;		/* in a row */
 	uint64_t len_bytes;

@@ -88,9 +88,10 @@ static void check_device(const struct med_policy *p, size_t i, struct cf_errors 
 	if (find_device(p, d->name) != (int)i)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0, "device '%s' is there twice",
 			     d->name);
-	if (!d->path)
+	if (!d->path == !d->null_bytes)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
-			     "device '%s' has no path: expected path = FILE", d->name);
+			     "device '%s': expected path = FILE, or null = SIZE, and not both",
+			     d->name);
 	if (d->reserve >= d->slots)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
 			     "device '%s': reserve %u of %u slots leaves none for lower classes; "

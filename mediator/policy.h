@@ -14,6 +14,7 @@
 struct med_device_policy {
 	char *name;
 	char *path;		/* file or block device; relative to the policy's folder when not absolute */
+	uint64_t null_bytes;	/* instead of a path: a null device of that size, for measurements */
 	bool direct;		/* O_DIRECT */
 	uint32_t slots, reserve;
 	uint32_t slice_bytes;

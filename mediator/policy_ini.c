@@ -36,6 +36,7 @@ struct key {
 
 static const struct key device_keys[] = {
 	{ "path", KEY_TEXT, DEV(path), 0, 0, "a file or block device" },
+	{ "null", KEY_BYTES, DEV(null_bytes), 4096, INT64_MAX, "a size, such as 64M" },
 	{ "direct", KEY_BOOL, DEV(direct), 0, 1, "yes or no" },
 	{ "slots", KEY_U32, DEV(slots), 1, 1024, "a number from 1 to 1024" },
 	{ "reserve", KEY_U32, DEV(reserve), 0, 1023, "a number from 0 to slots - 1" },
