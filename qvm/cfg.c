@@ -145,50 +145,66 @@ static void toks_clean(struct cfg_toks *toks)
 }
 
 /* 0, also when there are errors in @errs, or -ENOMEM. */
-static int parse_into(struct vm_cfg *cfg, int argc, char *const *argv, struct cf_errors *errs)
+static int read_toks(struct vm_cfg *cfg, const struct cfg_toks *toks, struct cf_errors *errs)
 {
-	struct cfg_toks toks QCLEAN(toks_clean) = { 0 };
-	int r = cfg_lex_args(cfg->strings, errs, argc, argv, &toks);
-	if (r < 0)
-		return r;
 	struct cfg_parser p = {
 		.arch = cfg->arch, .store = cfg->strings, .errs = errs, .cfg = cfg,
-		.toks = toks.v, .n_toks = toks.n, .ctx = CTX_TOP,
+		.toks = toks->v, .n_toks = toks->n, .ctx = CTX_TOP,
 		.reserve_loc = -1, .reserve_irq = -1,
 	};
+	/* What a file that could not be read would have said, nobody knows. */
 	bool unread = !cf_errors_ok(errs);
-	if (argc == 0)
-		cfg_err(errs, &(struct cf_pos){ "command line", 1, 1 },
-			"nothing to configure: expected @FILE or options, such as @guest.qvmconf");
-	if (argc == 0)
-		return 0;
 	cfg_run(&p);
 	if (p.oom)
 		return -ENOMEM;
 	if (p.full)
 		return 0;
-	/* What a file that could not be read would have said, nobody knows. */
 	const struct cfg_seen seen = { p.ram_lost || unread, p.load_lost || unread };
 	return cfg_check_run(cfg, errs, &seen);
+}
+
+/* @r is what reading ended with; @take_cfg goes to *ret or away. */
+static int finish(struct vm_cfg *take_cfg, int r, const struct cf_errors *errs,
+		  struct vm_cfg **ret)
+{
+	if (r == 0 && errs->oom)
+		r = -ENOMEM;
+	if (r == 0 && !cf_errors_ok(errs))
+		r = -EINVAL;
+	if (r == 0)
+		*ret = take_cfg;
+	else
+		cfg_free(take_cfg);
+	return r;
 }
 
 int cfg_parse_arch(const struct cfg_arch *arch, int argc, char *const *argv,
 		   struct cf_errors *errs, struct vm_cfg **ret)
 {
+	struct cfg_toks toks QCLEAN(toks_clean) = { 0 };
 	struct vm_cfg *cfg = cfg_new(arch);
 	if (!cfg)
 		return -ENOMEM;
-	int r = parse_into(cfg, argc, argv, errs);
-	if (r == 0 && errs->oom)
-		r = -ENOMEM;
-	if (r == 0 && !cf_errors_ok(errs))
-		r = -EINVAL;
-	if (r < 0) {
-		cfg_free(cfg);
-		return r;
-	}
-	*ret = cfg;
-	return 0;
+	if (argc == 0)
+		cfg_err(errs, &(struct cf_pos){ "command line", 1, 1 },
+			"nothing to configure: expected @FILE or options, such as @guest.qvmconf");
+	int r = cfg_lex_args(cfg->strings, errs, argc, argv, &toks);
+	if (r == 0 && argc > 0)
+		r = read_toks(cfg, &toks, errs);
+	return finish(cfg, r, errs, ret);
+}
+
+int cfg_parse_text(const struct cfg_arch *arch, const char *file, const char *text, size_t len,
+		   struct cf_errors *errs, struct vm_cfg **ret)
+{
+	struct cfg_toks toks QCLEAN(toks_clean) = { 0 };
+	struct vm_cfg *cfg = cfg_new(arch);
+	if (!cfg)
+		return -ENOMEM;
+	int r = cfg_lex_text(cfg->strings, errs, file, text, len, &toks);
+	if (r == 0)
+		r = read_toks(cfg, &toks, errs);
+	return finish(cfg, r, errs, ret);
 }
 
 int cfg_parse(int argc, char *const *argv, struct cf_errors *errs, struct vm_cfg **ret)

@@ -150,6 +150,10 @@ const struct vd_option *cfg_vdev_own(const struct cfg_parser *p, const char *nam
 void cfg_vdev_own_take(struct cfg_parser *p, const struct cfg_tok *opt,
 		       const struct vd_option *own);
 
+/* As cfg_parse_arch(), of @len bytes that @file is said to hold. */
+int cfg_parse_text(const struct cfg_arch *arch, const char *file, const char *text, size_t len,
+		   struct cf_errors *errs, struct vm_cfg **ret);
+
 /* ---- the checker (cfg_check.c, cfg_place.c) ---- */
 
 /* What the parser saw but could not keep, so that one mistake is told once. */

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A configuration of any bytes, read for both architectures: it is refused with a reason, or it is
+ * sound, prints as a plan and is still sound when checked again. The corpus is the golden tests'.
+ *
+ * Input: the file, in which a '/' is taken as '_', so that no input opens what is not in the folder
+ * that the target makes for itself. The same bytes are then read as words of the grammar, one each:
+ * what random bytes do not make, a configuration that is nearly right, that makes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "qvm/cfg_int.h"
+#include "tests/fuzz/fuzz.h"
+
+static const char *const words[] = {
+	"system", "vm1", "ram", "64m", "0x80000000,64m", "0,0xa0000", "1m,63m", "4g,1g", "512",
+	"rom", "0xc0000,0x40000", "cpu", "sched", "10", "12f", "20,5,4,10000000,2500000s",
+	"runmask", "1", "2,3", "load", "linux", "0x80080000,linux", "0x1000,linux", "guest",
+	"initrd", "data", "fdt", "acpi", "cmdline", "\"a b\nc\"", "vdev", "ioapic", "gic", "ser8250",
+	"pl011", "virtio-blk", "shmem", "nosuch", "name", "pic", "disk", "a:b", "loc", "0x3f8",
+	"0x2f8", "io:0x2f8,8", "mem:0x1c090000", "0x1c0d0000", "0xf8000000", "pci:0:1", "pci:0:2.0",
+	"pci:1:99", "intr", "apic", "pic:4", "pic:5,pic:6", "gic:37", "gic:38", "gic:999",
+	"hostdev", ">-", "linux", "mediator:disk", "log", "info,debug", "stderr", "loud", "none",
+	"reserve", "0xa0000,0x20000", "5", "logger", "slog", "set", "exit-on-halt", "off",
+	"fdt-dump-file", "out.dtb", "dryrun", "pass", "dump", "unsupported", "safety", "cluster",
+	"version", "3", "batch", "legacy", "@linux", "$env{HOME}", "$env{NO_SUCH}", "#\n", "\n",
+	/* What nearly every sound configuration begins with, so that many are sound. */
+	"ram 64m load linux", "ram 64m load linux", "vdev ioapic intr apic name pic",
+	"vdev ser8250 intr pic:4", "vdev virtio-blk hostdev linux", "vdev pl011 loc 0x1c090000",
+};
+
+static char folder[] = "/tmp/fz_cfg.XXXXXX";
+
+static void folder_remove(void)
+{
+	unlink("linux");
+	if (chdir("/") == 0)
+		rmdir(folder);
+}
+
+/* The only folder in which relative names are looked for; made once. */
+static void folder_make(void)
+{
+	static bool made;
+	if (made)
+		return;
+	made = true;
+	qassert(mkdtemp(folder) && chdir(folder) == 0);
+	FILE *f = fopen("linux", "w");
+	qassert(f && fputs("# stand-in\n", f) != EOF && fclose(f) == 0);
+	atexit(folder_remove);
+}
+
+static void check_irqs(const struct vm_cfg *cfg, const struct cfg_vdev *v)
+{
+	qassert(v->n_irqs <= CFG_IRQS_MAX && v->cfg.n_irqs == v->n_irqs);
+	for (unsigned i = 0; i < v->n_irqs; i++) {
+		qassert(v->irqs[i].pic);
+		qassert(v->irqs[i].none || v->irqs[i].line < cfg->arch->line_end);
+	}
+}
+
+static void check_sound(const struct vm_cfg *cfg)
+{
+	qassert(cfg->system && cfg->n_cpus >= 1 && cfg->n_cpus <= cfg->arch->cpus_max);
+	qassert(cfg->n_ram > 0 && cfg->n_loads > 0);
+	for (size_t i = 0; i < cfg->n_ram; i++) {
+		const struct cfg_ram *r = &cfg->ram[i];
+		qassert(r->len_bytes > 0 && r->len_bytes % 4096 == 0 && r->gpa % 4096 == 0);
+		qassert(qspan_inside(r->gpa, r->len_bytes, cfg->arch->addr_limit));
+		qassert(i == 0 || r->gpa - r[-1].gpa >= r[-1].len_bytes);
+	}
+	for (size_t i = 0; i < cfg->n_vdevs; i++) {
+		const struct cfg_vdev *v = &cfg->vdevs[i];
+		qassert(v->type && v->cfg.name && v->cfg.type);
+		qassert(v->on_pci == (v->pci_dev > 0) && v->pci_dev < 32);
+		qassert(v->on_pci == (v->cfg.space == VD_PCI));
+		check_irqs(cfg, v);
+	}
+}
+
+static void print_plan(const struct vm_cfg *cfg, bool json)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	qassert(f);
+	qassert(cfg_plan_print(cfg, f, json) == 0);
+	qassert(fclose(f) == 0 && len > 0);
+	free(text);
+}
+
+static void read_as(const struct cfg_arch *arch, const char *text, size_t len)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct vm_cfg *cfg = NULL;
+	int r = cfg_parse_text(arch, "fuzz", text, len, &errs, &cfg);
+	qassert((r == 0) == (cfg != NULL));
+	qassert((r == 0) == cf_errors_ok(&errs));
+	if (cfg) {
+		check_sound(cfg);
+		print_plan(cfg, false);
+		print_plan(cfg, true);
+		qassert(cfg_check(cfg, &errs) == 0 && cf_errors_ok(&errs));
+		check_sound(cfg);
+	}
+	cfg_free(cfg);
+	cf_errors_fini(&errs);
+}
+
+static void read_bytes(const uint8_t *data, size_t size)
+{
+	/* Of the exact size, so that a sanitizer sees the first byte beside it. */
+	char *text = malloc(size ? size : 1);
+	qassert(text);
+	for (size_t i = 0; i < size; i++)
+		text[i] = data[i] == '/' ? '_' : (char)data[i];
+	read_as(&cfg_arch_x86, text, size);
+	read_as(&cfg_arch_arm64, text, size);
+	free(text);
+}
+
+#define WORDS_MAX 512u
+
+static void read_words(const uint8_t *data, size_t size)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	qassert(f);
+	for (size_t i = 0; i < Q_MIN(size, WORDS_MAX); i++)
+		fprintf(f, "%s ", words[data[i] % Q_ARRAY_LEN(words)]);
+	qassert(fclose(f) == 0);
+	read_as(&cfg_arch_x86, text, len);
+	read_as(&cfg_arch_arm64, text, len);
+	free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	folder_make();
+	read_bytes(data, size);
+	read_words(data, size);
+	return 0;
+}
