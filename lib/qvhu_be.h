@@ -18,6 +18,11 @@
 
 struct qvhu_be;
 
+/*
+ * The three descriptors are anonymous inodes (eventfds, if the front end is honest) and were made
+ * nonblocking. A hostile front end shares the file description and can undo that: writing to a full
+ * eventfd that blocks again would block the writer.
+ */
 struct qvhu_be_queue {
 	struct qring_cfg ring;		/* ready for qring_init() */
 	int kick_fd, call_fd, err_fd;	/* borrowed until the stop; -1 = poll / not wanted */
@@ -48,7 +53,7 @@ struct qvhu_be_ops {
 	int (*queue_start)(void *ctx, unsigned i, const struct qvhu_be_queue *q,
 			   struct qmem *mem);
 	/* The call descriptor of a running queue changed (-1 = none); the old one is closed on
-	 * return. May be NULL. */
+	 * return. NULL: the queue is stopped and started with the new one. */
 	void (*queue_call)(void *ctx, unsigned i, int call_fd);
 	/*
 	 * Stop taking requests from queue @i. Returns true when nothing is in flight any more:

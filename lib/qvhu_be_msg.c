@@ -82,6 +82,12 @@ static uint64_t stops_fd_index(const struct qvhu_be *be)
 	return 1ull << (w & BE_VRING_INDEX_MASK);
 }
 
+/* An owner that cannot be told of a new call descriptor gets it with the next start. */
+static uint64_t stops_call(const struct qvhu_be *be)
+{
+	return be->ops->queue_call ? 0 : stops_fd_index(be);
+}
+
 /* Status 0 is the driver's reset. */
 static uint64_t stops_status(const struct qvhu_be *be)
 {
@@ -234,7 +240,7 @@ static const struct msg_row rows[] = {
 	[QVHU_SET_VRING_BASE] = { be_set_vring_base },
 	[QVHU_GET_VRING_BASE] = { be_get_vring_base, stops_state_index, .replies = true },
 	[QVHU_SET_VRING_KICK] = { be_set_vring_kick, stops_fd_index, .fds_max = 1 },
-	[QVHU_SET_VRING_CALL] = { be_set_vring_call, .fds_max = 1 },
+	[QVHU_SET_VRING_CALL] = { be_set_vring_call, stops_call, .fds_max = 1 },
 	[QVHU_SET_VRING_ERR] = { be_set_vring_err, stops_fd_index, .fds_max = 1 },
 	[QVHU_GET_PROTOCOL_FEATURES] = { get_protocol_features, .empty = true, .replies = true },
 	[QVHU_SET_PROTOCOL_FEATURES] = { set_protocol_features },

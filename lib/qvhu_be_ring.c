@@ -165,10 +165,10 @@ int be_set_vring_call(struct qvhu_be *be)
 		return r;
 	int old = be->q[i].call_fd;
 	be->q[i].call_fd = fd;
-	if (be->q[i].state == BEQ_RUNNING && be->ops->queue_call)
+	if (be->q[i].state == BEQ_RUNNING)
 		be->ops->queue_call(be->ctx, i, fd);
 	qfd_close(&old);
-	return QVHU_OK;
+	return be_queue_start(be, i, true);
 }
 
 int be_set_vring_err(struct qvhu_be *be)

@@ -193,6 +193,20 @@ START_TEST(descriptors_change)
 }
 END_TEST
 
+START_TEST(call_changes_for_an_owner_who_is_not_told)
+{
+	struct world w;
+
+	world_at(&w, RUNNING);
+	w.ops.queue_call = NULL;
+	ok_u64(&w, QVHU_SET_VRING_CALL, 0, "e");
+	ck_assert_uint_eq(w.starts[0], 2);
+	ck_assert_int_ge(w.q[0].call_fd, 0);
+	ck_assert_uint_eq(w.q[0].ring.base, 7);
+	world_close(&w);
+}
+END_TEST
+
 /* A message waits for requests in flight, and nothing after it is looked at. */
 START_TEST(a_stop_takes_time)
 {
@@ -512,6 +526,7 @@ int main(void)
 	tcase_add_test(tc, stop_and_start_again);
 	tcase_add_test(tc, disable_and_enable);
 	tcase_add_test(tc, descriptors_change);
+	tcase_add_test(tc, call_changes_for_an_owner_who_is_not_told);
 	tcase_add_test(tc, a_stop_takes_time);
 	tcase_add_test(tc, a_stop_ends_inside);
 	tcase_add_test(tc, memory_is_swapped_when_all_have_stopped);
