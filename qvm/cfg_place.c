@@ -221,7 +221,10 @@ static void check_given_irqs(const struct vm_cfg *cfg, struct lines *lines, size
 	const struct cfg_vdev *v = &cfg->vdevs[n];
 	for (unsigned k = 0; k < v->n_irqs; k++) {
 		const struct cfg_irq *irq = &v->irqs[k];
-		if (irq->none || (v->on_pci && irq->automatic))
+		/* A line that was chosen is right, wherever its controller stands. */
+		if (irq->automatic && !v->on_pci)
+			lines->owner[irq->line] = v;
+		if (irq->none || irq->automatic)
 			continue;
 		if (v->on_pci)
 			cfg_err(errs, &irq->pos, "intr: the interrupt of a PCI device is the bus's "

@@ -4,8 +4,9 @@
  * sound, prints as a plan and is still sound when checked again. The corpus is the golden tests'.
  *
  * Input: the file, in which a '/' is taken as '_', so that no input opens what is not in the folder
- * that the target makes for itself. The same bytes are then read as words of the grammar, one each:
- * what random bytes do not make, a configuration that is nearly right, that makes.
+ * that the target makes for itself. The same bytes are then read as words of the grammar, one each,
+ * or (the first one odd) as whole sentences: what random bytes do not make, a configuration that is
+ * nearly right or right, those make.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +27,20 @@ static const char *const words[] = {
 	"reserve", "0xa0000,0x20000", "5", "logger", "slog", "set", "exit-on-halt", "off",
 	"fdt-dump-file", "out.dtb", "dryrun", "pass", "dump", "unsupported", "safety", "cluster",
 	"version", "3", "batch", "legacy", "@linux", "$env{HOME}", "$env{NO_SUCH}", "#\n", "\n",
-	/* What nearly every sound configuration begins with, so that many are sound. */
-	"ram 64m load linux", "ram 64m load linux", "vdev ioapic intr apic name pic",
-	"vdev ser8250 intr pic:4", "vdev virtio-blk hostdev linux", "vdev pl011 loc 0x1c090000",
+};
+
+/* Sound by themselves, after "ram 64m load linux": what is wrong comes of putting them together. */
+static const char *const sentences[] = {
+	"vdev ioapic intr apic name pic", "vdev ser8250 loc 0x3f8 intr pic:4",
+	"vdev ser8250 loc mem:0xf1000000", "vdev ser8250 loc mem:0x1c0a0000 hostdev >- name uart",
+	"vdev pl011 loc 0x1c090000 intr gic:37", "vdev pl011 loc 0x1c0b0000 hostdev -",
+	"vdev virtio-blk hostdev linux", "vdev virtio-blk hostdev linux loc pci:0:5 name disk",
+	"vdev virtio-blk hostdev linux loc 0x1c0d0000", "vdev virtio-blk hostdev mediator:a",
+	"vdev gic name irqs version 3", "reserve loc pci:0:1", "reserve intr 40", "reserve intr 5",
+	"reserve loc 0xa0000,0x20000", "cpu", "cpu sched 10f runmask 1,2", "cpu runmask 200",
+	"cpu sched 20,5,4,10000000,2500000s", "ram 1m", "rom 64k", "ram 0x100000000,1g",
+	"initrd load linux", "data load linux", "guest load linux", "cmdline \"a\nb\"", "dryrun",
+	"logger error,info slog", "log debug none", "set exit-on-halt off", "sched 5", "name disk",
 };
 
 static char folder[] = "/tmp/fz_cfg.XXXXXX";
@@ -123,6 +135,7 @@ static void read_bytes(const uint8_t *data, size_t size)
 }
 
 #define WORDS_MAX 512u
+#define SENTENCES_MAX 6u
 
 static void read_words(const uint8_t *data, size_t size)
 {
@@ -130,8 +143,12 @@ static void read_words(const uint8_t *data, size_t size)
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
 	qassert(f);
-	for (size_t i = 0; i < Q_MIN(size, WORDS_MAX); i++)
-		fprintf(f, "%s ", words[data[i] % Q_ARRAY_LEN(words)]);
+	bool sound = size && data[0] & 1;
+	if (sound)
+		fputs("ram 64m load linux ", f);
+	for (size_t i = 0; i < Q_MIN(size, sound ? SENTENCES_MAX : WORDS_MAX); i++)
+		fprintf(f, "%s ", sound ? sentences[data[i] % Q_ARRAY_LEN(sentences)] :
+			words[data[i] % Q_ARRAY_LEN(words)]);
 	qassert(fclose(f) == 0);
 	read_as(&cfg_arch_x86, text, len);
 	read_as(&cfg_arch_arm64, text, len);
