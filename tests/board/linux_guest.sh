@@ -43,13 +43,14 @@ write_x86()
 	cat >$conf <<-TEXT
 	system linux
 	ram 0,0xa0000
-	reserve loc 0xa0000,0x60000
+	reserve loc 0xa0000,0x20000
+	rom 0xc0000,0x40000
 	ram 1m,255m
 	cpu
 	load $kernel
 	initrd load /guest/initrd
-	cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off panic=-1 rdinit=/init reboot=t guest.end=reboot"
-	vdev ioapic loc 0xf8000000 intr apic name myioapic
+	cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off panic=-1 rdinit=/init guest.end=poweroff"
+	vdev ioapic intr apic name myioapic
 	vdev ser8250 hostdev >- intr myioapic:4
 	vdev virtio-blk hostdev mediator:disk
 	TEXT
