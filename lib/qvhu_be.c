@@ -172,7 +172,7 @@ int be_queue_start(struct qvhu_be *be, unsigned i, bool strict)
 		return r;
 	r = be->ops->queue_start(be->ctx, i, &run, be->mem);
 	if (r != QVHU_OK)
-		return be_fault(be, "ring refused");
+		return r < 0 ? r : be_fault(be, "ring refused");
 	queue_set_state(q, BEQ_RUNNING);
 	return QVHU_OK;
 }

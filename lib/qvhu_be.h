@@ -48,8 +48,8 @@ struct qvhu_be_ops {
 	/* Config space. Return QVHU_OK or QVHU_REFUSED. set may be NULL = refused. */
 	int (*config_get)(void *ctx, uint32_t off, uint8_t *buf, uint32_t len);
 	int (*config_set)(void *ctx, uint32_t off, const uint8_t *buf, uint32_t len);
-	/* Queue @i can run with @q on @mem (ref it if needed beyond the stop). QVHU_OK, or
-	 * QVHU_FAULT to end the connection. */
+	/* Queue @i can run with @q on @mem (ref it if needed beyond the stop). QVHU_OK;
+	 * QVHU_FAULT or -errno to end the connection. */
 	int (*queue_start)(void *ctx, unsigned i, const struct qvhu_be_queue *q,
 			   struct qmem *mem);
 	/* The call descriptor of a running queue changed (-1 = none); the old one is closed on

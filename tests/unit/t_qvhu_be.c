@@ -2,6 +2,7 @@
 /* lib/qvhu_be.h: what the owner of a back end sees, and in which order. */
 #include "tests/unit/qvhu_world.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 
@@ -349,6 +350,12 @@ START_TEST(owner_refuses_a_ring)
 					   .used = UADDR + 0x2000 };
 	ck_assert_int_eq(tell(&w, QVHU_SET_VRING_ADDR, &a, sizeof(a), NULL), QVHU_FAULT);
 	ck_assert_str_eq(qvhu_be_fault(w.be), "SET_VRING_ADDR: ring refused");
+	world_close(&w);
+	/* Our own failure is not the peer's fault. */
+	world_at(&w, READY);
+	w.start_verdict = -ENOMEM;
+	ck_assert_int_eq(tell(&w, QVHU_SET_VRING_ADDR, &a, sizeof(a), NULL), -ENOMEM);
+	ck_assert_str_eq(qvhu_be_fault(w.be), "none");
 	world_close(&w);
 }
 END_TEST
