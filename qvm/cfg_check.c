@@ -186,8 +186,8 @@ static int check_cpus(struct vm_cfg *cfg, struct cf_errors *errs)
 				"each other, for Linux moves such a thread freely: leave one out",
 				i);
 		if (on >= 0 && first_on[on] >= 0)
-			cfg_warn(errs, &c->pos, "cpu %zu and cpu %d are both pinned to host CPU %d: "
-				 "a spinlock of the guest can stop both", i, first_on[on], on);
+			cfg_warn(errs, &c->pos, "cpu %zu and cpu %d are both pinned to host CPU %d:"
+				 " a spinlock of the guest can stop both", i, first_on[on], on);
 		if (on >= 0 && first_on[on] < 0)
 			first_on[on] = (int)i;
 	}

@@ -168,8 +168,8 @@ static void set_exit_on_halt(struct cfg_parser *p, const struct cfg_tok *arg)
 static void set_fdt_dump_file(struct cfg_parser *p, const struct cfg_tok *arg)
 {
 	if (!p->arch->has_fdt)
-		cfg_err(p->errs, &arg[0].pos, "set fdt-dump-file: a guest of %s is not described by "
-			"a device tree; leave it out", p->arch->name);
+		cfg_err(p->errs, &arg[0].pos, "set fdt-dump-file: a guest of %s is not described "
+			"by a device tree; leave it out", p->arch->name);
 	else if (!*arg[1].text)
 		cfg_err(p->errs, &arg[1].pos, "set fdt-dump-file: expected the name of a file");
 	else

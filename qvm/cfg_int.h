@@ -39,7 +39,7 @@ void cfg_file_err(struct cf_errors *errs, const struct cf_pos *pos, const char *
 struct cfg_tok {
 	const char *text;	/* in the store; what quotes and $env{} stood for is in it */
 	struct cf_pos pos;
-	unsigned src;		/* which file or the command line: an argument stays in its option's */
+	unsigned src;		/* which file, or 0: an argument stands in its option's */
 	bool bad;		/* something in it was told: what takes it is not told again */
 };
 struct cfg_toks {

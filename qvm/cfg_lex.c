@@ -2,8 +2,8 @@
 /*
  * From files and arguments to tokens, each with where it stands. Line breaks mean nothing, "#" ends
  * a line, double quotes make one token of several words and lines, $env{NAME} is replaced anywhere,
- * and an unquoted @path puts that file's tokens in its place. An argument of the command line is one
- * token as it is. Everything is bounded (bytes, tokens, files, depth): a file is hostile until
+ * and an unquoted @path puts that file's tokens in its place. An argument of the command line is
+ * one token as it is. Everything is bounded (bytes, tokens, files, depth): a file is hostile until
  * parsed. Main thread.
  */
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The option table and the walk over the tokens: which option may stand where, how many arguments it
- * takes, what this version refuses and what to write instead. One context at a time; an option of
- * type (c) (ram, load, …) leaves it as it is. After a mistake, words that are no option are skipped
- * until one is, so that one mistake is told once. Main thread.
+ * The option table and the walk over the tokens: which option may stand where, how many arguments
+ * it takes, what this version refuses and what to write instead. One context at a time; an option
+ * of type (c) (ram, load, …) leaves it as it is. After a mistake, words that are no option are
+ * skipped until one is, so that one mistake is told once. Main thread.
  */
 #include "qvm/cfg_int.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where each vdev stands and how it interrupts: no two at one address, slot or line; what was not
- * given is chosen, away from what is reserved. Choices are the same each time the same configuration
- * is read, and a choice made is kept when it is checked again. Main thread.
+ * given is chosen, away from what is reserved. Choices are the same each time the same
+ * configuration is read, and a choice made is kept when it is checked again. Main thread.
  */
 #include "qvm/cfg_int.h"
 #include "qvm/memmap.h"
@@ -46,8 +46,8 @@ static void place_pci(struct vm_cfg *cfg, struct cf_errors *errs)
 		while (slot < MM_PCI_SLOTS && (owner[slot] || slot_reserved(cfg, slot)))
 			slot++;
 		if (slot == MM_PCI_SLOTS) {
-			cfg_err(errs, &v->pos, "vdev %s: no PCI slot is free: give it loc and intr, "
-				"or take others away", v->type->name);
+			cfg_err(errs, &v->pos, "vdev %s: no PCI slot is free: give it loc and intr,"
+				" or take others away", v->type->name);
 			return;
 		}
 		v->pci_dev = (int)slot++;
@@ -150,8 +150,8 @@ static void tell_no_pic(const struct vm_cfg *cfg, const struct cfg_irq *irq, str
 			CFG_SHOW(irq->pic), irq->line, cfg->arch->implicit_pic);
 	else
 		cfg_err(errs, &irq->pos, "intr %s:%u: there is no interrupt controller: write "
-			"'vdev ioapic loc 0xfec00000 intr apic name myioapic' before this vdev, and "
-			"here 'intr myioapic:line'", CFG_SHOW(irq->pic), irq->line);
+			"'vdev ioapic loc 0xfec00000 intr apic name myioapic' before this vdev, "
+			"and here 'intr myioapic:line'", CFG_SHOW(irq->pic), irq->line);
 }
 
 /* The controller that @irq of vdev @n names stands before it. */

@@ -129,12 +129,13 @@ void cfg_opt_vdev_name(struct cfg_parser *p, const struct cfg_tok *opt, const st
 }
 
 /* bus:dev[.func] or vid/did[/index]. */
-static bool pci_parse(struct cfg_parser *p, const struct cfg_tok *tok, const char *at, uint64_t *ret)
+static bool pci_parse(struct cfg_parser *p, const struct cfg_tok *tok, const char *at,
+		      uint64_t *ret)
 {
 	uint64_t bus, dev, func = 0;
 	if (strchr(at, '/')) {
-		cfg_err(p->errs, &tok->pos, "loc %s: a vendor and device name a device of the host; "
-			"here it is pci:bus:device", CFG_SHOW(tok->text));
+		cfg_err(p->errs, &tok->pos, "loc %s: a vendor and device name a device of the host;"
+			" here it is pci:bus:device", CFG_SHOW(tok->text));
 		return false;
 	}
 	size_t bus_len = strcspn(at, ":");

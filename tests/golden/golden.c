@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * golden DIR [NAME] - reads each configuration of DIR and compares what comes out with the file
- * beside it: NAME.plan (warnings, then the plan), NAME.err (what was wrong), and NAME.json (the plan
- * for programs) where there is one. Comments at the top of a configuration say how to read it:
+ * beside it: NAME.plan (warnings, then the plan), NAME.err (what was wrong), and NAME.json (the
+ * plan for programs) where there is one. Comments at the top of a configuration say how to read it:
  *
  *   # arch: arm64		(else x86)
  *   # args: dryrun		arguments after the "@NAME.qvmconf" that every run has
@@ -10,8 +10,8 @@
  *   # env: NAME=value
  *
  * Runs in a folder of its own, made anew, in which the files that configurations load exist. With
- * GOLDEN_UPDATE=1 in the environment, what comes out is written where it would be compared: read the
- * difference before it is committed.
+ * GOLDEN_UPDATE=1 in the environment, what comes out is written where it would be compared: read
+ * the difference before it is committed.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +33,8 @@ static char work_dir[] = "/tmp/golden.XXXXXX";
 static bool update;
 
 static const char *const stand_ins[] = {
-	"linux", "initrd.gz", "initrd2.gz", "image.bin", "guest.elf", "board.dtb", "tables.aml", "fs.img",
+	"linux", "initrd.gz", "initrd2.gz", "image.bin", "guest.elf", "board.dtb", "tables.aml",
+	"fs.img",
 };
 
 static void die(const char *what)
