@@ -329,7 +329,7 @@ static void run_stage(enum next_verdict (*next)(struct op *))
 	for (;;) {
 		uint32_t seen = rt_wake;
 		struct blk_req *r;
-		/* All are stamped before the first is verified: checking is not the device's time. */
+		/* Stamp all before verifying the first: checking is not the device's time. */
 		struct slot *done = NULL, **last = &done;
 		while ((r = blk_reap(&blk)) != NULL) {
 			*last = (struct slot *)r;

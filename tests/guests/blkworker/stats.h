@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counts and latencies of requests, over three spans at once: interval, since the last reset, all. */
+/* Counts and latencies of requests, over three spans at once: interval, since the reset, all. */
 #pragma once
 #include "tests/guests/blkworker/hist.h"
 

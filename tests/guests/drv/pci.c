@@ -98,7 +98,7 @@ static void for_each_bar(bar_fn *fn)
 	}
 }
 
-/* Port accesses are dear: functions 1 to 7 are asked for only where function 0 says there are some. */
+/* Port accesses are dear: functions 1 to 7 are asked for only where function 0 says so. */
 static void find_functions(void)
 {
 	for (unsigned bdf = 0; bdf < 256 && n_functions < RT_ARRAY_LEN(functions); bdf++) {

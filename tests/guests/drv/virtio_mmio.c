@@ -110,7 +110,8 @@ static bool probe(struct vio_dev *d, uint64_t addr, unsigned gsi)
 	uint64_t msi_addr;
 	uint32_t msi_data;
 
-	if (addr >= 1ull << 32 || *vio_reg32(regs, R_MAGIC) != MAGIC || !*vio_reg32(regs, R_DEVICE_ID))
+	if (addr >= 1ull << 32 || *vio_reg32(regs, R_MAGIC) != MAGIC ||
+	    !*vio_reg32(regs, R_DEVICE_ID))
 		return false;
 	if (*vio_reg32(regs, R_VERSION) != 2)
 		rt_fail("mmio device at 0x%lx has version %u, want 2", addr,

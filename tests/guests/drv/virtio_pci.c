@@ -136,8 +136,10 @@ static void use_capability(struct vio_dev *d, unsigned cap)
 	uint8_t bar = (uint8_t)rt_pci_read(d->bdf, cap + 4, 1);
 	uint32_t off = rt_pci_read(d->bdf, cap + 8, 4);
 	uint32_t len = rt_pci_read(d->bdf, cap + 12, 4);
-	volatile uint8_t *base = type >= CFG_COMMON && type <= CFG_DEVICE ? pci_bar(d->bdf, bar) : NULL;
+	volatile uint8_t *base = NULL;
 
+	if (type >= CFG_COMMON && type <= CFG_DEVICE)
+		base = pci_bar(d->bdf, bar);
 	if (!base)
 		return;
 	if (type == CFG_COMMON && !d->common) {

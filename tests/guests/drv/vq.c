@@ -24,8 +24,8 @@ static void alloc_rings(struct vq *q)
 {
 	q->desc = rt_need(sizeof(struct vq_desc) * VQ_MAX_SIZE, 4096, "descriptors");
 	q->avail = rt_need(sizeof(struct vq_avail) + 2 * VQ_MAX_SIZE + 2, 64, "available ring");
-	q->used = rt_need(sizeof(struct vq_used) + sizeof(struct vq_used_elem) * VQ_MAX_SIZE + 2, 64,
-			  "used ring");
+	q->used = rt_need(sizeof(struct vq_used) + sizeof(struct vq_used_elem) * VQ_MAX_SIZE + 2,
+			  64, "used ring");
 	q->tables = rt_need(sizeof(struct vq_desc) * VQ_MAX_SIZE * VQ_MAX_SEGS, 16,
 			    "indirect tables");
 }

@@ -59,8 +59,9 @@ struct vq {
  */
 const char *vq_init(struct vq *q, struct vio_dev *d, unsigned index, uint16_t max_num);
 /*
- * Queues a request of @n_out segments the device reads and @n_in it writes; @cookie, never NULL, comes back
- * from vq_poll(). False if there is no room. The device may start at once, but need not before vq_kick().
+ * Queues a request of @n_out segments the device reads and @n_in it writes; @cookie, never NULL,
+ * comes back from vq_poll(). False if there is no room. The device may start at once, but need not
+ * before vq_kick().
  */
 bool vq_add(struct vq *q, const struct vq_seg *seg, unsigned n_out, unsigned n_in, void *cookie);
 /* Notifies the device unless it asked not to be. */

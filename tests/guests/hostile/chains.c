@@ -132,7 +132,8 @@ static void split(struct target *t, uint64_t arg)
 
 	put_request(t);
 	for (unsigned at = 0; at < 16; at += (unsigned)arg, n++)
-		put_desc(t, n, gpa(t->header) + at, 16 - at < arg ? 16 - at : (uint32_t)arg, N, n + 1);
+		put_desc(t, n, gpa(t->header) + at, 16 - at < arg ? 16 - at : (uint32_t)arg, N,
+			 n + 1);
 	put_desc(t, n, gpa(t->data), 511, W | N, n + 1);
 	put_desc(t, n + 1, gpa(t->data) + 511, 1, W | N, n + 2);
 	put_desc(t, n + 2, gpa(t->status), 1, W, 0);

@@ -160,7 +160,7 @@ static void bar_garbage(struct target *t, uint64_t arg)
 		return;
 	save_config(t->dev->bdf, regs);
 	for (unsigned i = 0; i < 6; i++)
-		rt_pci_write(t->dev->bdf, 0x10 + 4 * i, 4, i & 1 ? (uint32_t)(arg >> 32) : (uint32_t)arg);
+		rt_pci_write(t->dev->bdf, 0x10 + 4 * i, 4, (uint32_t)(i & 1 ? arg >> 32 : arg));
 	(void)t->dev->common[0];
 	rt_pci_write(t->dev->bdf, REG_COMMAND, 2, 0);
 	(void)t->dev->common[0];

@@ -35,7 +35,8 @@ static void size(struct target *t, uint64_t arg)
 	up_to_features(t);
 	rings_of(t, addr);
 	uint16_t max = t->dev->ops->queue_max(t->dev, t->qi);
-	t->dev->ops->queue_set(t->dev, t->qi, (uint16_t)(arg == 0xfffe ? 2 * max : arg), addr, true);
+	uint16_t num = (uint16_t)(arg == 0xfffe ? 2 * max : arg);
+	t->dev->ops->queue_set(t->dev, t->qi, num, addr, true);
 	run_and_fire(t);
 }
 
@@ -239,7 +240,8 @@ const struct attack device_attacks[] = {
 	{ "notify-before-driver-ok", notify_before_driver_ok },
 	{ "features-all", features, UINT64_MAX },
 	{ "features-none", features, 0 },
-	{ "features-never-offered", features, VIO_F_VERSION_1 | UINT64_C(1) << 63 | UINT64_C(1) << 50 },
+	{ "features-never-offered", features,
+	  VIO_F_VERSION_1 | UINT64_C(1) << 63 | UINT64_C(1) << 50 },
 	{ "features-packed-ring", features, VIO_F_VERSION_1 | UINT64_C(1) << 34 },
 	{ "features-after-driver-ok", features_late, 0 },
 	{ "features-all-after-driver-ok", features_late, UINT64_MAX },

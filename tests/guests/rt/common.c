@@ -194,7 +194,8 @@ bool rt_parse_u64(const char **text, uint64_t *ret_v)
 		v = v * (uint64_t)base + (uint64_t)digit_value(*s);
 	if (s == first)
 		return false;
-	unsigned shift = (*s | 0x20) == 'k' ? 10 : (*s | 0x20) == 'm' ? 20 : (*s | 0x20) == 'g' ? 30 : 0;
+	char unit = (char)(*s | 0x20);
+	unsigned shift = unit == 'k' ? 10 : unit == 'm' ? 20 : unit == 'g' ? 30 : 0;
 	if (shift)
 		s++;
 	*text = s;

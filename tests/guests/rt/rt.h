@@ -78,7 +78,7 @@ void rt_irq_route(unsigned gsi, int irq);
 void rt_wait(uint32_t seen, uint64_t until_ticks);
 
 /* --- the end --- */
-/* True once the power button was pressed. @force_poll asks the hardware even if no interrupt came. */
+/* True once the power button was pressed. @force_poll asks also if no interrupt came. */
 bool rt_power_button(bool force_poll);
 _Noreturn void rt_done_ok(void);
 _Noreturn void rt_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

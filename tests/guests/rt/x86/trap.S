@@ -28,8 +28,8 @@ rt_irq_stubs:
 	.endr
 
 	/*
-	 * Vector 0xff. A spurious one needs no EOI, but a message with that vector does, and handlers
-	 * never nest, so an EOI too many acknowledges nothing else.
+	 * Vector 0xff. A spurious one needs no EOI, but a message with that vector does, and
+	 * handlers never nest, so an EOI too many acknowledges nothing else.
 	 */
 	.globl rt_irq_spurious
 rt_irq_spurious:
@@ -37,8 +37,8 @@ rt_irq_spurious:
 	iretq
 
 	/*
-	 * int3, the one software interrupt that every host delivers from ring 3. eax is the service:
-	 * 0: sleep until rt_wake differs from edi; 1: wrmsr of edx:esi to ecx; 2: interrupts on
+	 * int3, the one software interrupt that every host delivers from ring 3. eax is the
+	 * service: 0: sleep until rt_wake differs from edi; 1: wrmsr of edx:esi to ecx; 2: interrupts on
 	 * (`sti` in ring 3 needs an IOPL that some hosts do not give).
 	 */
 	.globl rt_service
@@ -79,7 +79,7 @@ rt_trap_stubs:
 trap_common:
 	incl rt_trap_depth(%rip)
 	cmpl $1, rt_trap_depth(%rip)
-	jne dead			/* the report itself faulted: keep what the first one left */
+	jne dead		/* the report itself faulted: keep what the first left */
 	popq rt_trap_info(%rip)
 	popq rt_trap_info + 8(%rip)
 	mov (%rsp), %rax

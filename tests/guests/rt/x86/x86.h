@@ -9,7 +9,7 @@
 void x86_serial_init(void);
 void x86_serial_flush(void);
 void x86_irq_init(void);
-/* Measures and returns LAPIC timer counts per TSC tick as 32.32 fixed point, 0 if it stands still. */
+/* Measures LAPIC timer counts per TSC tick, 32.32 fixed point; 0 if it stands still. */
 uint64_t x86_lapic_per_tick(void);
 
 enum x86_service {
