@@ -12,6 +12,16 @@ static const struct vd_option ioapic_options[] = {
 	{ .name = NULL },
 };
 
+/* The guest finds its ioapic through ACPI, so only what was written has to change. */
+static void ioapic_check(const struct vd_config *cfg, struct cf_errors *errs)
+{
+	if (cfg->base != MM_X86_IOAPIC_BASE)
+		cf_error_add(errs, CF_ERROR, cfg->file, cfg->line, cfg->col,
+			     "vdev ioapic: KVM's ioapic stands at 0x%llx and cannot move: write "
+			     "'loc 0x%llx', or leave loc out", MM_X86_IOAPIC_BASE,
+			     MM_X86_IOAPIC_BASE);
+}
+
 const struct vd_type qvm_type_ioapic = {
 	.name = "ioapic",
 	.flags = VD_NEEDS_LOC | VD_HOST_MADE,
@@ -21,6 +31,7 @@ const struct vd_type qvm_type_ioapic = {
 	.max_irqs = 0,
 	.archs = "x86",
 	.options = ioapic_options,
+	.check = ioapic_check,
 };
 
 static const struct vd_option gic_options[] = {

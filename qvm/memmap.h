@@ -7,8 +7,8 @@
  * x86, below 4 GiB: RAM may end at 3 GiB; the last GiB (the PCI hole) holds what is listed here and
  * vdevs with a `loc`.
  *   c0000000 PCI memory (BARs)      e0000000 ECAM
- *   f0000000-febfffff free for vdevs (the ioapic of the usual examples is at f8000000)
- *   fec00000 an ioapic without loc  fee00000 local APICs and MSI  fffbc000 KVM's own pages
+ *   f0000000-febfffff free for vdevs
+ *   fec00000 the ioapic             fee00000 local APICs and MSI  fffbc000 KVM's own pages
  * arm64, the Foundation Model's map: devices below 0x80000000, RAM from there.
  *   1c000000, 20000000 vdevs with a `loc`
  *   2c000000 GICC  2f000000 GICD  2f020000 ITS  2f100000-2f8fffff GICR, one frame pair a vCPU
