@@ -40,24 +40,28 @@ static unsigned bar_reg(unsigned bar)
 	return PCI_BASE_ADDRESS_0 + 4 * bar;
 }
 
+/* One register of a BAR; false when it holds the pattern of sizing: all the ones that it can. */
+static bool bar_half(const struct pcifn *f, unsigned reg, uint32_t *ret)
+{
+	uint32_t mask = get_le(f->wmask + reg, 4);
+
+	*ret = get_le(f->cfg + reg, 4) & mask;
+	return !mask || *ret != mask;
+}
+
 /* Where the registers put the BAR; false when nowhere. */
 static bool bar_wanted(const struct pcifn *f, unsigned i, uint64_t *ret_addr)
 {
 	const struct pcifn_bar *b = &f->bar[i];
-	uint64_t addr = get_le(f->cfg + bar_reg(i), 4) & ~(b->len_bytes - 1);
-	uint64_t ones = 0xffffffffull & ~(b->len_bytes - 1);
+	uint16_t space = b->space == VD_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+	uint32_t lo = 0, hi = 0;
 
-	if (b->is64) {
-		addr |= (uint64_t)get_le(f->cfg + bar_reg(i + 1), 4) << 32;
-		ones |= 0xffffffffull << 32;
-		/* Sized half by half: neither half alone is an address yet. */
-		if (addr >> 32 == 0xffffffffull)
-			return false;
-	}
-	if (!(command(f) & (b->space == VD_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)))
+	if (!(command(f) & space) || !bar_half(f, bar_reg(i), &lo))
 		return false;
-	*ret_addr = addr;
-	return addr && addr != ones;
+	if (b->is64 && !bar_half(f, bar_reg(i + 1), &hi))
+		return false;
+	*ret_addr = (uint64_t)hi << 32 | lo;
+	return *ret_addr;
 }
 
 static void bar_update(struct pcifn *f, unsigned i)
