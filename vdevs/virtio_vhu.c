@@ -72,7 +72,8 @@ struct virtio_vhu {
 	bool recall[VIRTIO_QUEUES_MAX];
 	struct qvhu_inflight inflight;
 	int inflight_fd;	/* owned; -1 = none yet */
-	struct vhu_job job;	/* in use while CONNECTING, STARTING, STOPPING */
+	/* In use while CONNECTING, STARTING, STOPPING; while RUNNING it says what was started. */
+	struct vhu_job job;
 	void (*job_done)(struct virtio_vhu *u);
 };
 
@@ -353,11 +354,10 @@ static void stop_done(struct virtio_vhu *u)
 	guest_stopped(u);
 }
 
-static void queues_begin(struct virtio_vhu *u, enum vhu_state st, void (*work)(void *job),
-			 void (*done)(struct virtio_vhu *u), const char *why)
+static void start_begin(struct virtio_vhu *u, void (*work)(void *job), const char *why)
 {
 	job_copy_queues(u);
-	job_begin(u, st, work, done, why);
+	job_begin(u, VHU_STARTING, work, start_done, why);
 }
 
 static bool recall_wanted(const struct virtio_vhu *u)
@@ -376,11 +376,12 @@ static void advance(struct virtio_vhu *u)
 	if (u->st == VHU_LOST)
 		reconnect(u);
 	else if (u->st == VHU_READY && wanted)
-		queues_begin(u, VHU_STARTING, vhu_job_start, start_done, "driver_ok");
+		start_begin(u, vhu_job_start, "driver_ok");
 	else if (u->st == VHU_RUNNING && !wanted)
-		queues_begin(u, VHU_STOPPING, vhu_job_stop, stop_done, "reset");
+		/* The job still knows which queues run: the guest's registers are reset already. */
+		job_begin(u, VHU_STOPPING, vhu_job_stop, stop_done, "reset");
 	else if (u->st == VHU_RUNNING && recall_wanted(u))
-		queues_begin(u, VHU_STARTING, vhu_job_recall, start_done, "vector");
+		start_begin(u, vhu_job_recall, "vector");
 }
 
 static void timer_fired(struct vdev *v, void *arg)
