@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns a policy as a whole: which files it comes from, and the rules that need all of it. Main thread.
- * Invariant: a policy that med_policy_load() hands out has passed every rule, except those on sizes of devices, which
- * med_policy_resolve() adds.
+ * Owns a policy as a whole: which files it comes from, and the rules that need all of it. Main
+ * thread. Invariant: a policy that med_policy_load() hands out has passed every rule, except those
+ * on sizes of devices, which med_policy_resolve() adds.
  */
 #include "mediator/policy.h"
 
@@ -80,10 +80,12 @@ static int find_device(const struct med_policy *p, const char *name)
 	return -1;
 }
 
-static void check_device(const struct med_policy *p, size_t i, struct cf_errors *errs)
+static void check_device(struct med_policy *p, size_t i, struct cf_errors *errs)
 {
-	const struct med_device_policy *d = &p->devices[i];
+	struct med_device_policy *d = &p->devices[i];
 
+	if (!d->flush_limit_ns)
+		d->flush_limit_ns = d->service_limit_ns;
 	check_name(d->name, false, d->file, d->line, errs);
 	if (find_device(p, d->name) != (int)i)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0, "device '%s' is there twice",
@@ -103,7 +105,10 @@ static void check_device(const struct med_policy *p, size_t i, struct cf_errors 
 			     d->slice_bytes);
 }
 
-/* The promised depths of a device must fit its slots, and its target must leave room for one lower-class slice. */
+/*
+ * The promised depths of a device must fit its slots, and its target must leave room for one
+ * lower-class slice.
+ */
 static void check_promise(const struct med_policy *p, size_t i, struct cf_errors *errs)
 {
 	const struct med_device_policy *d = &p->devices[i];
@@ -120,15 +125,18 @@ static void check_promise(const struct med_policy *p, size_t i, struct cf_errors
 			     "only %u slots are reserved; expected reserve = %llu or more",
 			     d->name, (unsigned long long)depth, d->reserve,
 			     (unsigned long long)depth);
-	uint64_t least = (depth + 1) * d->service_limit_ns;
+	/* As in scheduler.h, with one lower-class slice and without the turns of our own loop. */
+	uint64_t least = 2 * d->service_limit_ns + d->flush_limit_ns +
+			 (depth - 1) * Q_MAX(d->service_limit_ns, d->flush_limit_ns);
 	if (least > d->target_ns)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
-			     "device '%s': target %llu us cannot be kept: (%llu safety requests + 1 "
-			     "slice) x service-limit %llu us = %llu us",
+			     "device '%s': target %llu us cannot be kept: a lower-class slice and a "
+			     "safety request of service-limit %llu us each + a flush of flush-limit "
+			     "%llu us + %llu more safety requests of the longer of these = %llu us",
 			     d->name, (unsigned long long)(d->target_ns / 1000),
-			     (unsigned long long)depth,
 			     (unsigned long long)(d->service_limit_ns / 1000),
-			     (unsigned long long)(least / 1000));
+			     (unsigned long long)(d->flush_limit_ns / 1000),
+			     (unsigned long long)(depth - 1), (unsigned long long)(least / 1000));
 }
 
 static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
@@ -159,7 +167,10 @@ static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
 		s->depth = 1;
 }
 
-/* Two shares on one extent are refused when one of them writes. An open length reaches to the end of everything. */
+/*
+ * Two shares on one extent are refused when one of them writes. An open length reaches to the end
+ * of everything.
+ */
 static void check_overlap(const struct med_policy *p, size_t i, struct cf_errors *errs)
 {
 	const struct med_share_policy *s = &p->shares[i];
@@ -304,5 +315,6 @@ struct sched_cfg med_policy_sched(const struct med_device_policy *d)
 		.slice_bytes = d->slice_bytes,
 		.target_ns = d->target_ns,
 		.service_limit_ns = d->service_limit_ns,
+		.flush_limit_ns = d->flush_limit_ns,
 	};
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The policy of a mediator: devices and the shares of them, from one or more INI files, checked as a whole before anything
- * changes. Main thread; read-only afterwards. docs/parley-policy.5 describes the keys.
+ * The policy of a mediator: devices and the shares of them, from one or more INI files, checked as
+ * a whole before anything changes. Main thread; read-only afterwards. docs/parley-policy.5
+ * describes the keys.
  */
 #pragma once
 
@@ -13,12 +14,15 @@
 
 struct med_device_policy {
 	char *name;
-	char *path;		/* file or block device; relative to the policy's folder when not absolute */
-	uint64_t null_bytes;	/* instead of a path: a null device of that size, for measurements */
+	/* file or block device; relative to the policy's folder when not absolute */
+	char *path;
+	/* instead of a path: a null device of that size, for measurements */
+	uint64_t null_bytes;
 	bool direct;		/* O_DIRECT */
 	uint32_t slots, reserve;
 	uint32_t slice_bytes;
 	uint64_t target_ns, service_limit_ns;
+	uint64_t flush_limit_ns;	/* 0 in the file = as service_limit_ns */
 	uint64_t poll_ns;	/* busy waiting for the next request before the loop sleeps */
 	const char *file;	/* owned by the policy */
 	unsigned line;
@@ -49,12 +53,16 @@ struct med_policy {
 };
 
 /*
- * Reads @n_paths files, or folders (their *.policy files in order of name). All errors of all files go to @errs. 0, -EINVAL (see @errs) or
+ * Reads @n_paths files, or folders (their *.policy files in order of name). All errors of all files
+ * go to @errs. 0, -EINVAL (see @errs) or
  * -ENOMEM. *ret is written on success only.
  */
 int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *errs,
 		    struct med_policy **ret);
-/* Once the devices' sizes are known (@dev_bytes, in order): open lengths are resolved, extents beyond the end refused. 0 or -EINVAL. */
+/*
+ * Once the devices' sizes are known (@dev_bytes, in order): open lengths are resolved, extents
+ * beyond the end refused. 0 or -EINVAL.
+ */
 int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct cf_errors *errs);
 struct med_policy *med_policy_free(struct med_policy *p);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads one policy file with inih and turns every key into its field by a table, so that a new key is a row. Main thread.
- * Invariant: a value that is not what its row expects changes nothing and gives one error with file and line.
+ * Reads one policy file with inih and turns every key into its field by a table, so that a new key
+ * is a row. Main thread. Invariant: a value that is not what its row expects changes nothing and
+ * gives one error with file and line.
  */
 #include "mediator/policy_ini.h"
 
@@ -45,6 +46,8 @@ static const struct key device_keys[] = {
 	  "a time from 1us to 1h, such as 10ms" },
 	{ "service-limit", KEY_TIME, DEV(service_limit_ns), 1000, 60 * Q_NSEC_PER_SEC,
 	  "a time from 1us to 60s, such as 1ms" },
+	{ "flush-limit", KEY_TIME, DEV(flush_limit_ns), 1000, 600 * Q_NSEC_PER_SEC,
+	  "a time from 1us to 600s, such as 5ms" },
 	{ "poll", KEY_TIME, DEV(poll_ns), 0, Q_NSEC_PER_MSEC, "a time from 0us to 1ms" },
 	{ NULL },
 };
@@ -291,7 +294,10 @@ static void open_section(struct reader *r, const char *section)
 	}
 }
 
-/* inih calls this for each key; called with a NULL name at the start of a section where inih is built so. */
+/*
+ * inih calls this for each key; called with a NULL name at the start of a section where inih is
+ * built so.
+ */
 static int on_key(void *ctx, const char *section, const char *name, const char *value)
 {
 	struct reader *r = ctx;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the decision which share's slice goes to the device next. Runs on the device's loop, and in tests and simulations in
- * virtual time. See scheduler.h for the theory.
+ * Owns the decision which share's slice goes to the device next. Runs on the device's loop, and in
+ * tests and simulations in virtual time. See scheduler.h for the theory.
  *
- * Invariants: in_flight <= slots; with priorities on, lower_in_flight never grows beyond cap (it may stand above a cap that shrank);
- * sums over the shares equal the totals.
+ * Invariants: in_flight <= slots; with priorities on, lower_in_flight never grows beyond cap (it
+ * may stand above a cap that shrank); sums over the shares equal the totals.
  */
 #include "mediator/scheduler.h"
 
@@ -36,8 +36,10 @@ static uint64_t peak_value(const struct sched_peak *p)
 static void peak_add(struct sched_peak *p, uint64_t v, uint64_t now_ns)
 {
 	if (now_ns - p->window_start_ns >= WINDOW_NS) {
-		/* After a pause of two windows nothing of the past counts any more, except the last value known:
-		 * an idle device is not a fast one. */
+		/*
+		 * After a pause of two windows nothing of the past counts any more, except the last
+		 * value known: an idle device is not a fast one.
+		 */
 		p->prev = p->cur ? p->cur : p->prev;
 		p->cur = 0;
 		p->window_start_ns = now_ns;
@@ -52,17 +54,24 @@ static void peak_init(struct sched_peak *p, uint64_t seed, uint64_t now_ns)
 
 static uint64_t fixed_part_ns(const struct sched *s)
 {
-	return peak_value(&s->unit_flush) + Q_MAX(peak_value(&s->turn), TURN_MIN_NS);
+	return peak_value(&s->flush) + 2 * Q_MAX(peak_value(&s->turn), TURN_MIN_NS);
+}
+
+/* What the safety shares' own promised requests can cost, the last of them a slice of data. */
+static uint64_t depth_part_ns(const struct sched *s, uint64_t unit)
+{
+	return s->depth ? (s->depth - 1) * Q_MAX(unit, peak_value(&s->sync)) + unit : 0;
 }
 
 static void choose_cap(struct sched *s)
 {
 	uint64_t unit = Q_MAX(peak_value(&s->unit), 1);
-	uint64_t fixed = fixed_part_ns(s);
-	uint64_t room = s->cfg.target_ns > fixed ? (s->cfg.target_ns - fixed) / unit : 0;
-	uint64_t cap = room > s->depth ? room - s->depth : 1;
+	uint64_t taken = fixed_part_ns(s) + depth_part_ns(s, unit);
+	uint64_t room = s->cfg.target_ns > taken ? (s->cfg.target_ns - taken) / unit : 0;
+	uint64_t most = s->cfg.slots - s->cfg.reserve;
 
-	s->cap = (uint32_t)Q_MIN(cap, s->cfg.slots - s->cfg.reserve);
+	/* Without a safety share there is nobody to keep a target for. */
+	s->cap = (uint32_t)(s->depth ? Q_MAX(Q_MIN(room, most), 1) : most);
 }
 
 void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns)
@@ -72,7 +81,8 @@ void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns)
 	s->cfg = *cfg;
 	s->priorities = true;
 	peak_init(&s->unit, cfg->service_limit_ns, now_ns);
-	peak_init(&s->unit_flush, 0, now_ns);
+	peak_init(&s->flush, cfg->flush_limit_ns, now_ns);
+	peak_init(&s->sync, cfg->flush_limit_ns, now_ns);
 	peak_init(&s->turn, 0, now_ns);
 	choose_cap(s);
 }
@@ -84,6 +94,7 @@ int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg)
 	qassert(cfg->weight >= 1 && cfg->weight <= VTIME_SCALE && cfg->class < SCHED_CLASSES);
 	s->share[s->n_shares] = (struct sched_share){ .cfg = *cfg, .used = true };
 	s->depth += cfg->depth;
+	s->n_safety += cfg->class == SCHED_SAFETY;
 	choose_cap(s);
 	return (int)s->n_shares++;
 }
@@ -93,9 +104,11 @@ void sched_head(struct sched *s, unsigned share, uint32_t queued, uint32_t bytes
 {
 	struct sched_share *sh = &s->share[share];
 
-	/* A share that comes back does not bring the past with it: it starts at its class' present. */
-	if (sh->queued == 0 && queued > 0)
-		sh->vfinish = Q_MAX(sh->vfinish, s->vtime[sh->cfg.class]);
+	/* A share that comes back does not bring the past with it: it starts at its class' present,
+	 * or behind its own last slice, which is never further ahead than that slice's cost. */
+	if (sh->queued == 0 && queued > 0 &&
+	    sh->vfinish - s->vtime[sh->cfg.class] > sh->last_cost)
+		sh->vfinish = s->vtime[sh->cfg.class];
 	sh->queued = queued;
 	sh->head_bytes = bytes;
 	sh->head_kind = kind;
@@ -109,19 +122,39 @@ uint32_t sched_slice_max(const struct sched *s, unsigned share)
 	return whole ? UINT32_MAX : s->cfg.slice_bytes;
 }
 
-/* The backlogged share of class @c with the smallest virtual start; -1 when none. Barriers only when @barriers. */
-static int fairest(const struct sched *s, enum sched_class c, bool barriers)
+/* Virtual times wrap: years apart at worst, so that a difference has a sign. */
+static bool before(uint64_t a, uint64_t b)
+{
+	return (int64_t)(a - b) < 0;
+}
+
+/* Slices at the device that the cap is for. */
+static uint32_t capped(const struct sched *s)
+{
+	return s->lower_in_flight + (s->n_safety > 1 ? s->over_in_flight : 0);
+}
+
+/* Whether @sh may give its head now, as far as its class goes. */
+static bool eligible(const struct sched *s, const struct sched_share *sh)
+{
+	if (sh->cfg.class != SCHED_SAFETY)
+		return sh->head_kind == SCHED_DATA || s->lower_barriers == 0;
+	if (s->n_safety < 2 || sh->in_flight < sh->cfg.depth)
+		return true;
+	return capped(s) < s->cap && sh->head_kind == SCHED_DATA;
+}
+
+/* The share of class @c that may give its head and has the smallest virtual start; -1: none. */
+static int fairest(const struct sched *s, enum sched_class c)
 {
 	int best = -1;
 
 	for (unsigned i = 0; i < s->n_shares; i++) {
 		const struct sched_share *sh = &s->share[i];
 
-		if (!sh->queued || sh->cfg.class != c)
+		if (!sh->queued || sh->cfg.class != c || !eligible(s, sh))
 			continue;
-		if (sh->head_kind == SCHED_BARRIER && !barriers)
-			continue;
-		if (best < 0 || sh->vfinish < s->share[best].vfinish)
+		if (best < 0 || before(sh->vfinish, s->share[best].vfinish))
 			best = (int)i;
 	}
 	return best;
@@ -141,11 +174,18 @@ static int oldest(const struct sched *s)
 	return best;
 }
 
+/* Each request once, however often it is passed over. */
 static void count_throttled(struct sched *s)
 {
-	for (unsigned i = 0; i < s->n_shares; i++)
-		if (s->share[i].queued && s->share[i].cfg.class != SCHED_SAFETY)
-			s->share[i].throttled++;
+	for (unsigned i = 0; i < s->n_shares; i++) {
+		struct sched_share *sh = &s->share[i];
+
+		if (!sh->queued || sh->cfg.class == SCHED_SAFETY ||
+		    sh->throttled_seq == sh->head_arrival + 1)
+			continue;
+		sh->throttled++;
+		sh->throttled_seq = sh->head_arrival + 1;
+	}
 }
 
 static int choose(struct sched *s)
@@ -155,21 +195,71 @@ static int choose(struct sched *s)
 	if (!s->priorities)
 		return oldest(s);
 
-	int i = fairest(s, SCHED_SAFETY, true);
+	int i = fairest(s, SCHED_SAFETY);
 	if (i >= 0)
 		return i;
-	if (s->lower_in_flight >= s->cap) {
+	if (capped(s) >= s->cap) {
 		count_throttled(s);
 		return -1;
 	}
-	bool barriers = s->lower_barriers == 0;
-	i = fairest(s, SCHED_NORMAL, barriers);
-	return i >= 0 ? i : fairest(s, SCHED_BEST_EFFORT, barriers);
+	i = fairest(s, SCHED_NORMAL);
+	return i >= 0 ? i : fairest(s, SCHED_BEST_EFFORT);
 }
 
 static bool is_lower(const struct sched_share *sh)
 {
 	return sh->cfg.class != SCHED_SAFETY;
+}
+
+/* Counts the head of @sh as given. */
+static void count_in(struct sched *s, struct sched_share *sh, uint64_t now_ns)
+{
+	bool barrier = sh->head_kind == SCHED_BARRIER;
+
+	sh->in_flight++;
+	s->in_flight++;
+	s->strays += !s->priorities;
+	if (is_lower(sh)) {
+		s->lower_in_flight++;
+		s->lower_barriers += barrier;
+	} else {
+		s->over_in_flight += sh->in_flight > sh->cfg.depth;
+		s->safety_barriers += barrier;
+	}
+	if (barrier) {
+		s->n_barriers++;
+		s->last_barrier_ns = now_ns;
+	}
+}
+
+static void count_out(struct sched *s, struct sched_share *sh, const struct sched_ticket *t)
+{
+	bool barrier = t->kind == SCHED_BARRIER;
+
+	qassert(sh->in_flight > 0 && s->in_flight > 0);
+	s->in_flight--;
+	s->strays -= t->stray;
+	if (is_lower(sh)) {
+		s->lower_in_flight--;
+		s->lower_barriers -= barrier;
+	} else {
+		s->over_in_flight -= sh->in_flight > sh->cfg.depth;
+		s->safety_barriers -= barrier;
+	}
+	sh->in_flight--;
+}
+
+static void charge(struct sched *s, struct sched_share *sh)
+{
+	uint64_t bytes = sh->head_bytes;
+
+	/* A discard of a gigabyte moves none of it. */
+	if (sh->head_kind == SCHED_BARRIER)
+		bytes = Q_MIN(bytes, s->cfg.slice_bytes);
+	if (before(s->vtime[sh->cfg.class], sh->vfinish))
+		s->vtime[sh->cfg.class] = sh->vfinish;
+	sh->last_cost = (bytes + COST_FIXED_BYTES) * VTIME_SCALE / sh->cfg.weight;
+	sh->vfinish += sh->last_cost;
 }
 
 int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
@@ -179,60 +269,74 @@ int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
 	if (i < 0)
 		return -1;
 	struct sched_share *sh = &s->share[i];
-	uint64_t cost = (uint64_t)sh->head_bytes + COST_FIXED_BYTES;
+	bool stray_there = s->strays > 0;
+	bool barrier_there = s->lower_barriers > 0 || s->safety_barriers > 0;
 
-	s->vtime[sh->cfg.class] = Q_MAX(s->vtime[sh->cfg.class], sh->vfinish);
-	sh->vfinish += cost * VTIME_SCALE / sh->cfg.weight;
-	sh->in_flight++;
-	s->in_flight++;
-	if (is_lower(sh)) {
-		s->lower_in_flight++;
-		s->lower_barriers += sh->head_kind == SCHED_BARRIER;
-	}
-	bool promised = !is_lower(sh) && s->priorities && sh->head_kind == SCHED_DATA &&
+	charge(s, sh);
+	count_in(s, sh, now_ns);
+	bool promised = !is_lower(sh) && s->strays == 0 && sh->head_kind == SCHED_DATA &&
 			sh->in_flight <= sh->cfg.depth;
 	*ret = (struct sched_ticket){
 		.share = (uint16_t)i,
 		.kind = sh->head_kind,
 		.k = s->in_flight,
 		.at_ns = now_ns,
-		.beside_barrier = s->lower_barriers > 0,
+		.stray = !s->priorities,
+		.beside_stray = stray_there,
+		.beside_barrier = barrier_there,
+		.n_barriers = s->n_barriers,
 		.bound_ns = promised ? sched_bound_ns(s) : 0,
 	};
 	return i;
+}
+
+/* Learns from a slice of data that took @service. */
+static void learn_unit(struct sched *s, const struct sched_ticket *t, uint64_t service,
+		       uint64_t now_ns)
+{
+	bool there = s->lower_barriers || s->safety_barriers;
+
+	/* What waited for a flush says nothing about a slice, but what is left when the longest
+	 * flush, or the age of the one that is still there, is taken off. */
+	if (there || t->beside_barrier || t->n_barriers != s->n_barriers) {
+		uint64_t longest = Q_MAX(peak_value(&s->flush), peak_value(&s->sync));
+		uint64_t age = there ? now_ns - s->last_barrier_ns : 0;
+
+		service -= Q_MIN(service, Q_MAX(longest, age));
+	}
+	peak_add(&s->unit, (service + t->k - 1) / t->k, now_ns);
 }
 
 void sched_done(struct sched *s, const struct sched_ticket *t, uint64_t now_ns)
 {
 	struct sched_share *sh = &s->share[t->share];
 	uint64_t service = now_ns - t->at_ns;
-	/* What waited for a flush says nothing about a slice: the bound counts the flush apart. */
-	bool beside_barrier = t->beside_barrier || s->lower_barriers > 0;
 
-	qassert(sh->in_flight > 0 && s->in_flight > 0);
-	sh->in_flight--;
-	s->in_flight--;
-	if (is_lower(sh)) {
-		s->lower_in_flight--;
-		s->lower_barriers -= t->kind == SCHED_BARRIER;
+	/* What was given without the rules says nothing about how the device keeps them. */
+	if (!t->stray && !t->beside_stray) {
+		if (t->kind == SCHED_DATA)
+			learn_unit(s, t, service, now_ns);
+		else
+			peak_add(is_lower(sh) ? &s->flush : &s->sync, service, now_ns);
 	}
-	if (t->kind == SCHED_DATA && !beside_barrier)
-		peak_add(&s->unit, service / t->k, now_ns);
-	else if (t->kind == SCHED_BARRIER && is_lower(sh))
-		peak_add(&s->unit_flush, service, now_ns);
+	count_out(s, sh, t);
 	choose_cap(s);
 }
 
 void sched_turn(struct sched *s, uint64_t ns, uint64_t now_ns)
 {
 	peak_add(&s->turn, ns, now_ns);
+	choose_cap(s);
 }
 
 uint64_t sched_bound_ns(const struct sched *s)
 {
+	uint64_t unit = peak_value(&s->unit);
+	uint64_t lower = Q_MAX(s->cap, capped(s));
+
 	if (s->depth == 0)
 		return 0;
-	return ((uint64_t)s->cap + s->depth) * peak_value(&s->unit) + fixed_part_ns(s);
+	return lower * unit + depth_part_ns(s, unit) + fixed_part_ns(s);
 }
 
 uint64_t sched_unit_ns(const struct sched *s)
