@@ -9,6 +9,8 @@
 
 const char *arch_name(void);	/* as in struct vd_type.archs */
 
+/* The argument of KVM_CREATE_VM. */
+unsigned long arch_vm_type(int kvm_fd);
 /* After KVM_CREATE_VM and guest memory: interrupt controller, timers, whatever a vCPU needs first. */
 int arch_vm_init(struct vm *vm);
 /* For each new vCPU: features, identification, state after reset. */

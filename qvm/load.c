@@ -279,12 +279,24 @@ static int load_initrd(struct load_ctx *c)
 	return 0;
 }
 
+/* The file that is started: the one that says so, else the first without a type. NULL: none. */
+static const struct cfg_load *find_guest(const struct vm_cfg *cfg)
+{
+	for (size_t i = 0; i < cfg->n_loads; i++)
+		if (cfg->loads[i].type == CFG_LOAD_GUEST)
+			return &cfg->loads[i];
+	for (size_t i = 0; i < cfg->n_loads; i++)
+		if (cfg->loads[i].type == CFG_LOAD_SNIFF)
+			return &cfg->loads[i];
+	return NULL;
+}
+
 /* Kernels say where they want to be, so they go first; an initrd takes what is left. */
-static unsigned pass_of(const struct cfg_load *l, size_t i)
+static unsigned pass_of(const struct cfg_load *l, const struct cfg_load *guest)
 {
 	if (l->type == CFG_LOAD_INITRD)
 		return 2;
-	return l->type == CFG_LOAD_GUEST || (l->type == CFG_LOAD_SNIFF && i == 0) ? 0 : 1;
+	return l == guest || l->type == CFG_LOAD_GUEST ? 0 : 1;
 }
 
 static int load_one(struct load_ctx *c, const struct cfg_load *l, unsigned pass)
@@ -310,10 +322,11 @@ int load_all(const struct vm_cfg *cfg, const struct qmem *mem, struct load_resul
 {
 	struct load_ctx c = { .mem = mem, .res = res, .fd = -1, .text = text,
 			      .text_bytes = text_bytes };
+	const struct cfg_load *guest = find_guest(cfg);
 
 	for (unsigned pass = 0; pass < 3; pass++) {
 		for (size_t i = 0; i < cfg->n_loads; i++) {
-			if (pass_of(&cfg->loads[i], i) != pass)
+			if (pass_of(&cfg->loads[i], guest) != pass)
 				continue;
 			int r = load_one(&c, &cfg->loads[i], pass);
 			qfd_close(&c.fd);

@@ -92,7 +92,7 @@ int load_bzimage(struct load_ctx *c)
 {
 	struct load_result *res = c->res;
 	struct bz_header h;
-	uint64_t at, mem;
+	uint64_t at = 0, mem = 0;
 
 	if (c->file_bytes < BZ_SETUP_OFF + sizeof(h))
 		return LOAD_NOT_MINE;
@@ -162,7 +162,7 @@ static int image_place(struct load_ctx *c, const struct image_header *h, uint64_
 int load_arm64_image(struct load_ctx *c)
 {
 	struct image_header h;
-	uint64_t at, mem;
+	uint64_t at = 0, mem = 0;
 
 	if (c->file_bytes < sizeof(h))
 		return LOAD_NOT_MINE;

@@ -90,15 +90,31 @@ static bool latched(struct pci *p, uint64_t port_off, unsigned *ret_devfn, unsig
 	return latch & LATCH_ENABLE && !(latch >> 16 & 0xff);
 }
 
+/* The latch takes dwords only; smaller accesses reach what is under it. */
+static bool is_under(const struct pci *p, uint64_t off, unsigned size, uint64_t *ret_off)
+{
+	const struct bus_window *w = &p->under_latch;
+	uint64_t port = MM_X86_IO_PCI_BASE + off;
+
+	if (!w->ops || port < w->base || !qspan_inside(port - w->base, size, w->len_bytes))
+		return false;
+	*ret_off = port - w->base;
+	return true;
+}
+
 /* Ports 0xcf8..0xcff: 0 the latch, 4 the data. An access may not leave its dword. */
 static uint64_t ports_read(void *ctx, unsigned win, uint64_t off, unsigned size)
 {
 	struct pci *p = ctx;
+	const struct bus_window *w = &p->under_latch;
 	unsigned devfn, reg;
+	uint64_t at;
 
+	if (off == 0 && size == 4)
+		return atomic_load_explicit(&p->latch, memory_order_relaxed);
 	if (off < 4)
-		return off == 0 && size == 4 ? atomic_load_explicit(&p->latch, memory_order_relaxed) :
-					       all_ones(Q_MIN(size, 4u));
+		return is_under(p, off, size, &at) ? w->ops->read(w->ctx, w->win, at, size) :
+						     UINT64_MAX;
 	if (size > 4 || (off & 3) + size > 4 || !latched(p, off, &devfn, &reg))
 		return UINT64_MAX;
 	return pci_cfg_read(p, devfn, reg, size);
@@ -107,10 +123,14 @@ static uint64_t ports_read(void *ctx, unsigned win, uint64_t off, unsigned size)
 static void ports_write(void *ctx, unsigned win, uint64_t off, unsigned size, uint64_t val)
 {
 	struct pci *p = ctx;
+	const struct bus_window *w = &p->under_latch;
 	unsigned devfn, reg;
+	uint64_t at;
 
 	if (off == 0 && size == 4)
 		atomic_store_explicit(&p->latch, (uint32_t)val, memory_order_relaxed);
+	else if (off < 4 && is_under(p, off, size, &at))
+		w->ops->write(w->ctx, w->win, at, size, val);
 	else if (off >= 4 && size <= 4 && (off & 3) + size <= 4 && latched(p, off, &devfn, &reg))
 		pci_cfg_write(p, devfn, reg, size, (uint32_t)val);
 }
@@ -123,6 +143,17 @@ int pci_map_ports(struct pci *p, struct bus *io)
 				      .ops = &ports_ops, .ctx = p };
 
 	return bus_add(io, &w);
+}
+
+int pci_map_under_latch(struct pci *p, const struct bus_window *w)
+{
+	if (w->ops && (w->base <= MM_X86_IO_PCI_BASE ||
+		       !qspan_inside(w->base - MM_X86_IO_PCI_BASE, w->len_bytes, 4)))
+		return -EINVAL;
+	if (w->ops && p->under_latch.ops)
+		return -EEXIST;
+	p->under_latch = *w;
+	return 0;
 }
 
 /* ---- ECAM ---- */

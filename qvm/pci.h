@@ -16,6 +16,7 @@ struct vm_dev;
 struct pci {
 	struct vm_dev *slots[MM_PCI_SLOTS];	/* borrowed */
 	_Atomic uint32_t latch;			/* of port 0xcf8 */
+	struct bus_window under_latch;		/* ops NULL: nothing */
 	uint64_t mem_base, mem_end;		/* for BARs */
 	uint64_t io_base, io_end;
 };
@@ -25,6 +26,9 @@ void pci_init(struct pci *p, uint64_t mem_base, uint64_t mem_len, uint64_t io_ba
 int pci_add(struct pci *p, unsigned dev, struct vm_dev *d);
 /* The ways in. 0 or -errno of bus_add(). */
 int pci_map_ports(struct pci *p, struct bus *io);
+/* Something at the ports 0xcf9..0xcfb, which are the latch's only for a dword: a PC has its reset register there. 0, -EINVAL (it is
+ * not wholly there), -EEXIST. Before the guest runs; @w with no ops takes it away. */
+int pci_map_under_latch(struct pci *p, const struct bus_window *w);
 int pci_map_ecam(struct pci *p, struct bus *mem, uint64_t base, uint64_t len_bytes);
 
 /* What firmware does: gives every BAR an address and every function its interrupt line, and switches the windows on. 0, or -ENOSPC

@@ -159,6 +159,15 @@ static enum vcpu_exit handle(struct vcpu *v)
 	}
 }
 
+static enum vcpu_exit run_failed(struct vcpu *v, int err)
+{
+	/* arm64: an access to a device by an instruction that says too little about itself. */
+	if (err == ENOSYS)
+		return exit_bad(v, VM_EXIT_UNSUPPORTED, "guest instruction not supported by KVM", 0);
+	qlog_err(err, "ev=kvm_run_failed cpu=%u", v->idx);
+	return exit_bad(v, VM_EXIT_FATAL_RUN, "KVM_RUN failed", (uint64_t)err);
+}
+
 static void vcpu_loop(struct vcpu *v)
 {
 	/* Pairs with the release store in vm_stop(), by way of the kick. */
@@ -171,8 +180,7 @@ static void vcpu_loop(struct vcpu *v)
 			count(v, VCPU_EXIT_INTR);
 			continue;
 		}
-		qlog_err(errno, "ev=kvm_run_failed cpu=%u", v->idx);
-		count(v, exit_bad(v, VM_EXIT_FATAL_RUN, "KVM_RUN failed", (uint64_t)errno));
+		count(v, run_failed(v, errno));
 		break;
 	}
 }

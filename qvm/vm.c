@@ -70,7 +70,7 @@ static int open_kvm(struct vm *vm)
 	if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0)
 		return vm_fail(vm, "kvm", ENOTSUP, "this kernel's KVM is too old: Linux 4.13 or newer is needed");
 	do
-		vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+		vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, arch_vm_type(vm->kvm_fd));
 	while (vm->vm_fd < 0 && errno == EINTR);
 	if (vm->vm_fd < 0)
 		return vm_fail(vm, "kvm", errno, "KVM makes no VM");

@@ -71,6 +71,8 @@ int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base
 	int r = bus_add(&d->vm->bus[space], &w);
 	d->is_mapped[win] = r == 0;
 	d->spaces[win] = space;
+	if (r == -EEXIST && space == VD_IO && pci_map_under_latch(&d->vm->pci, &w) == 0)
+		return 0;
 	return r;
 }
 
@@ -215,6 +217,8 @@ void vmdev_quiesce_all(struct vm *vm)
 
 static void dev_free(struct vm_dev *d)
 {
+	if (d->vm->pci.under_latch.ctx == d)
+		pci_map_under_latch(&d->vm->pci, &(struct bus_window){ 0 });
 	pthread_mutex_lock(&d->lock);
 	if (d->v)
 		d->v->ops->free(d->v);

@@ -24,6 +24,11 @@ const char *arch_name(void)
 	return "x86";
 }
 
+unsigned long arch_vm_type(int kvm_fd)
+{
+	return 0;
+}
+
 int arch_usual_line(const char *type)
 {
 	return !strcmp(type, "acpi-pm") ? (int)MM_X86_IRQ_SCI : -1;
