@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the vhost-user clients of a device: connections, rings, and the requests taken from them. Device's thread only.
+ * Owns the vhost-user clients of a device: connections, rings, and the requests taken from them.
+ * Device's thread only.
  *
- * A queue is hot while it may have work: from its kick until a look has found it empty. Requests taken from a ring are counted
- * (outstanding) until they are published in the used ring. Invariants: outstanding <= ring size, because a head that is out may
- * not come again; guest memory is touched only while the queue runs, and a stop waits for outstanding == 0.
+ * A queue is hot while it may have work: from its kick until a look has found it empty. Requests
+ * taken from a ring are counted (outstanding) until they are published in the used ring.
+ * Invariants: outstanding <= ring size, because a head that is out may not come again; guest memory
+ * is touched only while the queue runs, and a stop waits for outstanding == 0.
  */
 #include "mediator/client.h"
 
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/qfd.h"
 #include "lib/qvhu_be.h"
@@ -44,7 +47,7 @@ struct med_queue {
 	struct qvhu_inflight_queue *inflight;
 	struct loop_watch *kick;
 	int call_fd, err_fd;		/* borrowed */
-	bool running, stopping, hot, polled, broken;
+	bool running, stopping, hot, broken;
 	uint32_t outstanding;
 	struct client_req *done, **done_tail;
 	uint64_t *out_heads;		/* bitmap: heads that are out */
@@ -68,6 +71,20 @@ static void event(const struct med_client *c, const char *kind, const char *text
 	const struct med_event_sink *sink = &c->share->disk->sink;
 
 	sink->event(sink->ctx, kind, c->share->policy->name, text);
+}
+
+static void client_gone(struct med_client *c, const char *kind, const char *why)
+{
+	if (c->dying)
+		return;
+	c->dying = true;
+	atomic_store_explicit(&c->share->stats.connected, false, RELAXED);
+	event(c, kind, why);
+}
+
+void med_client_end(struct med_client *c, const char *why)
+{
+	client_gone(c, "client_gone", why);
 }
 
 /* ---- requests ---- */
@@ -118,27 +135,45 @@ static void on_done(struct med_req *req, int err)
 	complete(r, err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
 }
 
-/* The driver broke the rules of its queue: nothing more is taken from it until it is set up anew. */
+/* Counts a breach of the protocol. False when it was one too many: the share is closed then. */
+static bool within_budget(struct med_client *c, const char *text)
+{
+	struct med_share_stats *st = &c->share->stats;
+	uint64_t n = atomic_load_explicit(&st->faults, RELAXED) + 1;
+
+	atomic_store_explicit(&st->faults, n, RELAXED);
+	if (n < c->share->policy->fault_budget)
+		return true;
+	atomic_store_explicit(&st->quarantined, true, RELAXED);
+	event(c, "client_quarantined", text);
+	med_client_end(c, "fault budget spent");
+	return false;
+}
+
+static void client_fault(struct med_client *c, const char *why)
+{
+	if (!c->dying && within_budget(c, why))
+		client_gone(c, "client_dropped", why);
+}
+
+/*
+ * The driver broke the rules of its queue: nothing more is taken from it until it is set up anew.
+ */
 static void queue_fault(struct med_queue *q, const char *why)
 {
 	struct med_client *c = q->client;
-	struct med_share_stats *st = &c->share->stats;
-	uint64_t n = atomic_load_explicit(&st->faults, RELAXED) + 1;
 	char text[96];
 
 	q->broken = true;
 	q->hot = false;
-	atomic_store_explicit(&st->faults, n, RELAXED);
 	snprintf(text, sizeof(text), "queue %u: %s", q->index, why);
-	if (n >= c->share->policy->fault_budget) {
-		atomic_store_explicit(&st->quarantined, true, RELAXED);
-		event(c, "client_quarantined", text);
-		med_client_end(c, "fault budget spent");
-	} else if (q->err_fd >= 0) {
+	if (!within_budget(c, text))
+		return;
+	if (q->err_fd >= 0) {
 		event(c, "queue_broken", text);
 		qfd_event_signal(q->err_fd);
 	} else {
-		med_client_end(c, text);
+		client_gone(c, "client_dropped", text);
 	}
 }
 
@@ -161,7 +196,9 @@ static void queue_request(struct client_req *r)
 	med_disk_queue(sh->disk, &r->req);
 }
 
-/* Keeps the data parts that @r->blk found in the caller's scratch array. False when out of memory. */
+/*
+ * Keeps the data parts that @r->blk found in the caller's scratch array. False when out of memory.
+ */
 static bool keep_iov(struct client_req *r)
 {
 	struct iovec *to = r->iov;
@@ -185,7 +222,8 @@ static bool take_chain(struct med_queue *q, const struct qring_chain *chain, str
 	struct client_req *r = req_get(c);
 
 	if (!r) {
-		queue_fault(q, "out of memory here");
+		/* Ours, not the client's: it comes back with what is in flight. */
+		med_client_end(c, "out of memory");
 		return false;
 	}
 	*r = (struct client_req){ .q = q };
@@ -280,6 +318,15 @@ static void queue_release(struct med_queue *q)
 	q->running = q->stopping = q->hot = false;
 }
 
+/* A descriptor that a client gives us to wait for or to signal must be an eventfd or the like: a
+ * pipe or a file could make a write wait, or be readable for ever. */
+static bool event_like(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0 && qfd_nonblock(fd, true) == 0;
+}
+
 static int queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *bq, struct qmem *mem)
 {
 	struct med_client *c = ctx;
@@ -290,20 +337,25 @@ static int queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *bq, st
 		.index = i,
 		.call_fd = bq->call_fd,
 		.err_fd = bq->err_fd,
-		.polled = bq->kick_fd < 0,
 	};
 	q->done_tail = &q->done;
+	/*
+	 * Without a kick we would have to look at the ring for ever: one client's wish for speed at
+	 * the cost of all.
+	 */
+	if (bq->kick_fd < 0 || !event_like(bq->kick_fd) ||
+	    (q->call_fd >= 0 && !event_like(q->call_fd)) ||
+	    (q->err_fd >= 0 && !event_like(q->err_fd)))
+		return QVHU_FAULT;
 	if (bq->ring.num > QUEUE_SIZE_MAX || qring_init(&q->ring, mem, &bq->ring) < 0)
 		return QVHU_FAULT;
 	q->out_heads = calloc(QUEUE_SIZE_MAX / 64, sizeof(q->out_heads[0]));
 	if (!q->out_heads)
 		return -ENOMEM;
-	if (!q->polled) {
-		q->kick = loop_watch(&c->share->disk->loop, bq->kick_fd, on_kick, q);
-		if (!q->kick) {
-			queue_release(q);
-			return -ENOMEM;
-		}
+	q->kick = loop_watch(&c->share->disk->loop, bq->kick_fd, on_kick, q);
+	if (!q->kick) {
+		queue_release(q);
+		return -ENOMEM;
 	}
 	q->mem = qmem_ref(mem);
 	q->running = true;
@@ -320,6 +372,11 @@ static void queue_call(void *ctx, unsigned i, int call_fd)
 	struct med_client *c = ctx;
 
 	c->q[i].call_fd = call_fd;
+	if (call_fd >= 0 && !event_like(call_fd)) {
+		c->q[i].call_fd = -1;
+		client_fault(c, "call descriptor is no eventfd");
+		return;
+	}
 	/* What completed before there was anyone to call must not be forgotten. */
 	if (call_fd >= 0 && c->q[i].running)
 		qfd_event_signal(call_fd);
@@ -330,13 +387,19 @@ static bool of_queue(const struct med_req *req, void *arg)
 	return Q_CONTAINER_OF(req, const struct client_req, req)->q == arg;
 }
 
-/* Requests of a connection that is gone are not given any more: who comes back has them in its in-flight region. */
+/*
+ * Requests of a connection that is gone are not given any more: who comes back has them in its
+ * in-flight region.
+ */
 static void drop_waiting(struct med_queue *q)
 {
 	struct med_share *sh = q->client->share;
 	struct med_req **at = &sh->head;
 
-	/* Unlinked by med_share_drop(), which does not tell: free them here, in the list's order, before that. */
+	/*
+	 * Unlinked by med_share_drop(), which does not tell: free them here, in the list's order,
+	 * before that.
+	 */
 	struct med_req *dropped = NULL;
 	for (struct med_req *r = *at; r; r = r->next) {
 		if (r->slices == 0 && of_queue(r, q)) {
@@ -480,13 +543,18 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd)
 	return c;
 }
 
-void med_client_end(struct med_client *c, const char *why)
+uint64_t med_clients_deadline_ns(const struct med_disk *d)
 {
-	if (c->dying)
-		return;
-	c->dying = true;
-	atomic_store_explicit(&c->share->stats.connected, false, RELAXED);
-	event(c, "client_gone", why);
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		const struct med_client *c = d->shares[i].client;
+		uint64_t at = c && !c->dying ? qvhu_be_deadline_ns(c->be) : 0;
+
+		if (at && (!first || at < first))
+			first = at;
+	}
+	return first;
 }
 
 static void connection_broke(struct med_client *c, int r)
@@ -494,11 +562,7 @@ static void connection_broke(struct med_client *c, int r)
 	if (r == QVHU_CLOSED) {
 		med_client_end(c, "hung up");
 	} else if (r == QVHU_FAULT) {
-		struct med_share_stats *st = &c->share->stats;
-
-		atomic_store_explicit(&st->faults,
-				      atomic_load_explicit(&st->faults, RELAXED) + 1, RELAXED);
-		med_client_end(c, qvhu_be_fault(c->be));
+		client_fault(c, qvhu_be_fault(c->be));
 	} else {
 		med_client_end(c, strerror(-r));
 	}
@@ -507,7 +571,7 @@ static void connection_broke(struct med_client *c, int r)
 /* True when there may be more messages. */
 static bool serve_socket(struct med_client *c)
 {
-	for (unsigned n = 0; n < MSG_BUDGET; n++) {
+	for (unsigned n = 0; n < MSG_BUDGET && !c->dying; n++) {
 		if (qvhu_be_waiting(c->be))
 			return false;
 		int r = qvhu_be_serve(c->be);
@@ -523,14 +587,15 @@ static bool serve_socket(struct med_client *c)
 
 static bool client_serve(struct med_client *c)
 {
+	uint64_t deadline = qvhu_be_deadline_ns(c->be);
 	bool more = false;
 
-	if (c->sock_ready && !c->dying)
+	if ((c->sock_ready || (deadline && qnow_ns() >= deadline)) && !c->dying)
 		more = serve_socket(c);
 	for (unsigned i = 0; i < QUEUES_MAX && c->n_running && !c->dying; i++) {
 		struct med_queue *q = &c->q[i];
 
-		if (q->running && !q->broken && !q->stopping && (q->hot || q->polled))
+		if (q->running && !q->broken && !q->stopping && q->hot)
 			more |= queue_serve(q);
 	}
 	return more;
@@ -633,7 +698,7 @@ bool med_clients_arm(struct med_disk *d)
 
 			if (!q->running || q->broken || q->stopping)
 				continue;
-			if (q->polled || qring_arm(&q->ring))
+			if (qring_arm(&q->ring))
 				more = q->hot = true;
 		}
 	}

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the mediator's control conversations. Main thread only, except the event pipe's writing end, which the devices' threads write
- * to: an event is one write(2) of a fixed size below PIPE_BUF, so events of several threads do not mix.
+ * Owns the mediator's control conversations. Main thread only, except the event pipe's writing end,
+ * which the devices' threads write to: an event is one write(2) of a fixed size below PIPE_BUF, so
+ * events of several threads do not mix.
  *
- * hostd's channel may end at any time (a hostd that is upgraded): the mediator goes on serving. A tool's connection that breaks a rule
- * ends alone.
+ * hostd's channel may end at any time (a hostd that is upgraded): the mediator goes on serving. A
+ * tool's connection that breaks a rule ends alone.
  */
 #include "mediator/control.h"
 
@@ -27,6 +28,12 @@ struct event_record {
 	char kind[32], share[72], text[128];
 };
 
+/* What one share tells of one kind: the first is logged, then a sum a minute. */
+struct told {
+	char kind[32], share[72];
+	struct qlog_limit limit;
+};
+
 struct peer {
 	struct control *control;
 	struct qp_chan *chan;
@@ -43,7 +50,8 @@ struct control {
 	struct event *ev_listen, *ev_pipe;
 	int pipe_fd[2];
 	_Atomic uint64_t events_lost;
-	struct qlog_limit limit;
+	struct told *told;		/* owned, n_told: kinds and shares are few */
+	size_t n_told;
 	struct peer peers[PEERS_MAX];
 };
 
@@ -170,7 +178,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		if (r == QP_AGAIN)
 			return;
 		if (r != QP_OK) {
-			qlog_info("ev=control_closed peer=%s why=%s", p->is_hostd ? "hostd" : "tool",
+			qlog_info("ev=control_closed peer=%s why=%s",
+				  p->is_hostd ? "hostd" : "tool",
 				  r == QP_FAULT ? qp_chan_fault(p->chan) : "hung_up");
 			peer_close(p);
 			return;
@@ -230,26 +239,61 @@ static void put_event(void *ctx, const char *kind, const char *share, const char
 		atomic_fetch_add(&c->events_lost, 1);
 }
 
+/* The limiter of that share and kind; NULL when out of memory. */
+static struct qlog_limit *limit_of(struct control *c, const struct event_record *rec)
+{
+	for (size_t i = 0; i < c->n_told; i++)
+		if (!strcmp(c->told[i].kind, rec->kind) && !strcmp(c->told[i].share, rec->share))
+			return &c->told[i].limit;
+	struct told *v = reallocarray(c->told, c->n_told + 1, sizeof(v[0]));
+	if (!v)
+		return NULL;
+	c->told = v;
+	struct told *t = &v[c->n_told++];
+	*t = (struct told){ 0 };
+	memcpy(t->kind, rec->kind, sizeof(t->kind));
+	memcpy(t->share, rec->share, sizeof(t->share));
+	return &t->limit;
+}
+
+/* A hostd that does not read loses events, not its channel. */
+static void send_event(struct control *c, const Parley__Envelope *e)
+{
+	for (size_t i = 0; i < PEERS_MAX; i++) {
+		struct peer *p = &c->peers[i];
+
+		if (!p->chan || !p->is_hostd)
+			continue;
+		int r = qp_chan_send(p->chan, e, NULL, 0);
+		if (r == QP_FULL)
+			atomic_fetch_add(&c->events_lost, 1);
+		else if (r == QP_OK)
+			peer_flush(p);
+		else
+			peer_close(p);
+	}
+}
+
+/* Clients can make events at will: the first of a kind is told, then sums. */
 static void tell_event(struct control *c, struct event_record *rec)
 {
 	Parley__MediatorEvent m = PARLEY__MEDIATOR_EVENT__INIT;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	struct qlog_limit *limit = limit_of(c, rec);
 	char shown[sizeof(rec->text) * 4];
-	uint64_t n;
+	uint64_t n = 1;
 
+	if (limit && !qlog_limit_hit(limit, qnow_ns(), &n))
+		return;
 	qlog_escape(shown, sizeof(shown), rec->text, strlen(rec->text));
-	/* Clients can make these at will: the first is told, then sums. */
-	if (qlog_limit_hit(&c->limit, qnow_ns(), &n))
-		qlog_info("ev=%s share=%s n=%llu why=\"%s\"", rec->kind, rec->share,
-			  (unsigned long long)n, shown);
+	qlog_info("ev=%s share=%s n=%llu why=\"%s\"", rec->kind, rec->share,
+		  (unsigned long long)n, shown);
 	m.kind = rec->kind;
 	m.share = rec->share;
 	m.text = shown;
 	e.body_case = PARLEY__ENVELOPE__BODY_MEDIATOR_EVENT;
 	e.mediator_event = &m;
-	for (size_t i = 0; i < PEERS_MAX; i++)
-		if (c->peers[i].chan && c->peers[i].is_hostd)
-			peer_send(&c->peers[i], &e);
+	send_event(c, &e);
 }
 
 static void on_pipe(evutil_socket_t fd, short what, void *arg)
@@ -327,6 +371,7 @@ struct control *control_free(struct control *c)
 	qfd_close(&c->listen_fd);
 	qfd_close(&c->pipe_fd[0]);
 	qfd_close(&c->pipe_fd[1]);
+	free(c->told);
 	free(c);
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The mediator's control plane: its channel to hostd (or, standalone, a listening socket of its own for tools), answers to
- * requests, events of the devices' threads. Main thread, libevent.
+ * The mediator's control plane: its channel to hostd (or, standalone, a listening socket of its own
+ * for tools), answers to requests, events of the devices' threads. Main thread, libevent.
  */
 #pragma once
 
@@ -12,17 +12,25 @@
 
 struct control;
 
-/* @disks are borrowed. Takes @take_chan and @take_listen_fd (either may be absent: NULL, -1) on success and failure. NULL when out of memory. */
+/*
+ * @disks are borrowed. Takes @take_chan and @take_listen_fd (either may be absent: NULL, -1) on
+ * success and failure. NULL when out of memory.
+ */
 struct control *control_new(struct event_base *base, struct med_disk *disks, size_t n_disks,
 			    struct qp_chan *take_chan, int take_listen_fd);
 struct control *control_free(struct control *c);
-/* Where the devices' threads tell events: never blocks; what does not fit is counted and said later. */
+/*
+ * Where the devices' threads tell events: never blocks; what does not fit is counted and said
+ * later.
+ */
 struct med_event_sink control_sink(struct control *c);
 /* To hostd, if there is one: the guests can come. */
 void control_ready(struct control *c);
 
-/* Before the loop: asks hostd for the listening sockets of @names; the descriptors in @ret_fds (@n of them, the caller's). 0, -errno, or -EPROTO
- * when hostd's answer is not one. */
+/*
+ * Before the loop: asks hostd for the listening sockets of @names; the descriptors in @ret_fds (@n
+ * of them, the caller's). 0, -errno, or -EPROTO when hostd's answer is not one.
+ */
 int control_ask_sockets(struct qp_chan *chan, const char *const *names, size_t n, int *ret_fds);
 /* To hostd: it will not come to Ready. */
 void control_start_failed(struct qp_chan *chan, const char *stage, int err, const char *text);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns a shared disk's data path: requests into slices, slices to the device in the scheduler's order, completions back. Everything
- * below "the device's thread" runs there only.
+ * Owns a shared disk's data path: requests into slices, slices to the device in the scheduler's
+ * order, completions back. Everything below "the device's thread" runs there only.
  *
  * Request (struct med_req):  WAITING  in its share's list; next_byte < len
  *                            PARTLY   head of the list, slices at the device, next_byte < len
  *                            GIVEN    out of the list, slices > 0
  *                            done     slices == 0 and (next_byte == len or err)
- * Invariants: only the head of a list is PARTLY; a slice in use has a ticket that the scheduler counts; every request that
- * med_disk_queue() took gets done() once, or was dropped by med_share_drop() before its first slice.
+ * Invariants: only the head of a list is PARTLY; a slice in use has a ticket that the scheduler
+ * counts; every request that med_disk_queue() took gets done() once, or was dropped by
+ * med_share_drop() before its first slice.
  */
 #include "mediator/disk.h"
 
@@ -35,6 +36,14 @@
 #define INLINE_RETRY 64u
 #define GIVE_SLICES 32u
 #define GIVE_BYTES (256u << 10)
+#define BARRIER_BYTES (16u << 20)	/* discarded or zeroed at once */
+#define ZERO_BYTES (64u << 10)
+#define MEM_ALIGN 512u			/* of memory, for direct I/O */
+#define BOUNCE_ALIGN 4096u
+#define LOCK_WAIT_NS (5 * Q_NSEC_PER_SEC)
+
+/* Never written to; not const, so that it takes no room in the program's file. */
+static char zeroes[ZERO_BYTES] __attribute__((aligned(BOUNCE_ALIGN)));
 
 static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
 {
@@ -82,11 +91,16 @@ static void cut_slice(struct med_slice *s, struct med_req *r, uint32_t len)
 static uint32_t next_slice_bytes(const struct med_disk *d, const struct med_req *r)
 {
 	uint64_t left = r->len_bytes - r->next_byte;
+	uint32_t most = sched_slice_max(&d->sched, r->share->sched_id);
 
-	/* One ioctl or fallocate covers any length; Linux moves at most 2 GiB in one read or write. */
-	if (r->op != QBLK_READ && r->op != QBLK_WRITE)
-		return (uint32_t)Q_MIN(left, 1u << 30);
-	return (uint32_t)Q_MIN(left, Q_MIN(sched_slice_max(&d->sched, r->share->sched_id), 1u << 30));
+	if (r->op == QBLK_WRITE_ZEROES && d->zero_how == ZERO_WRITE)
+		most = d->policy->slice_bytes;
+	else if (r->op != QBLK_READ && r->op != QBLK_WRITE)
+		most = BARRIER_BYTES;
+	else if (r->unaligned)
+		most = Q_MIN(most, d->policy->slice_bytes);	/* what a bounce buffer takes */
+	/* Linux moves at most 2 GiB in one read or write. */
+	return (uint32_t)Q_MIN(left, Q_MIN(most, 1u << 30));
 }
 
 static bool is_barrier(const struct med_req *r)
@@ -112,6 +126,43 @@ static void unlink_head(struct med_share *sh)
 	sh->queued--;
 }
 
+/* Clients can make these at will: the first is told, then a sum a minute. */
+static void tell_limited(const struct med_req *r, struct qlog_limit *limit, uint64_t now,
+			 const char *kind, const char *text)
+{
+	const struct med_event_sink *sink = &r->share->disk->sink;
+	char line[128];
+	uint64_t n;
+
+	if (!qlog_limit_hit(limit, now, &n))
+		return;
+	snprintf(line, sizeof(line), "%s, %llu so far", text, (unsigned long long)limit->total);
+	sink->event(sink->ctx, kind, r->share->policy->name, line);
+}
+
+static void tell_violated(const struct med_req *r, uint64_t latency, uint64_t now)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "took %llu us, promised were %llu us",
+		 (unsigned long long)(latency / 1000), (unsigned long long)(r->bound_ns / 1000));
+	tell_limited(r, &r->share->bound_limit, now, "bound_violated", text);
+}
+
+static void tell_error(const struct med_req *r, int err, uint64_t now)
+{
+	static const char *const words[] = {
+		[QBLK_READ] = "read", [QBLK_WRITE] = "write", [QBLK_FLUSH] = "flush",
+		[QBLK_GET_ID] = "id", [QBLK_DISCARD] = "discard",
+		[QBLK_WRITE_ZEROES] = "write-zeroes",
+	};
+	char text[96];
+
+	snprintf(text, sizeof(text), "%s at sector %llu: %s", words[r->op],
+		 (unsigned long long)r->sector, strerror(-err));
+	tell_limited(r, &r->share->error_limit, now, "device_error", text);
+}
+
 static void count_done(struct med_req *r, int err, uint64_t now)
 {
 	struct med_share_stats *st = &r->share->stats;
@@ -119,14 +170,18 @@ static void count_done(struct med_req *r, int err, uint64_t now)
 
 	add_relaxed(&st->ops[r->op], 1);
 	add_relaxed(&st->bytes[r->op], r->len_bytes);
-	if (err)
+	if (err) {
 		add_relaxed(&st->errors, 1);
+		tell_error(r, err, now);
+	}
 	if (is_barrier(r))
 		return;
 	qhist_add(&st->latency, latency);
 	qhist_add(&st->wait, r->given_ns - r->arrival_ns);
-	if (r->bound_ns && latency > r->bound_ns)
+	if (r->bound_ns && latency > r->bound_ns) {
 		add_relaxed(&st->bound_violations, 1);
+		tell_violated(r, latency, now);
+	}
 }
 
 static void finish_request(struct med_req *r, uint64_t now)
@@ -172,11 +227,59 @@ static void slice_ended(struct med_slice *s, int err)
 		finish_request(r, now);
 }
 
-static int zero_mode(const struct med_req *r)
+static int submit_zeroes(struct med_disk *d, struct med_slice *s)
 {
-	if (r->op == QBLK_DISCARD || r->unmap)
-		return FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	return FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+	const struct med_req *r = s->req;
+	int mode = FALLOC_FL_ZERO_RANGE;
+
+	s->zero_how = (uint8_t)(r->op == QBLK_DISCARD ? ZERO_PUNCH : d->zero_how);
+	if (s->zero_how == ZERO_WRITE) {
+		s->bounce_iov = (struct iovec){ zeroes, Q_MIN(s->len_bytes, ZERO_BYTES) };
+		return loop_writev(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes);
+	}
+	if (s->zero_how == ZERO_PUNCH || r->unmap)
+		mode = FALLOC_FL_PUNCH_HOLE;
+	return loop_fallocate(&d->loop, &s->io, d->fd, mode | FALLOC_FL_KEEP_SIZE, s->off_bytes,
+			      s->len_bytes);
+}
+
+/* Copies @n bytes between the slice's parts and its bounce buffer. */
+static void copy_bounced(struct med_slice *s, uint32_t n, bool out)
+{
+	char *at = s->bounce;
+
+	for (unsigned i = 0; n > 0; i++) {
+		uint32_t some = (uint32_t)Q_MIN(n, s->iov[i].iov_len);
+
+		if (out)
+			memcpy(at, s->iov[i].iov_base, some);
+		else
+			memcpy(s->iov[i].iov_base, at, some);
+		at += some;
+		n -= some;
+	}
+}
+
+/*
+ * A guest may put its data anywhere in its memory; direct I/O may not. Through the page cache it
+ * could go, but a page there holds neighbours' sectors too, and would write them back when they
+ * have changed: so it goes through a buffer of ours.
+ */
+static int submit_bounced(struct med_disk *d, struct med_slice *s)
+{
+	bool out = s->req->op == QBLK_WRITE;
+	void *p;
+
+	if (!s->bounce) {
+		if (posix_memalign(&p, BOUNCE_ALIGN, d->policy->slice_bytes) != 0)
+			return -ENOMEM;
+		s->bounce = p;
+	}
+	s->bounce_iov = (struct iovec){ s->bounce, s->len_bytes };
+	if (!out)
+		return loop_readv(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes);
+	copy_bounced(s, s->len_bytes, true);
+	return loop_writev(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes);
 }
 
 /* Gives the slice to the kernel: 0 when it is under way, or -errno. */
@@ -184,6 +287,8 @@ static int submit_slice(struct med_disk *d, struct med_slice *s)
 {
 	const struct med_req *r = s->req;
 
+	if (r->unaligned)
+		return submit_bounced(d, s);
 	switch (r->op) {
 	case QBLK_READ:
 		return loop_readv(&d->loop, &s->io, d->fd, s->iov, s->n_iov, s->off_bytes);
@@ -193,8 +298,7 @@ static int submit_slice(struct med_disk *d, struct med_slice *s)
 		return loop_fsync(&d->loop, &s->io, d->fd);
 	case QBLK_DISCARD:
 	case QBLK_WRITE_ZEROES:
-		return loop_fallocate(&d->loop, &s->io, d->fd, zero_mode(r), s->off_bytes,
-				      s->len_bytes);
+		return submit_zeroes(d, s);
 	default:
 		return -EINVAL;
 	}
@@ -209,8 +313,9 @@ static int null_io(const struct med_slice *s)
 }
 
 /*
- * Moves the slice here and now where that cannot wait for a disk: what stands in the page cache costs a copy, and handing it to
- * the kernel's workers costs several times that. Bytes moved, or -EAGAIN: it has to go the long way.
+ * Moves the slice here and now where that cannot wait for a disk: what stands in the page cache
+ * costs a copy, and handing it to the kernel's workers costs several times that. Bytes moved, or
+ * -EAGAIN: it has to go the long way.
  */
 static int try_inline(struct med_disk *d, const struct med_slice *s)
 {
@@ -254,25 +359,45 @@ static void advance_slice(struct med_slice *s, uint32_t done)
 	}
 }
 
-/* What came back for the slice: true when it is over (*ret_err tells how), false when some of it is left to do. */
-static bool slice_over(struct med_slice *s, int res, int *ret_err)
+/* The same for what moves no data of the guest's. */
+static bool barrier_over(struct med_disk *d, struct med_slice *s, int res, int *ret_err)
 {
-	const struct med_req *r = s->req;
+	enum qblk_op op = s->req->op;
 
-	*ret_err = Q_MIN(res, 0);
-	if (is_barrier(r)) {
-		/* A discard is advice: a file system that cannot do it has followed it. */
-		if (res == -EOPNOTSUPP && r->op == QBLK_DISCARD)
-			*ret_err = 0;
+	if (res == -EINTR || res == -EAGAIN)
+		return false;
+	if (res == -EOPNOTSUPP && op == QBLK_DISCARD)
+		*ret_err = 0;	/* advice: a file system that cannot do it has followed it */
+	if (op != QBLK_WRITE_ZEROES)
 		return true;
+	if (res == -EOPNOTSUPP && s->zero_how < ZERO_WRITE) {
+		d->zero_how = Q_MAX(d->zero_how, s->zero_how + 1u);
+		return false;
 	}
+	if (s->zero_how != ZERO_WRITE || res <= 0 || d->inline_io == INLINE_NULL)
+		return true;
+	s->off_bytes += (uint32_t)res;
+	s->len_bytes -= (uint32_t)res;
+	return s->len_bytes == 0;
+}
+
+/* What came back for the slice: true when it is over (*ret_err tells how), false when some of it
+ * is left to do. */
+static bool slice_over(struct med_disk *d, struct med_slice *s, int res, int *ret_err)
+{
+	*ret_err = Q_MIN(res, 0);
+	if (is_barrier(s->req))
+		return barrier_over(d, s, res, ret_err);
 	if (res == -EINTR || res == -EAGAIN)
 		return false;
 	if (res == 0)
 		*ret_err = -EIO;	/* the file ends here: it shrank under us */
 	if (res <= 0)
 		return true;
-	advance_slice(s, Q_MIN((uint32_t)res, s->len_bytes));
+	uint32_t n = Q_MIN((uint32_t)res, s->len_bytes);
+	if (s->req->unaligned && s->req->op == QBLK_READ)
+		copy_bounced(s, n, false);
+	advance_slice(s, n);
 	return s->len_bytes == 0;
 }
 
@@ -281,7 +406,7 @@ static void run_slice(struct med_disk *d, struct med_slice *s)
 	int res, err;
 
 	while ((res = try_inline(d, s)) != -EAGAIN) {
-		if (slice_over(s, res, &err)) {
+		if (slice_over(d, s, res, &err)) {
 			slice_ended(s, err);
 			return;
 		}
@@ -295,16 +420,17 @@ static void run_slice(struct med_disk *d, struct med_slice *s)
 static void slice_io_done(struct loop_io *io, int res)
 {
 	struct med_slice *s = Q_CONTAINER_OF(io, struct med_slice, io);
+	struct med_disk *d = s->req->share->disk;
 	int err;
 
-	if (slice_over(s, res, &err))
+	if (slice_over(d, s, res, &err))
 		slice_ended(s, err);
 	else
-		run_slice(s->req->share->disk, s);
+		run_slice(d, s);
 }
 
-/* Gives one slice to the device. False when none may be given now. */
-static bool give_one(struct med_disk *d, uint64_t *bytes)
+/* Gives one slice to the device; a lower-class one counts. False when none may be given now. */
+static bool give_one(struct med_disk *d, uint64_t *bytes, unsigned *n)
 {
 	uint64_t now = qnow_ns();
 	struct sched_ticket ticket;
@@ -324,7 +450,10 @@ static bool give_one(struct med_disk *d, uint64_t *bytes)
 		r->bound_ns = r->in_depth ? ticket.bound_ns : 0;
 	}
 	cut_slice(s, r, next_slice_bytes(d, r));
-	*bytes += s->len_bytes;
+	if (sh->policy->class != SCHED_SAFETY) {
+		*bytes += s->len_bytes;
+		(*n)++;
+	}
 	s->ticket = ticket;
 	r->slices++;
 	if (r->next_byte == r->len_bytes)
@@ -334,16 +463,29 @@ static bool give_one(struct med_disk *d, uint64_t *bytes)
 	return true;
 }
 
-/* A round gives so much and then looks at the rings again: a device that answers from memory works while it is given, and a safety
- * request that comes meanwhile shall not wait for all that others have queued. */
+/* A round gives so much of lower classes and then looks at the rings again: a device that answers
+ * from memory works while it is given, and a safety request that comes meanwhile shall not wait for
+ * all that others have queued. */
 static bool give_some(struct med_disk *d)
 {
 	uint64_t bytes = 0;
 	unsigned n = 0;
+	bool gave = false;
 
-	while (n < GIVE_SLICES && bytes < GIVE_BYTES && give_one(d, &bytes))
-		n++;
-	return n > 0;
+	while (n < GIVE_SLICES && bytes < GIVE_BYTES && give_one(d, &bytes, &n))
+		gave = true;
+	return gave;
+}
+
+static bool is_unaligned(const struct med_disk *d, const struct med_req *r)
+{
+	uintptr_t bits = 0;
+
+	if (!d->policy->direct || is_barrier(r))
+		return false;
+	for (unsigned i = 0; i < r->n_iov; i++)
+		bits |= (uintptr_t)r->iov[i].iov_base | r->iov[i].iov_len;
+	return bits % MEM_ALIGN;
 }
 
 void med_disk_queue(struct med_disk *d, struct med_req *r)
@@ -358,6 +500,7 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 	r->iov_off = 0;
 	r->slices = 0;
 	r->err = 0;
+	r->unaligned = is_unaligned(d, r);
 	sh->outstanding++;
 	r->in_depth = sh->outstanding <= sh->policy->depth;
 	*sh->tail = r;
@@ -472,7 +615,8 @@ static bool run_round(struct med_disk *d)
 		loop_submit(&d->loop, false);
 		uint64_t now = qnow_ns();
 
-		sched_turn(&d->sched, now - start, now);
+		d->last_turn_ns = now - start;
+		sched_turn(&d->sched, d->last_turn_ns, now);
 	}
 	publish_stats(d);
 	return more || gave;
@@ -491,8 +635,9 @@ static bool spin(const struct med_disk *d, uint64_t ns)
 }
 
 /*
- * Waits for work: first looking for a while, if looking has paid lately, then asleep. Looking pays when work comes sooner than a
- * wake-up costs; @spin_ns follows what the last sleeps have shown. True when it slept.
+ * Waits for work: first looking for a while, if looking has paid lately, then asleep. Looking pays
+ * when work comes sooner than a wake-up costs; @spin_ns follows what the last sleeps have shown.
+ * True when it slept.
  */
 static bool wait_for_work(struct med_disk *d, uint64_t *spin_ns)
 {
@@ -503,7 +648,7 @@ static bool wait_for_work(struct med_disk *d, uint64_t *spin_ns)
 	if (med_clients_arm(d))
 		return false;
 	uint64_t slept_from = qnow_ns();
-	loop_submit(&d->loop, true);
+	loop_submit_until(&d->loop, med_clients_deadline_ns(d));
 	uint64_t slept = qnow_ns() - slept_from;
 	/* What a sleep costs by itself is not time that the work took to come. */
 	if (slept > max + WAKE_COST_NS)
@@ -516,10 +661,11 @@ static bool wait_for_work(struct med_disk *d, uint64_t *spin_ns)
 }
 
 /*
- * A real-time thread that never sleeps starves its processor until the kernel takes it away for 50 ms, and then a safety request
- * waits for that. So a busy one rests by itself, a little and often: 5 % of the time, 60 us at once.
+ * A real-time thread that never sleeps starves its processor until the kernel takes it away for 50
+ * ms, and then a safety request waits for that. So a busy one rests by itself, a little and often:
+ * 5 % of the time, 60 us at once.
  */
-static void rest_if_due(const struct med_disk *d, uint64_t *busy_since)
+static void rest_if_due(struct med_disk *d, uint64_t *busy_since)
 {
 	static const struct timespec rest = { .tv_nsec = 60000 };
 	uint64_t now;
@@ -531,6 +677,8 @@ static void rest_if_due(const struct med_disk *d, uint64_t *busy_since)
 		return;
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
 	*busy_since = qnow_ns();
+	/* What comes meanwhile waits for the rest, and for the round behind it. */
+	sched_turn(&d->sched, *busy_since - now + d->last_turn_ns, *busy_since);
 }
 
 static void end_all(struct med_disk *d)
@@ -593,9 +741,18 @@ static int device_size(int fd, uint64_t *ret, bool *ret_block)
 /* Two owners of one disk would destroy it: the lock is the file's, whoever opens it. */
 static int lock_device(int fd)
 {
+	static const struct timespec pause = { .tv_nsec = 1000000 };
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	uint64_t until = qnow_ns() + LOCK_WAIT_NS;
 
-	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+	/* The I/O of a mediator that was killed holds the file until it has ended; only then may
+	 * ours begin, or an old write could land on a newer one. */
+	while (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		if ((errno != EAGAIN && errno != EACCES) || qnow_ns() >= until)
+			return -errno;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	}
+	return 0;
 }
 
 static void choose_inline(struct med_disk *d)
@@ -610,7 +767,7 @@ static void choose_inline(struct med_disk *d)
 		d->inline_io = INLINE_CACHED;
 }
 
-static int open_device(struct med_disk *d, struct cf_errors *errs)
+static int open_device(struct med_disk *d, bool lock, struct cf_errors *errs)
 {
 	const struct med_device_policy *p = d->policy;
 	const char *what = "cannot be opened";
@@ -630,7 +787,7 @@ static int open_device(struct med_disk *d, struct cf_errors *errs)
 	}
 	if (r == 0)
 		choose_inline(d);
-	if (r == 0) {
+	if (r == 0 && lock) {
 		what = "is in use by another process (locked)";
 		r = lock_device(d->fd);
 	}
@@ -641,7 +798,7 @@ static int open_device(struct med_disk *d, struct cf_errors *errs)
 }
 
 int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
-		  const struct med_event_sink *sink, struct cf_errors *errs)
+		  const struct med_event_sink *sink, bool lock, struct cf_errors *errs)
 {
 	memset(d, 0, sizeof(*d));
 	d->policy = policy;
@@ -659,7 +816,7 @@ int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
 		cf_error_add(errs, CF_ERROR, policy->file, policy->line, 0, "device '%s': %s",
 			     policy->name, strerror(-r));
 	else
-		r = open_device(d, errs);
+		r = open_device(d, lock, errs);
 	if (r < 0) {
 		med_disk_fini(d);
 		return r;
@@ -767,6 +924,8 @@ void med_disk_fini(struct med_disk *d)
 	}
 	for (unsigned i = 0; i < d->n_shares; i++)
 		qfd_close(&d->shares[i].listen_fd);
+	for (uint32_t i = 0; d->slices && i < d->policy->slots; i++)
+		free(d->slices[i].bounce);
 	free(d->shares);
 	free(d->slices);
 	d->shares = NULL;

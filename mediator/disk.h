@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One shared disk: its file, its loop and thread, its scheduler, and the shares that live on it. All of a device happens on its
- * thread, except what is marked "main thread".
+ * One shared disk: its file, its loop and thread, its scheduler, and the shares that live on it.
+ * All of a device happens on its thread, except what is marked "main thread".
  *
- * A request's life: popped from a client's ring (client.c) → waiting in its share's queue → one or more slices given to the device
- * in the order that the scheduler decides (disk.c) → completed into the ring (client.c). med_req belongs to its share from
- * med_disk_queue() until its done() is called.
+ * A request's life: popped from a client's ring (client.c) → waiting in its share's queue → one or
+ * more slices given to the device in the order that the scheduler decides (disk.c) → completed into
+ * the ring (client.c). med_req belongs to its share from med_disk_queue() until its done() is
+ * called.
  */
 #pragma once
 
@@ -14,6 +15,7 @@
 
 #include "lib/qblk.h"
 #include "lib/qhist.h"
+#include "lib/qlog.h"
 #include "mediator/loop.h"
 #include "mediator/policy.h"
 #include "mediator/scheduler.h"
@@ -32,6 +34,9 @@ struct med_slice {
 	struct iovec *iov;		/* remaining parts: first the slice's own array */
 	unsigned n_iov;
 	struct iovec iov_store[QBLK_IOV_MAX];
+	uint8_t zero_how;		/* tried with it */
+	char *bounce;			/* owned, policy->slice_bytes; NULL until it is needed */
+	struct iovec bounce_iov;
 };
 
 struct med_req {
@@ -53,10 +58,14 @@ struct med_req {
 	size_t iov_off;
 	uint32_t slices;		/* at the device */
 	int err;			/* first error of a slice */
+	bool unaligned;			/* direct I/O cannot take its parts as they are */
 	bool in_depth;			/* was within the share's promised depth when it arrived */
 };
 
-/* Written by the device's thread, read by any (relaxed: a reader may see one counter newer than another). */
+/*
+ * Written by the device's thread, read by any (relaxed: a reader may see one counter newer than
+ * another).
+ */
 struct med_share_stats {
 	_Atomic uint64_t ops[QBLK_WRITE_ZEROES + 1], bytes[QBLK_WRITE_ZEROES + 1];
 	_Atomic uint64_t errors, faults, bound_violations, throttled;
@@ -77,6 +86,7 @@ struct med_share {
 	struct med_req *head, **tail;
 	uint32_t queued;		/* requests in the list */
 	uint32_t outstanding;		/* requests not yet done, queued ones included */
+	struct qlog_limit bound_limit, error_limit;	/* of events */
 	struct med_share_stats stats;
 };
 
@@ -105,13 +115,20 @@ struct med_disk {
 		INLINE_NULL,	/* no device at all */
 	} inline_io;
 	unsigned inline_misses;		/* in a row */
+	enum {
+		ZERO_AS_ASKED,	/* zero a range, or punch a hole when it may be unmapped */
+		ZERO_PUNCH,
+		ZERO_WRITE,	/* nothing else is there: write them */
+	} zero_how;
+	uint64_t last_turn_ns;
 	uint64_t len_bytes;
 	struct loop loop;
 	struct sched sched;
 	struct med_share *shares;	/* owned, n_shares; index = sched id */
 	unsigned n_shares;
 	struct med_slice *slices, *free_slices;	/* policy->slots of them */
-	unsigned first_served;		/* share whose client is served first: moves on each round */
+	/* share whose client is served first: moves on each round */
+	unsigned first_served;
 	uint64_t seq;
 	struct med_disk_stats stats;
 
@@ -124,16 +141,21 @@ struct med_disk {
 	bool running;
 };
 
-/* Opens the device (main thread): 0 or -errno, with a sentence in @errs. *@d is ready for med_disk_add_share(). */
+/* Opens the device (main thread): 0 or -errno, with a sentence in @errs. *@d is ready for
+ * med_disk_add_share(). With @lock it becomes ours alone; a mediator that was killed may hold it
+ * for a while, until its last I/O has ended: that is waited for, 5 s at most. */
 int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
-		  const struct med_event_sink *sink, struct cf_errors *errs);
+		  const struct med_event_sink *sink, bool lock, struct cf_errors *errs);
 /* Room for @n shares (main thread, once). 0 or -ENOMEM. */
 int med_disk_reserve(struct med_disk *d, unsigned n);
-/* Takes @take_listen_fd on success and failure (main thread, before med_disk_start()). 0 or -errno. */
+/*
+ * Takes @take_listen_fd on success and failure (main thread, before med_disk_start()). 0 or -errno.
+ */
 int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
 		       int take_listen_fd);
 int med_disk_start(struct med_disk *d);		/* main thread; 0 or -errno */
-void med_disk_fini(struct med_disk *d);		/* main thread: stops the thread, waits for I/O in flight */
+/* main thread: stops the thread, waits for I/O in flight */
+void med_disk_fini(struct med_disk *d);
 
 /* Main thread. */
 void med_disk_set_priorities(struct med_disk *d, bool on);
@@ -143,6 +165,9 @@ void med_disk_reset_worst(struct med_disk *d);
 
 /* Checks nothing: the request was decoded against the share. Ends with r->done(). */
 void med_disk_queue(struct med_disk *d, struct med_req *r);
-/* Drops what @match says of the share's waiting requests (not those with slices at the device): done() is not called. */
+/*
+ * Drops what @match says of the share's waiting requests (not those with slices at the device):
+ * done() is not called.
+ */
 void med_share_drop(struct med_share *sh, bool (*match)(const struct med_req *r, void *arg),
 		    void *arg);

@@ -2,8 +2,9 @@
 /*
  * Owns one io_uring. Runs on the device's thread only (SINGLE_ISSUER where the kernel has it).
  *
- * user_data of a submission is a pointer with its kind in the low bits. A watch outlives loop_unwatch() until the kernel's last event
- * for it: that one has no IORING_CQE_F_MORE. Invariant: no callback runs for a watch without fn.
+ * user_data of a submission is a pointer with its kind in the low bits. A watch outlives
+ * loop_unwatch() until the kernel's last event for it: that one has no IORING_CQE_F_MORE.
+ * Invariant: no callback runs for a watch without fn.
  */
 #include "mediator/loop.h"
 
@@ -22,8 +23,10 @@ struct loop_watch {
 
 int loop_init(struct loop *l, unsigned entries)
 {
-	/* Completions are reaped when we ask for them, not by interrupting the thread. Older kernels know fewer
-	 * flags: what they refuse is only speed. */
+	/*
+	 * Completions are reaped when we ask for them, not by interrupting the thread. Older
+	 * kernels know fewer flags: what they refuse is only speed.
+	 */
 	static const unsigned flag_sets[] = {
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
 			IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE,
@@ -45,7 +48,10 @@ void loop_fini(struct loop *l)
 {
 	if (!l->up)
 		return;
-	/* Watches that the kernel still holds: let their last events come, so that their memory is freed. */
+	/*
+	 * Watches that the kernel still holds: let their last events come, so that their memory is
+	 * freed.
+	 */
 	while (l->n_watches > 0 && loop_submit(l, true) == 0)
 		loop_dispatch(l, UINT32_MAX);
 	io_uring_queue_exit(&l->ring);
@@ -107,7 +113,10 @@ struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w)
 	if (sqe) {
 		io_uring_prep_poll_remove(sqe, (uint64_t)(uintptr_t)w | TAG_WATCH);
 		set_tag(sqe, NULL, TAG_NONE);
-		/* The kernel must let go of the descriptor before its owner closes it and another gets its number. */
+		/*
+		 * The kernel must let go of the descriptor before its owner closes it and another
+		 * gets its number.
+		 */
 		io_uring_submit(&l->ring);
 	}
 	return NULL;
@@ -178,6 +187,24 @@ int loop_submit(struct loop *l, bool wait)
 	return r >= 0 || r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : r;
 }
 
+int loop_submit_until(struct loop *l, uint64_t deadline_ns)
+{
+	struct io_uring_cqe *cqe;
+	uint64_t now;
+
+	if (!deadline_ns)
+		return loop_submit(l, true);
+	now = qnow_ns();
+	uint64_t left = deadline_ns > now ? deadline_ns - now : 1;
+	struct __kernel_timespec ts = {
+		.tv_sec = (int64_t)(left / Q_NSEC_PER_SEC),
+		.tv_nsec = (int64_t)(left % Q_NSEC_PER_SEC),
+	};
+	int r = io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
+	l->n_enters++;
+	return r >= 0 || r == -ETIME || r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : r;
+}
+
 /* The kernel has work for us that becomes events only when we call it. */
 static bool kernel_waits(const struct loop *l)
 {
@@ -203,8 +230,10 @@ static void on_watch(struct loop *l, struct loop_watch *w, const struct io_uring
 			free(w);
 		return;
 	}
-	/* The kernel gave up on a multishot (completion queue overflow): watch again before the callback looks, so
-	 * that nothing is missed in between. */
+	/*
+	 * The kernel gave up on a multishot (completion queue overflow): watch again before the
+	 * callback looks, so that nothing is missed in between.
+	 */
 	if (last && cqe->res >= 0)
 		(void)arm(l, w);
 	w->fn(w->ctx);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event loop of a device: one io_uring that carries the device's I/O and the readiness of descriptors alike, so that a
- * round costs one system call. One thread: the one that calls loop_wait().
+ * The event loop of a device: one io_uring that carries the device's I/O and the readiness of
+ * descriptors alike, so that a round costs one system call. One thread: the one that calls
+ * loop_wait().
  */
 #pragma once
 
@@ -29,14 +30,19 @@ struct loop {
 int loop_init(struct loop *l, unsigned entries);
 void loop_fini(struct loop *l);
 
-/* @fn whenever @fd (borrowed, until unwatch) becomes readable or hangs up. Edge-triggered: the callback need not read an eventfd, but must
- * read a socket until -EAGAIN, or remember that more is there. NULL when out of memory or submission slots. */
+/*
+ * @fn whenever @fd (borrowed, until unwatch) becomes readable or hangs up. Edge-triggered: the
+ * callback need not read an eventfd, but must read a socket until -EAGAIN, or remember that more is
+ * there. NULL when out of memory or submission slots.
+ */
 struct loop_watch *loop_watch(struct loop *l, int fd, void (*fn)(void *ctx), void *ctx);
 /* No callback after this. NULL is fine; returns NULL. */
 struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w);
 
-/* Queue an I/O; it goes to the kernel with the next loop_wait() or loop_submit(). -EBUSY when the submission queue is full even
- * after submitting. */
+/*
+ * Queue an I/O; it goes to the kernel with the next loop_wait() or loop_submit(). -EBUSY when the
+ * submission queue is full even after submitting.
+ */
 int loop_readv(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
 	       uint64_t off);
 int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
@@ -45,8 +51,13 @@ int loop_fsync(struct loop *l, struct loop_io *io, int fd);
 int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_t off,
 		   uint64_t len);
 
-/* Gives what is queued to the kernel, and with @wait sleeps until there is at least one event. 0 or -errno. */
+/*
+ * Gives what is queued to the kernel, and with @wait sleeps until there is at least one event. 0 or
+ * -errno.
+ */
 int loop_submit(struct loop *l, bool wait);
+/* The same with waiting, until @deadline_ns (qnow_ns()) at most; 0 = without end. */
+int loop_submit_until(struct loop *l, uint64_t deadline_ns);
 /* True when events are there to be handled without a system call. */
 bool loop_pending(const struct loop *l);
 /* Runs the callbacks of at most @budget events; their number. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mediator: the only owner of shared disks. Reads policies, opens devices, gets a listening socket for each share (from hostd, or makes
- * them itself), starts a thread a device, and then answers questions until it is told to stop.
+ * mediator: the only owner of shared disks. Reads policies, opens devices, gets a listening socket
+ * for each share (from hostd, or makes them itself), starts a thread a device, and then answers
+ * questions until it is told to stop.
  *
- * Main thread: libevent. Exit codes: 0 stopped by SIGTERM or SIGINT, 64 could not start, 65 the policy was refused, 2 usage.
+ * Main thread: libevent. Exit codes: 0 stopped by SIGTERM or SIGINT, 64 could not start, 65 the
+ * policy was refused, 2 usage.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -149,7 +151,8 @@ static int open_disks(struct mediator *m, struct cf_errors *errs)
 	int first_err = 0;
 
 	for (size_t i = 0; i < m->policy->n_devices; i++) {
-		int r = med_disk_init(&m->disks[i], &m->policy->devices[i], &sink, errs);
+		int r = med_disk_init(&m->disks[i], &m->policy->devices[i], &sink,
+				  !m->opt.check_only, errs);
 
 		first_err = first_err ? first_err : r;
 		if (r == 0) {
@@ -233,9 +236,10 @@ static void set_priority(struct mediator *m)
 		atomic_store(&m->disks[i].realtime, r == 0);
 	}
 	if (r != 0)
-		qlog_errno(QLOG_WARN, r,
-			   "ev=no_realtime why=\"the promise holds only while the processors are free; "
-			   "run with CAP_SYS_NICE or a limit on rtprio\"");
+		qlog_errno(
+			QLOG_WARN, r,
+			"ev=no_realtime why=\"the promise holds only while the processors are free; "
+			"run with CAP_SYS_NICE or a limit on rtprio\"");
 }
 
 static void on_signal(evutil_socket_t sig, short what, void *arg)
@@ -312,6 +316,34 @@ static int load_policy(struct mediator *m, struct cf_errors *errs)
 	return m->listen_fds ? EXIT_OK : failed(m, EXIT_START, "policy", ENOMEM, "out of memory");
 }
 
+/* The policy and the devices are right: says what they promise. */
+static int checked(const struct mediator *m)
+{
+	const struct med_policy *p = m->policy;
+
+	for (size_t i = 0; i < p->n_devices; i++) {
+		struct sched_cfg cfg = med_policy_sched(&p->devices[i]);
+		struct sched s;
+		unsigned n = 0;
+
+		sched_init(&s, &cfg, 0);
+		for (size_t k = 0; k < p->n_shares; k++) {
+			const struct med_share_policy *sh = &p->shares[k];
+			struct sched_share_cfg share = { sh->class, sh->weight, sh->depth };
+
+			if (sh->device == i && sched_share_add(&s, &share) >= 0)
+				n++;
+		}
+		printf("device %s: %llu bytes, %u shares, at most %u lower-class slices at once",
+		       p->devices[i].name, (unsigned long long)m->disks[i].len_bytes, n, s.cap);
+		if (s.depth)
+			printf(", safety bound %llu us",
+			       (unsigned long long)(sched_bound_ns(&s) / 1000));
+		putchar('\n');
+	}
+	return EXIT_OK;
+}
+
 static int serve(struct mediator *m, struct cf_errors *errs)
 {
 	/* Sockets first: hostd's answer is read before its channel goes to the loop. */
@@ -327,7 +359,7 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	if (r < 0)
 		return refused(m, errs, "device", r == -EINVAL ? EXIT_POLICY : EXIT_START);
 	if (m->opt.check_only)
-		return EXIT_OK;
+		return checked(m);
 	r = start_disks(m);
 	if (r < 0)
 		return failed(m, EXIT_START, "device", r, "a device's thread does not start");

@@ -55,21 +55,24 @@ static void check_name(const char *name, bool with_slash, const char *file, unsi
 		       struct cf_errors *errs)
 {
 	const char *slash = strchr(name, '/');
-	size_t legal = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+	size_t legal =
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
 	bool ok;
 
 	if (with_slash) {
 		ok = slash && slash != name && slash[1] && legal == (size_t)(slash - name);
 		if (ok)
-			ok = strspn(slash + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					       "0123456789-_.") == strlen(slash + 1);
+			ok = strspn(slash + 1,
+				    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789-_.") == strlen(slash + 1);
 	} else {
 		ok = *name && !name[legal];
 	}
 	if (!ok || name[0] == '.' || (slash && slash[1] == '.') || strlen(name) > 64)
-		cf_error_add(errs, CF_ERROR, file, line, 0,
-			     "'%s': expected %s of letters, digits, '-', '_' and '.', at most 64 in all",
-			     name, with_slash ? "SYSTEM/NAME, each" : "a name");
+		cf_error_add(
+			errs, CF_ERROR, file, line, 0,
+			"'%s': expected %s of letters, digits, '-', '_' and '.', at most 64 in all",
+			name, with_slash ? "SYSTEM/NAME, each" : "a name");
 }
 
 static int find_device(const struct med_policy *p, const char *name)
@@ -120,23 +123,24 @@ static void check_promise(const struct med_policy *p, size_t i, struct cf_errors
 	if (depth == 0)
 		return;
 	if (depth > d->reserve)
-		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
-			     "device '%s': its safety shares are promised %llu requests at once, but "
-			     "only %u slots are reserved; expected reserve = %llu or more",
-			     d->name, (unsigned long long)depth, d->reserve,
-			     (unsigned long long)depth);
+		cf_error_add(
+			errs, CF_ERROR, d->file, d->line, 0,
+			"device '%s': its safety shares are promised %llu requests at once, but "
+			"only %u slots are reserved; expected reserve = %llu or more",
+			d->name, (unsigned long long)depth, d->reserve, (unsigned long long)depth);
 	/* As in scheduler.h, with one lower-class slice and without the turns of our own loop. */
 	uint64_t least = 2 * d->service_limit_ns + d->flush_limit_ns +
 			 (depth - 1) * Q_MAX(d->service_limit_ns, d->flush_limit_ns);
 	if (least > d->target_ns)
-		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
-			     "device '%s': target %llu us cannot be kept: a lower-class slice and a "
-			     "safety request of service-limit %llu us each + a flush of flush-limit "
-			     "%llu us + %llu more safety requests of the longer of these = %llu us",
-			     d->name, (unsigned long long)(d->target_ns / 1000),
-			     (unsigned long long)(d->service_limit_ns / 1000),
-			     (unsigned long long)(d->flush_limit_ns / 1000),
-			     (unsigned long long)(depth - 1), (unsigned long long)(least / 1000));
+		cf_error_add(
+			errs, CF_ERROR, d->file, d->line, 0,
+			"device '%s': target %llu us cannot be kept: a lower-class slice and a "
+			"safety request of service-limit %llu us each + a flush of flush-limit "
+			"%llu us + %llu more safety requests of the longer of these = %llu us",
+			d->name, (unsigned long long)(d->target_ns / 1000),
+			(unsigned long long)(d->service_limit_ns / 1000),
+			(unsigned long long)(d->flush_limit_ns / 1000),
+			(unsigned long long)(depth - 1), (unsigned long long)(least / 1000));
 }
 
 static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
@@ -183,12 +187,13 @@ static void check_overlap(const struct med_policy *p, size_t i, struct cf_errors
 		if (o->device != s->device || (o->read_only && s->read_only))
 			continue;
 		if (qspan_overlap(s->offset_bytes, len, o->offset_bytes, o_len))
-			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
-				     "share '%s' (offset %llu) overlaps share '%s' (offset %llu, length "
-				     "%llu; %s:%u), and one of them writes",
-				     s->name, (unsigned long long)s->offset_bytes, o->name,
-				     (unsigned long long)o->offset_bytes,
-				     (unsigned long long)o->len_bytes, o->file, o->line);
+			cf_error_add(
+				errs, CF_ERROR, s->file, s->line, 0,
+				"share '%s' (offset %llu) overlaps share '%s' (offset %llu, length "
+				"%llu; %s:%u), and one of them writes",
+				s->name, (unsigned long long)s->offset_bytes, o->name,
+				(unsigned long long)o->offset_bytes,
+				(unsigned long long)o->len_bytes, o->file, o->line);
 	}
 }
 
@@ -276,12 +281,13 @@ int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct c
 		if (!s->len_bytes && s->offset_bytes < size)
 			s->len_bytes = (size - s->offset_bytes) & ~(uint64_t)(Q_SECTOR_BYTES - 1);
 		if (!s->len_bytes || !qspan_inside(s->offset_bytes, s->len_bytes, size))
-			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
-				     "share '%s': offset %llu + length %llu is beyond the end of device "
-				     "'%s' (%llu bytes)",
-				     s->name, (unsigned long long)s->offset_bytes,
-				     (unsigned long long)s->len_bytes,
-				     p->devices[s->device].name, (unsigned long long)size);
+			cf_error_add(
+				errs, CF_ERROR, s->file, s->line, 0,
+				"share '%s': offset %llu + length %llu is beyond the end of device "
+				"'%s' (%llu bytes)",
+				s->name, (unsigned long long)s->offset_bytes,
+				(unsigned long long)s->len_bytes, p->devices[s->device].name,
+				(unsigned long long)size);
 	}
 	return cf_errors_ok(errs) ? 0 : -EINVAL;
 }

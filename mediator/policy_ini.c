@@ -290,7 +290,8 @@ static void open_section(struct reader *r, const char *section)
 		r->kind = SECTION_SHARE;
 		open_share(r, section + sizeof(share) - 1);
 	} else {
-		bad(r, "section [%s]: expected [device NAME] or [share SYSTEM/NAME]%s", section, "");
+		bad(r, "section [%s]: expected [device NAME] or [share SYSTEM/NAME]%s", section,
+		    "");
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Turns counters of the disks into a MediatorStats message. Main thread. Strings are borrowed from the policy, everything else is
- * one allocation each, freed together.
+ * Turns counters of the disks into a MediatorStats message. Main thread. Strings are borrowed from
+ * the policy, everything else is one allocation each, freed together.
  */
 #include "mediator/stats.h"
 

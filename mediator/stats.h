@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the mediator's disks say of themselves, as a protocol message. Main thread; reads counters that the devices' threads write.
+ * What the mediator's disks say of themselves, as a protocol message. Main thread; reads counters
+ * that the devices' threads write.
  */
 #pragma once
 

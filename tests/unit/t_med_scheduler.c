@@ -229,6 +229,25 @@ START_TEST(slow_data_beside_a_flush_is_seen)
 }
 END_TEST
 
+/* With two requests promised, one of them may be a flush of safety's own. */
+START_TEST(a_flush_of_safety_itself_counts)
+{
+	struct sched_share_cfg two = { SCHED_SAFETY, 100, 2 };
+	struct sched_ticket f, d;
+	struct sched s;
+
+	sched_init(&s, &plain, 0);
+	sched_share_add(&s, &two);
+	barrier(&s, 0, 1);
+	ck_assert_int_eq(sched_pick(&s, 0, &f), 0);
+	ck_assert_uint_eq(f.bound_ns, 0);	/* it has no promise itself */
+	sched_done(&s, &f, 3 * MS);
+	head(&s, 0, 2);
+	ck_assert_int_eq(sched_pick(&s, 3 * MS, &d), 0);
+	ck_assert_uint_eq(d.bound_ns, (uint64_t)s.cap * MS + 3 * MS + 1 * MS + 1 * MS + 40 * US);
+}
+END_TEST
+
 /* A flush that came and went while a slice was at the device is not that slice's time. */
 START_TEST(a_flush_within_a_slice_is_taken_off)
 {
@@ -640,6 +659,7 @@ int main(void)
 	tcase_add_test(tc, one_lower_barrier_at_a_time);
 	tcase_add_test(tc, barriers_are_measured_apart);
 	tcase_add_test(tc, slow_data_beside_a_flush_is_seen);
+	tcase_add_test(tc, a_flush_of_safety_itself_counts);
 	tcase_add_test(tc, a_flush_within_a_slice_is_taken_off);
 	tcase_add_test(tc, a_safety_share_cannot_spend_anothers_promise);
 	tcase_add_test(tc, a_single_safety_share_may_use_all);
