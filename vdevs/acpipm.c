@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * acpi-pm: the fixed hardware of ACPI that a guest needs to switch off, to restart, and to see its power
- * button: PM1a event and control registers (ACPI 6.4, 4.8.3), a reset register, and the
+ * acpi-pm: the fixed hardware of ACPI that a guest needs to switch off, to restart, and to see its
+ * power button: PM1a event and control registers (ACPI 6.4, 4.8.3), a reset register, and the
  * keyboard controller's reset line for guests that know no other way.
  *
- * Three windows: 0 PM1a (the vdev's own), 1 the reset register, 2 the keyboard controller's command port.
- * Windows 1 and 2 are mapped like BARs; where something else stands (a real pckeyboard), it stays.
- * Invariant: the SCI is (sts & en) != 0 after each callback.
+ * Three windows: 0 PM1a (the vdev's own), 1 the reset register, 2 the keyboard controller's command
+ * port. Windows 1 and 2 are mapped like BARs; where something else stands (a real pckeyboard), it
+ * stays. Invariant: the SCI is (sts & en) != 0 after each callback.
  */
 #include <errno.h>
 #include <stdio.h>

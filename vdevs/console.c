@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams of a serial vdev: see console.h. Two rings; the output ring is drained by whoever holds the
- * lock (the vCPU that wrote, or the timer), the input ring is filled on the I/O thread.
+ * Streams of a serial vdev: see console.h. Two rings; the output ring is drained by whoever holds
+ * the lock (the vCPU that wrote, or the timer), the input ring is filled on the I/O thread.
  * Invariant: the watch exists exactly while there is room for input and the stream has not ended.
  */
 #include <errno.h>
@@ -177,7 +177,8 @@ int vd_console_init(struct vd_console *c, struct vdev *v, void (*input)(struct v
 		return -ENOMEM;
 	}
 	in_watch(c);
-	if (c->in_fd >= 0 && !c->watch) {	/* a regular file or /dev/null: nothing to wait for */
+	/* a regular file or /dev/null: nothing to wait for */
+	if (c->in_fd >= 0 && !c->watch) {
 		v->host->ops->log(v->host, QLOG_WARN, "ev=console_input why=unwatchable");
 		c->in_fd = -1;
 	}

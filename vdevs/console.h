@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host side of a serial vdev: a byte stream out that never blocks a vCPU, and one in that is read
- * only as far as the guest has room.
+ * The host side of a serial vdev: a byte stream out that never blocks a vCPU, and one in that is
+ * read only as far as the guest has room.
  *
- * Out: bytes are written at once, or after the collecting time of `batch`. What the descriptor does not
- * take stays in a buffer of VD_CONSOLE_OUT_BYTES and is tried again every 10 ms; when that is full,
- * the newest bytes are dropped and counted (the log before a hang matters more than the flood after).
- * In: a full buffer stops the watch until the guest has read, so that the sender blocks, not we.
+ * Out: bytes are written at once, or after the collecting time of `batch`. What the descriptor does
+ * not take stays in a buffer of VD_CONSOLE_OUT_BYTES and is tried again every 10 ms; when that is
+ * full, the newest bytes are dropped and counted (the log before a hang matters more than the flood
+ * after). In: a full buffer stops the watch until the guest has read, so that the sender blocks,
+ * not we.
  *
  * All calls with the vdev's lock held.
  */

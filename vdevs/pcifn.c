@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI function: see pcifn.h. Owns the configuration space and what is derived from it: which BARs are mapped where, which
- * vectors the host delivers. vCPU threads, under the vdev's lock.
+ * PCI function: see pcifn.h. Owns the configuration space and what is derived from it: which BARs
+ * are mapped where, which vectors the host delivers. vCPU threads, under the vdev's lock.
  * Invariant: after each write, the host's windows and vectors are what the registers say.
  */
 #include <linux/pci_regs.h>
@@ -229,7 +229,9 @@ void pcifn_table_write(struct pcifn *f, uint64_t off, unsigned size, uint64_t va
 		vector_update(f, (unsigned)((off + size - 1) / 16));
 }
 
-/* A signal that came while the vector was masked stands in its descriptor: that is the pending bit. */
+/*
+ * A signal that came while the vector was masked stands in its descriptor: that is the pending bit.
+ */
 static bool vector_pending(const struct pcifn *f, unsigned i)
 {
 	struct vd_host *h = f->v->host;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One PCI function as its guest sees it: configuration space (PCI Local Bus 3.0, type 0), capabilities, BARs that
- * move, MSI-X. Knows nothing of what the function does. All calls with the vdev's lock held.
+ * One PCI function as its guest sees it: configuration space (PCI Local Bus 3.0, type 0),
+ * capabilities, BARs that move, MSI-X. Knows nothing of what the function does. All calls with the
+ * vdev's lock held.
  *
- * BARs: memory or I/O, mapped through the host while the command register enables their space. A BAR that is 0 or
- * holds the all-ones pattern of sizing is not mapped; one that falls on another window stays gone and is
- * tried again at the next write. Interrupts are MSI-X only (interrupt pin 0).
+ * BARs: memory or I/O, mapped through the host while the command register enables their space. A
+ * BAR that is 0 or holds the all-ones pattern of sizing is not mapped; one that falls on another
+ * window stays gone and is tried again at the next write. Interrupts are MSI-X only (interrupt pin
+ * 0).
  */
 #pragma once
 
@@ -56,7 +58,9 @@ void pcifn_fini(struct pcifn *f);
 /* @len_bytes a power of 2, at least 16. A 64-bit BAR takes @bar + 1 too. */
 void pcifn_add_bar(struct pcifn *f, unsigned bar, enum vd_space space, uint64_t len_bytes,
 		   bool is64);
-/* A capability of @len_bytes, header included; zeroed and read-only behind the header. Its offset. */
+/*
+ * A capability of @len_bytes, header included; zeroed and read-only behind the header. Its offset.
+ */
 unsigned pcifn_add_cap(struct pcifn *f, uint8_t id, unsigned len_bytes);
 /* MSI-X with table and pending bits at these offsets of BAR @bar. */
 void pcifn_add_msix(struct pcifn *f, unsigned n_vectors, unsigned bar, uint32_t table_off,
@@ -65,7 +69,10 @@ void pcifn_add_msix(struct pcifn *f, unsigned n_vectors, unsigned bar, uint32_t 
 uint32_t pcifn_cfg_read(const struct pcifn *f, unsigned off, unsigned size);
 void pcifn_cfg_write(struct pcifn *f, unsigned off, unsigned size, uint32_t val);
 
-/* Accesses to the table and the pending bits, offsets from their start. Sizes 4 and 8; others read 0. */
+/*
+ * Accesses to the table and the pending bits, offsets from their start. Sizes 4 and 8; others read
+ * 0.
+ */
 uint64_t pcifn_table_read(const struct pcifn *f, uint64_t off, unsigned size);
 void pcifn_table_write(struct pcifn *f, uint64_t off, unsigned size, uint64_t val);
 uint64_t pcifn_pba_read(const struct pcifn *f, uint64_t off, unsigned size);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pl011: an ARM PrimeCell UART (r1p0: FIFOs of 16), as in ARM DDI 0183. What the line would do (baud,
- * parity, break) is accepted and has no effect.
+ * pl011: an ARM PrimeCell UART (r1p0: FIFOs of 16), as in ARM DDI 0183. What the line would do
+ * (baud, parity, break) is accepted and has no effect.
  *
- * Transmission takes no time: DR goes to the console stream at once, also while CR has the transmitter
- * off, because early consoles rely on a boot loader that switched it on. The transmit
- * interrupt is raw after each byte until it is cleared. Input arrives in bursts, so that the receive time-out is
- * over when the guest looks: bytes below the FIFO level raise RT, from the level on RX.
- * Called by vCPU threads (registers) and the I/O thread (input), under the vdev's lock.
- * Invariant: the interrupt line is (ris & imsc) != 0 after each callback.
+ * Transmission takes no time: DR goes to the console stream at once, also while CR has the
+ * transmitter off, because early consoles rely on a boot loader that switched it on. The transmit
+ * interrupt is raw after each byte until it is cleared. Input arrives in bursts, so that the
+ * receive time-out is over when the guest looks: bytes below the FIFO level raise RT, from the
+ * level on RX. Called by vCPU threads (registers) and the I/O thread (input), under the vdev's
+ * lock. Invariant: the interrupt line is (ris & imsc) != 0 after each callback.
  */
 #include <errno.h>
 #include <inttypes.h>

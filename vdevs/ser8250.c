@@ -3,10 +3,10 @@
  * ser8250: a 16550A UART. Registers as in the National PC16550D data sheet; what the line would do
  * (baud, parity, break) is accepted and has no effect.
  *
- * Transmission takes no time: THR goes to the console stream at once, so that LSR says THRE and TEMT
- * always. Input arrives in bursts, so that the character time-out of the receive FIFO is over when the guest
- * looks: what stands in the FIFO below the trigger level is reported as time-out (IIR 0xc).
- * Called by vCPU threads (registers) and the I/O thread (input), under the vdev's lock.
+ * Transmission takes no time: THR goes to the console stream at once, so that LSR says THRE and
+ * TEMT always. Input arrives in bursts, so that the character time-out of the receive FIFO is over
+ * when the guest looks: what stands in the FIFO below the trigger level is reported as time-out
+ * (IIR 0xc). Called by vCPU threads (registers) and the I/O thread (input), under the vdev's lock.
  * Invariant: the interrupt line is irq_pending() != IIR_NONE after each callback.
  */
 #include <errno.h>

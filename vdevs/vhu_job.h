@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a vhost-user device says to its back end, in pieces that wait for answers: run without the vdev's lock, on
- * copies of what the device knows. One job at a time a device. Waits: each answer 1 s, a whole job VHU_JOB_NS.
+ * What a vhost-user device says to its back end, in pieces that wait for answers: run without the
+ * vdev's lock, on copies of what the device knows. One job at a time a device. Waits: each answer 1
+ * s, a whole job VHU_JOB_NS.
  */
 #pragma once
 
@@ -39,8 +40,10 @@ struct vhu_job {
 
 /* Handshake on sock_fd; config space and number of queues are read. */
 void vhu_job_connect(void *job);
-/* Features, in-flight region, memory, then each queue that is on, from its used index on: what a fresh ring and one
- * that a lost back end left have in common. */
+/*
+ * Features, in-flight region, memory, then each queue that is on, from its used index on: what a
+ * fresh ring and one that a lost back end left have in common.
+ */
 void vhu_job_start(void *job);
 /* Stops each queue that is on. */
 void vhu_job_stop(void *job);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The transport-independent part of a virtio device: see virtio.h for the two machines. Runs on vCPU threads
- * (registers) and the I/O thread (queues), always under the vdev's lock.
+ * The transport-independent part of a virtio device: see virtio.h for the two machines. Runs on
+ * vCPU threads (registers) and the I/O thread (queues), always under the vdev's lock.
  *
- * Everything that a driver can do in a wrong order is answered here, by one of three: not accepted (FEATURES_OK
- * stays clear, a queue stays as it is) and counted; or the device is broken until it is reset.
- * Invariant: rings are used and queues are watched exactly while run is RUNNING.
+ * Everything that a driver can do in a wrong order is answered here, by one of three: not accepted
+ * (FEATURES_OK stays clear, a queue stays as it is) and counted; or the device is broken until it
+ * is reset. Invariant: rings are used and queues are watched exactly while run is RUNNING.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -45,7 +45,9 @@ const char *virtio_run_str(enum virtio_run run)
 	return (unsigned)run < VIRTIO_RUNS ? run_str[run] : "unknown";
 }
 
-/* Sole writer of d->run. The moves are ours alone, whatever a driver does: an illegal one is a bug. */
+/*
+ * Sole writer of d->run. The moves are ours alone, whatever a driver does: an illegal one is a bug.
+ */
 static void set_run(struct virtio_dev *d, enum virtio_run to)
 {
 	qassert(run_next[d->run] & TO(to));

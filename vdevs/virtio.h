@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtio 1.2 device without its transport: status, features, queues, config space. The device (virtio_blk.c, …)
- * fills a struct virtio_dev and calls virtio_attach(), which gives it PCI or MMIO as the configuration
- * says. All calls with the vdev's lock held.
+ * A virtio 1.2 device without its transport: status, features, queues, config space. The device
+ * (virtio_blk.c, …) fills a struct virtio_dev and calls virtio_attach(), which gives it PCI or MMIO
+ * as the configuration says. All calls with the vdev's lock held.
  *
- * Two machines run side by side. The status byte is the driver's, and says what it may do next. Whether the
- * device touches guest memory is ours:
+ * Two machines run side by side. The status byte is the driver's, and says what it may do next.
+ * Whether the device touches guest memory is ours:
  *
- *   state     entered when                      leaves on                        deadline  held
- *   IDLE      start; virtio_stopped()           DRIVER_OK → RUNNING              none      kick descriptors
- *   RUNNING   DRIVER_OK, and all queues usable  reset, fault → STOPPING          none      + rings, watches
- *   STOPPING  ops->stop() said "not yet"        virtio_stopped() → IDLE, or →    the       what is in flight
- *                                               RUNNING when DRIVER_OK came      device's
+ *   state     entered when               leaves on                        deadline   held
+ *   IDLE      start; virtio_stopped()    DRIVER_OK: RUNNING               none       kick fds
+ *   RUNNING   DRIVER_OK, all queues      reset, fault: STOPPING           none       + rings,
+ *             usable                                                                 watches
+ *   STOPPING  ops->stop() said           virtio_stopped(): IDLE; when     the        what is in
+ *             "not yet"                  DRIVER_OK came: RUNNING          device's   flight
  *
- * A reset takes effect at once in every register but status, which reads as non-zero (DEVICE_NEEDS_RESET)
- * while STOPPING: a driver waits for 0 (virtio 1.2, 2.4.2) before it takes its memory back. A driver that does not
- * wait (MMIO drivers) can set the device up meanwhile; it starts when the old work is over.
+ * A reset takes effect at once in every register but status, which reads as non-zero
+ * (DEVICE_NEEDS_RESET) while STOPPING: a driver waits for 0 (virtio 1.2, 2.4.2) before it takes its
+ * memory back. A driver that does not wait (MMIO drivers) can set the device up meanwhile; it
+ * starts when the old work is over.
  */
 #pragma once
 
@@ -30,7 +32,10 @@
 #define VIRTIO_BUDGET 64u	/* chains a queue is served in one go */
 
 #define VIRTIO_BIT(bit) (1ull << (bit))
-/* Feature bits of the transport and the rings that this code serves; the rest of 24–41 is never offered. */
+/*
+ * Feature bits of the transport and the rings that this code serves; the rest of 24–41 is never
+ * offered.
+ */
 #define VIRTIO_RING_INDIRECT VIRTIO_BIT(28)
 #define VIRTIO_RING_EVENT_IDX VIRTIO_BIT(29)
 #define VIRTIO_VERSION_1 VIRTIO_BIT(32)
@@ -46,12 +51,19 @@ struct virtio_ops {
 	void (*config_write)(struct virtio_dev *d, unsigned off, const void *buf, unsigned len);
 	/* DRIVER_OK: acked is final, enabled queues have a usable ring. */
 	void (*start)(struct virtio_dev *d);
-	/* Serves queue @q: at most @budget chains. True = more remains. I/O thread. NULL: kicks go elsewhere
-	 * (a back end reads kick_fd). */
+	/*
+	 * Serves queue @q: at most @budget chains. True = more remains. I/O thread. NULL: kicks go
+	 * elsewhere (a back end reads kick_fd).
+	 */
 	bool (*serve)(struct virtio_dev *d, unsigned q, unsigned budget);
-	/* Touch no guest memory any more. True = so it is; false = virtio_stopped() follows, soon. */
+	/*
+	 * Touch no guest memory any more. True = so it is; false = virtio_stopped() follows, soon.
+	 */
 	bool (*stop)(struct virtio_dev *d);
-	/* The descriptor to signal for queue @q is another now, while RUNNING. NULL: always asked for afresh. */
+	/*
+	 * The descriptor to signal for queue @q is another now, while RUNNING. NULL: always asked
+	 * for afresh.
+	 */
 	void (*call_changed)(struct virtio_dev *d, unsigned q);
 	void (*status)(struct virtio_dev *d, char *buf, size_t buf_bytes); /* may be NULL */
 	/* The guest is gone for good, after stop. May be NULL. */
@@ -70,7 +82,8 @@ struct virtio_queue {
 	struct virtio_dev *d;
 	struct qring_cfg cfg;	/* as the driver wrote it */
 	bool enabled;
-	int kick_fd;		/* owned eventfd: ioeventfd of the transport, read by serve's watch or a back end */
+	/* owned eventfd: ioeventfd of the transport, read by serve's watch or a back end */
+	int kick_fd;
 	struct vd_watch *watch;
 	struct qring ring;	/* while RUNNING */
 };

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-blk (virtio 1.2, 5.2): a disk that is a file or block device of this VM alone, or, by the same name, a
- * share of a back end (virtio_vhu.c).
+ * virtio-blk (virtio 1.2, 5.2): a disk that is a file or block device of this VM alone, or, by the
+ * same name, a share of a back end (virtio_vhu.c).
  *
- * With its own file: one queue, served on the I/O thread. A chain is decoded into a slot (qblk), goes to the host's
- * block back end, and its done() answers the guest. Slots are as many as the queue has entries, which is as many as
- * a driver that keeps the rules can have out.
- * Invariant: in_flight slots are off the free list; STOPPING ends when it is 0.
+ * With its own file: one queue, served on the I/O thread. A chain is decoded into a slot (qblk),
+ * goes to the host's block back end, and its done() answers the guest. Slots are as many as the
+ * queue has entries, which is as many as a driver that keeps the rules can have out. Invariant:
+ * in_flight slots are off the free list; STOPPING ends when it is 0.
  */
 #include <endian.h>
 #include <errno.h>
@@ -52,7 +52,10 @@ static struct virtio_blk *blk_of(struct virtio_dev *d)
 
 static void slot_answer(struct virtio_blk *b, struct blk_slot *s, uint8_t status)
 {
-	/* After a reset nobody waits for the answer, and its memory is about to be the driver's again. */
+	/*
+	 * After a reset nobody waits for the answer, and its memory is about to be the driver's
+	 * again.
+	 */
 	if (b->d.run == VIRTIO_RUNNING)
 		virtio_push(&b->d, 0, s->req.head, qblk_done(&s->req, status));
 	if (status != VIRTIO_BLK_S_OK)
@@ -109,11 +112,16 @@ static void slot_run(struct virtio_blk *b, struct blk_slot *s)
 	b->n_read += r->op == QBLK_READ;
 	b->n_write += r->op == QBLK_WRITE;
 	b->n_other += r->op != QBLK_READ && r->op != QBLK_WRITE;
-	/* qblk has checked sector and length against the capacity: the product cannot wrap. */
 	s->io = (struct vd_blk_io){
-		.op = op[r->op], .off = r->sector * Q_SECTOR_BYTES, .len_bytes = r->len_bytes,
-		.iov = r->iov, .n_iov = r->n_iov, .unmap = r->unmap, .done = io_done,
+		.op = op[r->op], .len_bytes = r->len_bytes, .iov = r->iov, .n_iov = r->n_iov,
+		.unmap = r->unmap, .done = io_done,
 	};
+	/*
+	 * qblk has checked sector and length against the capacity, so that the product cannot wrap;
+	 * a flush has no place, whatever its header says.
+	 */
+	if (r->op != QBLK_FLUSH)
+		s->io.off = r->sector * Q_SECTOR_BYTES;
 	if (!slot_submit(b, s))
 		slot_answer(b, s, VIRTIO_BLK_S_IOERR);
 }
@@ -289,7 +297,10 @@ static int blk_create_file(const struct vd_config *cfg, const struct vd_arg *hos
 
 /* ---- behind a back end ---- */
 
-/* What is passed on. Not CONFIG_WCE: its switch is a write to config space, which stays read-only here. */
+/*
+ * What is passed on. Not CONFIG_WCE: its switch is a write to config space, which stays read-only
+ * here.
+ */
 static const struct virtio_vhu_kind blk_vhu_kind = {
 	.ops = { .id = VIRTIO_ID_BLOCK, .pci_class = PCI_CLASS },
 	.features = VIRTIO_BIT(VIRTIO_BLK_F_SIZE_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) |

@@ -3,10 +3,11 @@
  * virtio over MMIO (virtio 1.2, 4.2), version 2: one window at loc, one interrupt (edges).
  *
  * Each queue's notification is an ioeventfd on QueueNotify that matches its number, and whoever
- * completes requests (a back end in another process too) signals the interrupt's descriptor directly. So nobody
- * can set a bit here first, and the used-buffer bit of InterruptStatus reads as set as long as the device is live: a
- * driver that looks at its queues for nothing loses a moment, one that is told "nothing" loses an interrupt.
- * vCPU threads, under the vdev's lock; the I/O thread for interrupts where the host has no descriptor for them.
+ * completes requests (a back end in another process too) signals the interrupt's descriptor
+ * directly. So nobody can set a bit here first, and the used-buffer bit of InterruptStatus reads as
+ * set as long as the device is live: a driver that looks at its queues for nothing loses a moment,
+ * one that is told "nothing" loses an interrupt. vCPU threads, under the vdev's lock; the I/O
+ * thread for interrupts where the host has no descriptor for them.
  */
 #include <errno.h>
 #include <linux/virtio_mmio.h>

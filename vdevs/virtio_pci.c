@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over PCI (virtio 1.2, 4.1), modern only: revision 1, no INTx, MSI-X with one vector a queue and one for
- * configuration changes.
+ * virtio over PCI (virtio 1.2, 4.1), modern only: revision 1, no INTx, MSI-X with one vector a
+ * queue and one for configuration changes.
  *
- * One BAR, number 0, 32-bit and not prefetchable, so that every firmware and guest can place it; a page for
- * each part, so that a host can map or trap each by itself:
+ * One BAR, number 0, 32-bit and not prefetchable, so that every firmware and guest can place it; a
+ * page for each part, so that a host can map or trap each by itself:
  *
  *	0x0000 common configuration    0x3000 notifications, 4 bytes a queue
  *	0x1000 ISR                     0x4000 MSI-X table
  *	0x2000 device configuration    0x5000 MSI-X pending bits
  *
- * Each queue's notification address is an ioeventfd on its kick descriptor while the BAR is mapped, so
- * that a notification makes no exit. Where the host cannot do that, the write arrives here and does the same.
- * vCPU threads, under the vdev's lock.
+ * Each queue's notification address is an ioeventfd on its kick descriptor while the BAR is mapped,
+ * so that a notification makes no exit. Where the host cannot do that, the write arrives here and
+ * does the same. vCPU threads, under the vdev's lock.
  */
 #include <errno.h>
 #include <linux/pci_regs.h>

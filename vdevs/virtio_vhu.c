@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The front end of a vhost-user device: see virtio_vhu.h for the machine. Desired is what the guest's driver wants (d.run),
- * actual is the state of the connection; advance() takes one step from one to the other on each event.
+ * The front end of a vhost-user device: see virtio_vhu.h for the machine. Desired is what the
+ * guest's driver wants (d.run), actual is the state of the connection; advance() takes one step
+ * from one to the other on each event.
  *
- * vCPU threads only arm the timer; everything else is the I/O thread's, under the vdev's lock, except the
- * jobs (vhu_job.c), which run on copies without it.
- * Invariant: fe is not NULL in all states but LOST and CONNECTING; the watch stands exactly as long as fe.
+ * vCPU threads only arm the timer; everything else is the I/O thread's, under the vdev's lock,
+ * except the jobs (vhu_job.c), which run on copies without it. Invariant: fe is not NULL in all
+ * states but LOST and CONNECTING; the watch stands exactly as long as fe.
  */
 #include <endian.h>
 #include <errno.h>
@@ -469,7 +470,8 @@ static int connect_first(struct virtio_vhu *u, struct cf_errors *errs)
 	} while (worth_waiting(r) && qnow_ns() < until_ns);
 	if (worth_waiting(r))
 		snprintf(why, sizeof(why), "is not there (waited %u s: %s); is it running, and "
-			 "does it serve this name?", (unsigned)(START_WAIT_NS / Q_NSEC_PER_SEC), result_str(r));
+			 "does it serve this name?",
+			 (unsigned)(START_WAIT_NS / Q_NSEC_PER_SEC), result_str(r));
 	else
 		snprintf(why, sizeof(why), "cannot be used: %s", result_str(r));
 	return refuse(u, errs, r < 0 ? r : -ECONNREFUSED, why);

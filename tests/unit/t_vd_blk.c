@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vdevs/virtio_blk.c with a file of its own: requests of a real driver (lib/qdriver) against a disk in memory. */
+/*
+ * vdevs/virtio_blk.c with a file of its own: requests of a real driver (lib/qdriver) against a disk
+ * in memory.
+ */
 #include <errno.h>
 #include <linux/virtio_blk.h>
 
@@ -40,8 +43,8 @@ static uint64_t slot(unsigned n)
 	return BUF + (uint64_t)n * SLOT_BYTES;
 }
 
-static void queue_req(struct disk *k, unsigned n, uint32_t type, uint64_t sector, uint32_t data_bytes,
-		      bool data_in)
+static void queue_req(struct disk *k, unsigned n, uint32_t type, uint64_t sector,
+		      uint32_t data_bytes, bool data_in)
 {
 	const struct virtio_blk_outhdr hdr = { .type = type, .sector = sector };
 	struct qdriver_buf bufs[3];
@@ -73,8 +76,8 @@ static uint8_t status_of(struct disk *k, unsigned n)
 }
 
 /* One request to its end: the status byte, and what the used ring says was written. */
-static uint8_t one(struct disk *k, uint32_t type, uint64_t sector, uint32_t data_bytes, bool data_in,
-		   uint32_t *ret_written)
+static uint8_t one(struct disk *k, uint32_t type, uint64_t sector, uint32_t data_bytes,
+		   bool data_in, uint32_t *ret_written)
 {
 	void *token;
 
@@ -107,6 +110,7 @@ static const struct {
 	{ "write", OUT, 3, 1024, false, OK, 1 },
 	{ "write behind the end", OUT, 2048, 512, false, IOERR, 1 },
 	{ "flush", VIRTIO_BLK_T_FLUSH, 0, 0, false, OK, 1 },
+	{ "flush of a sector far out", VIRTIO_BLK_T_FLUSH, 1ull << 60, 0, false, OK, 1 },
 	{ "serial number", VIRTIO_BLK_T_GET_ID, 0, 20, true, OK, 21 },
 	{ "unknown", 0x7777, 0, 512, true, UNSUPP, 0 },
 	{ "discard, not negotiated", VIRTIO_BLK_T_DISCARD, 0, 16, false, UNSUPP, 1 },
@@ -128,8 +132,11 @@ START_TEST(requests)
 }
 END_TEST
 
-/* What is written is what is read, through direct and indirect chains, with and without EVENT_IDX. */
-static const uint64_t ring_rows[] = { 0, VDD_INDIRECT, VDD_EVENT_IDX, VDD_INDIRECT | VDD_EVENT_IDX };
+/*
+ * What is written is what is read, through direct and indirect chains, with and without EVENT_IDX.
+ */
+static const uint64_t ring_rows[] = { 0, VDD_INDIRECT, VDD_EVENT_IDX,
+				      VDD_INDIRECT | VDD_EVENT_IDX };
 START_TEST(content)
 {
 	struct disk k;
@@ -199,7 +206,8 @@ static const struct { bool ro, discard, zero; uint32_t block; uint64_t want; } f
 	{ false, false, false, 512, 0 },
 	{ true, true, true, 512, 1ull << VIRTIO_BLK_F_RO },
 	{ false, true, false, 4096, 1ull << VIRTIO_BLK_F_DISCARD },
-	{ false, true, true, 512, 1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES },
+	{ false, true, true, 512,
+	  1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES },
 };
 START_TEST(offered)
 {
@@ -342,7 +350,11 @@ END_TEST
 
 /* ---- configuration ---- */
 
-static const struct { const char *hostdev, *opt, *text; enum vd_blk_form form; bool ok; } cfg_rows[] = {
+static const struct {
+	const char *hostdev, *opt, *text;
+	enum vd_blk_form form;
+	bool ok;
+} cfg_rows[] = {
 	{ "disk.img", NULL, NULL, VD_BLK_FILE, true },
 	{ "<disk.img", NULL, NULL, VD_BLK_FILE, true },
 	{ "disk.img", "dio", "disable", VD_BLK_FILE, true },

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vdevs/pcifn.c and what vdevs/virtio_pci.c builds on it: identity, BARs that are sized and moved, MSI-X, the window. */
+/*
+ * vdevs/pcifn.c and what vdevs/virtio_pci.c builds on it: identity, BARs that are sized and moved,
+ * MSI-X, the window.
+ */
 #include <linux/pci_regs.h>
 #include <linux/virtio_pci.h>
 
@@ -60,7 +63,8 @@ START_TEST(read_only_bits)
 	struct vdh h;
 	static const struct { unsigned off, size; uint32_t want; } rows[] = {
 		{ PCI_VENDOR_ID, 4, 0x10421af4 },
-		{ PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE },
+		{ PCI_COMMAND, 2,
+		  PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE },
 		{ PCI_STATUS, 2, PCI_STATUS_CAP_LIST },
 		{ PCI_CLASS_REVISION, 4, 0x01000001 },
 		{ PCI_CACHE_LINE_SIZE, 4, 0xff },
@@ -269,7 +273,8 @@ START_TEST(msix_table_access)
 	vdd_init(&d, &h);
 	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.table, 8), 0xfee00000);
 	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.table + 24, 8), 1);
-	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.table + 16, 2), 0);	/* narrow: undefined, 0 here */
+	/* narrow: undefined, 0 here */
+	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.table + 16, 2), 0);
 	vdh_write(&h, VD_MEM, d.table + 16, 2, 0x1234);
 	ck_assert_uint_eq(vdh_fault_count(&h, VD_FAULT_BAD_REQUEST), 1);
 	vdh_write(&h, VD_MEM, d.table + 32, 4, 1);			/* behind the last */
@@ -278,7 +283,8 @@ START_TEST(msix_table_access)
 	vdh_write(&h, VD_MEM, d.table + 16, 4, 0xfee00fff);
 	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.table + 16, 4), 0xfee00ffc);
 	sets = h.vec[1].sets;
-	vdh_write(&h, VD_MEM, d.table + 16, 4, 0xfee00ffc);		/* the same: nothing to do */
+	/* the same: nothing to do */
+	vdh_write(&h, VD_MEM, d.table + 16, 4, 0xfee00ffc);
 	ck_assert_uint_eq(h.vec[1].sets, sets);
 	vdh_write(&h, VD_MEM, d.table + 12, 4, 0xfffffffe);		/* reserved bits */
 	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.table + 12, 4), 0);
@@ -352,8 +358,8 @@ START_TEST(common_reads)
 
 	fn_open(&h);
 	vdd_init(&d, &h);
-	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.common + common_rows[_i].off, common_rows[_i].size),
-			  common_rows[_i].want);
+	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.common + common_rows[_i].off,
+				   common_rows[_i].size), common_rows[_i].want);
 	vdh_fini(&h);
 }
 END_TEST
@@ -368,7 +374,8 @@ START_TEST(common_widths)
 	vdh_write(&h, VD_MEM, d.common + VIRTIO_PCI_COMMON_Q_DESCLO, 8, 0x1122334455667780);
 	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.common + VIRTIO_PCI_COMMON_Q_DESCLO, 8),
 			  0x1122334455667780);
-	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.common + VIRTIO_PCI_COMMON_Q_DESCHI, 4), 0x11223344);
+	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.common + VIRTIO_PCI_COMMON_Q_DESCHI, 4),
+			  0x11223344);
 	vdh_write(&h, VD_MEM, d.common + VIRTIO_PCI_COMMON_STATUS, 4, 1);	/* too wide */
 	ck_assert_uint_eq(vdd_status(&d), 0);
 	ck_assert_uint_eq(vdh_fault_count(&h, VD_FAULT_BAD_REQUEST), 1);

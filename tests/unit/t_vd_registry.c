@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vdevs/registry.c: names, arguments, words of faults; and that every type says what its flags promise. */
+/*
+ * vdevs/registry.c: names, arguments, words of faults; and that every type says what its flags
+ * promise.
+ */
 #include "tests/unit/fixture.h"
 #include "vdevs/vdev.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vdevs/ser8250.c, vdevs/pl011.c and the console stream they share: registers as the drivers of Linux use them. */
+/*
+ * vdevs/ser8250.c, vdevs/pl011.c and the console stream they share: registers as the drivers of
+ * Linux use them.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -79,33 +82,50 @@ static void expect_out(struct serial *s, const char *want)
 
 /* One access each: what is written (w) to a register, or what a read of it gives. */
 struct step {
-	bool w;
+	char op;	/* w, r; 0 = the end */
 	uint8_t reg, val;
 };
-#define W(reg, val) { true, reg, val }
-#define R(reg, val) { false, reg, val }
+#define W(reg, val) { 'w', reg, val }
+#define R(reg, val) { 'r', reg, val }
 #define STEPS_MAX 24
-static const struct { const char *what; struct step step[STEPS_MAX]; } uart_rows[] = {
-	{ "as reset leaves it", { R(1, 0), R(2, 0x01), R(3, 0), R(4, 0), R(5, 0x60), R(6, 0xb0), R(7, 0) } },
-	{ "IER keeps four bits", { W(1, 0xff), R(1, 0x0f), W(1, 0), R(1, 0) } },
-	{ "scratch", { W(7, 0x5a), R(7, 0x5a), W(7, 0xa5), R(7, 0xa5) } },
-	{ "divisor latch", { W(3, 0x80), W(0, 0x01), W(1, 0x02), R(0, 0x01), R(1, 0x02), W(3, 0x03),
-			     R(1, 0), R(3, 0x03) } },
-	{ "FIFO enable shows in IIR", { W(2, 0x01), R(2, 0xc1), W(2, 0), R(2, 0x01) } },
-	{ "64-byte FIFO is not there", { W(3, 0x80), W(2, 0x21), R(2, 0xc1) } },
-	{ "loopback test of the probe", { W(4, 0x1a), R(6, 0x92), R(6, 0x90), W(4, 0), R(6, 0xb2), R(6, 0xb0) } },
-	{ "loopback of all outputs", { W(4, 0x1f), R(6, 0xf0), W(4, 0x1b), R(6, 0xb4), R(6, 0xb0) } },
-	{ "THRE comes with its enable", { W(1, 2), R(2, 0x02), R(2, 0x01), W(1, 0), W(1, 2), R(2, 0x02) } },
-	{ "THRE comes again after a byte", { W(1, 2), R(2, 0x02), W(0, 'x'), R(2, 0x02), R(2, 0x01) } },
-	{ "looped byte", { W(4, 0x10), W(1, 1), W(0, 'y'), R(5, 0x61), R(2, 0x04), R(0, 'y'), R(5, 0x60),
-			   R(2, 0x01) } },
-	{ "overrun without FIFO", { W(4, 0x10), W(1, 4), W(0, 'a'), W(0, 'b'), R(2, 0x06), R(5, 0x63), R(5, 0x61),
-				    R(2, 0x01), R(0, 'a'), R(0, 0) } },
-	{ "trigger level 4, then time-out", { W(2, 0x41), W(4, 0x10), W(1, 1), W(0, 1), W(0, 2), W(0, 3), R(2, 0xcc),
-					      W(0, 4), R(2, 0xc4), R(0, 1), R(2, 0xcc), R(0, 2), R(0, 3), R(0, 4),
-					      R(2, 0xc1) } },
-	{ "clearing the receive FIFO", { W(2, 0x01), W(4, 0x10), W(0, 1), R(5, 0x61), W(2, 0x03), R(5, 0x60) } },
-	{ "modem interrupt", { W(1, 8), W(4, 0x12), R(2, 0x00), R(6, 0x1a), R(2, 0x01) } },
+static const struct {
+	const char *what;
+	struct step step[STEPS_MAX];
+} uart_rows[] = {
+	{ "as reset leaves it", {
+		R(1, 0), R(2, 0x01), R(3, 0), R(4, 0), R(5, 0x60), R(6, 0xb0), R(7, 0) } },
+	{ "IER keeps four bits", {
+		W(1, 0xff), R(1, 0x0f), W(1, 0), R(1, 0) } },
+	{ "scratch", {
+		W(7, 0x5a), R(7, 0x5a), W(7, 0xa5), R(7, 0xa5) } },
+	{ "divisor latch", {
+		W(3, 0x80), W(0, 0x01), W(1, 0x02), R(0, 0x01), R(1, 0x02), W(3, 0x03), R(1, 0),
+		R(3, 0x03) } },
+	{ "FIFO enable shows in IIR", {
+		W(2, 0x01), R(2, 0xc1), W(2, 0), R(2, 0x01) } },
+	{ "64-byte FIFO is not there", {
+		W(3, 0x80), W(2, 0x21), R(2, 0xc1) } },
+	{ "loopback test of the probe", {
+		W(4, 0x1a), R(6, 0x92), R(6, 0x90), W(4, 0), R(6, 0xb2), R(6, 0xb0) } },
+	{ "loopback of all outputs", {
+		W(4, 0x1f), R(6, 0xf0), W(4, 0x1b), R(6, 0xb4), R(6, 0xb0) } },
+	{ "THRE comes with its enable", {
+		W(1, 2), R(2, 0x02), R(2, 0x01), W(1, 0), W(1, 2), R(2, 0x02) } },
+	{ "THRE comes again after a byte", {
+		W(1, 2), R(2, 0x02), W(0, 'x'), R(2, 0x02), R(2, 0x01) } },
+	{ "looped byte", {
+		W(4, 0x10), W(1, 1), W(0, 'y'), R(5, 0x61), R(2, 0x04), R(0, 'y'), R(5, 0x60),
+		R(2, 0x01) } },
+	{ "overrun without FIFO", {
+		W(4, 0x10), W(1, 4), W(0, 'a'), W(0, 'b'), R(2, 0x06), R(5, 0x63), R(5, 0x61),
+		R(2, 0x01), R(0, 'a'), R(0, 0) } },
+	{ "trigger level 4, then time-out", {
+		W(2, 0x41), W(4, 0x10), W(1, 1), W(0, 1), W(0, 2), W(0, 3), R(2, 0xcc), W(0, 4),
+		R(2, 0xc4), R(0, 1), R(2, 0xcc), R(0, 2), R(0, 3), R(0, 4), R(2, 0xc1) } },
+	{ "clearing the receive FIFO", {
+		W(2, 0x01), W(4, 0x10), W(0, 1), R(5, 0x61), W(2, 0x03), R(5, 0x60) } },
+	{ "modem interrupt", {
+		W(1, 8), W(4, 0x12), R(2, 0x00), R(6, 0x1a), R(2, 0x01) } },
 };
 
 START_TEST(uart_registers)
@@ -116,12 +136,13 @@ START_TEST(uart_registers)
 	for (unsigned i = 0; i < STEPS_MAX; i++) {
 		const struct step *st = &uart_rows[_i].step[i];
 
-		if (!st->w && !st->reg && !st->val)
+		if (!st->op)
 			break;
-		if (st->w)
+		if (st->op == 'w')
 			out8(&s, st->reg, st->val);
 		else
-			ck_assert_msg(in8(&s, st->reg) == st->val, "%s: step %u", uart_rows[_i].what, i);
+			ck_assert_msg(in8(&s, st->reg) == st->val, "%s: step %u",
+				      uart_rows[_i].what, i);
 	}
 	serial_close(&s);
 }
@@ -213,7 +234,10 @@ START_TEST(output_batched)
 }
 END_TEST
 
-/* A reader that does not read: bytes are kept, then dropped and counted; what was kept arrives later. */
+/*
+ * A reader that does not read: bytes are kept, then dropped and counted; what was kept arrives
+ * later.
+ */
 START_TEST(output_full)
 {
 	struct serial s;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vdevs/virtio_vhu.c: a disk behind a back end that is late, dies with requests, falls silent, comes back, or comes
- * back as another. The guest may see a stall, never an error, and no request is lost or done twice.
+ * vdevs/virtio_vhu.c: a disk behind a back end that is late, dies with requests, falls silent,
+ * comes back, or comes back as another. The guest may see a stall, never an error, and no request
+ * is lost or done twice.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -209,7 +210,9 @@ END_TEST
 
 /* ---- a back end that dies ---- */
 
-/* Requests are out, and one has been answered out of order: each is answered once, by the next one. */
+/*
+ * Requests are out, and one has been answered out of order: each is answered once, by the next one.
+ */
 START_TEST(dies_with_requests)
 {
 	struct disk k;
@@ -552,8 +555,13 @@ START_TEST(late_at_start)
 }
 END_TEST
 
-static const struct { const char *what; bool absent; uint64_t no_features, no_protocol; bool silent; const char *say; }
-start_rows[] = {
+static const struct {
+	const char *what;
+	bool absent;
+	uint64_t no_features, no_protocol;
+	bool silent;
+	const char *say;
+} start_rows[] = {
 	{ "absent", true, 0, 0, false, "is not there (waited 5 s" },
 	{ "legacy only", false, 1ull << 32, 0, false, "virtio 1" },
 	{ "no config space", false, 0, QVHU_PF_CONFIG, false, "cannot be used" },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vdevs/virtio.c over both transports: the status machine with each order that the specification forbids, queues that
- * cannot be used, features, config space, resets with work in flight. The device is virtio-blk with a file.
+ * vdevs/virtio.c over both transports: the status machine with each order that the specification
+ * forbids, queues that cannot be used, features, config space, resets with work in flight. The
+ * device is virtio-blk with a file.
  */
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -60,7 +61,8 @@ static const struct {
 	{ "features not offered", { A, A | D, BAD, A | D | F }, A | D, 1 },
 	{ "driver ok after refused features", { A, A | D, A | D | F, A | D | O }, A | D | N, 1 },
 	{ "bits cleared", { A, A | D, LEAVE, A | D | F, A | D }, A | D | F | N, 1 },
-	{ "bits cleared while live", { A | D, LEAVE, A | D | F, A | D | F | O, A }, A | D | F | O | N, 1 },
+	{ "bits cleared while live", { A | D, LEAVE, A | D | F, A | D | F | O, A },
+	  A | D | F | O | N, 1 },
 	{ "reserved bits", { A | 0x10, A | 0x30 }, A, 2 },
 	{ "needs reset cannot be written", { A, A | N }, A, 0 },
 	{ "driver gives up", { A, A | X }, A | X, 0 },
@@ -274,7 +276,12 @@ START_TEST(early_buffers)
 }
 END_TEST
 
-static const struct { const char *what; unsigned off; uint16_t val; enum vd_fault want; } bad_rings[] = {
+static const struct {
+	const char *what;
+	unsigned off;
+	uint16_t val;
+	enum vd_fault want;
+} bad_rings[] = {
 	{ "index runs ahead", 2, 17, VD_FAULT_BAD_INDEX },
 	{ "head outside", 4, 16, VD_FAULT_BAD_INDEX },
 	{ "zero-length descriptor", 4, 3, VD_FAULT_BAD_CHAIN },
@@ -298,7 +305,8 @@ START_TEST(broken_ring)
 	ck_assert_msg(vdh_fault_count(&h, row->want) == 1, "%s", row->what);
 	if (_i % 2) {	/* the guest is told, and sees why */
 		ck_assert_uint_eq(vdd_interrupts(&d), 1);
-		ck_assert_uint_eq(vdh_read(&h, VD_MEM, VDD_MMIO + VIRTIO_MMIO_INTERRUPT_STATUS, 4), 3);
+		ck_assert_uint_eq(vdh_read(&h, VD_MEM, VDD_MMIO + VIRTIO_MMIO_INTERRUPT_STATUS, 4),
+				  3);
 	}
 	vdd_notify(&d, 0);
 	vdh_settle(&h);
@@ -478,7 +486,12 @@ START_TEST(wrong_kicks)
 }
 END_TEST
 
-static const struct { enum vd_space space; unsigned n_irqs; const char *arg; bool ok; } check_rows[] = {
+static const struct {
+	enum vd_space space;
+	unsigned n_irqs;
+	const char *arg;
+	bool ok;
+} check_rows[] = {
 	{ VD_PCI, 0, NULL, true }, { VD_MEM, 1, NULL, true }, { VD_MEM, 0, NULL, false },
 	{ VD_MEM, 2, NULL, false }, { VD_IO, 1, NULL, false }, { VD_PCI, 0, "legacy", false },
 };

@@ -138,9 +138,9 @@ static int config_get(void *ctx, uint32_t off, uint8_t *buf, uint32_t len)
 /* One round of the instance's loop; false when the connection has ended. */
 static bool turn(struct vdb *b)
 {
+	int be_fd = atomic_load(&b->silent) ? -1 : qvhu_be_fd(b->be);
 	struct pollfd p[2 + VDB_QUEUES] = { { .fd = b->stop_fd, .events = POLLIN },
-					    { .fd = atomic_load(&b->silent) ? -1 : qvhu_be_fd(b->be),
-					      .events = POLLIN } };
+					    { .fd = be_fd, .events = POLLIN } };
 
 	for (unsigned i = 0; i < VDB_QUEUES; i++)
 		p[2 + i] = (struct pollfd){ .fd = b->q[i].on ? b->q[i].kick_fd : -1,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vhost-user block back end in a thread, for tests of the front end's device: a disk in memory that outlives its
- * instances. It can hold requests, die with them, fall silent, and come back as somebody else.
+ * A vhost-user block back end in a thread, for tests of the front end's device: a disk in memory
+ * that outlives its instances. It can hold requests, die with them, fall silent, and come back as
+ * somebody else.
  */
 #pragma once
 

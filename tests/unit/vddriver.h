@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest's virtio driver over the test harness: PCI or MMIO, found and set up through registers alone.
+ * A guest's virtio driver over the test harness: PCI or MMIO, found and set up through registers
+ * alone.
  */
 #pragma once
 
@@ -22,7 +23,10 @@ struct vdd {
 	unsigned msix_cap;
 };
 
-/* Finds the device; PCI: places BAR 0 at VDD_BAR, turns MSI-X on with vector n at 0xfee00000, data n. */
+/*
+ * Finds the device; PCI: places BAR 0 at VDD_BAR, turns MSI-X on with vector n at 0xfee00000, data
+ * n.
+ */
 void vdd_init(struct vdd *d, struct vdh *h);
 
 uint8_t vdd_status(struct vdd *d);

@@ -424,7 +424,8 @@ void vdh_arg(struct vdh *h, const char *name, const char *text, uint64_t num)
 
 	for (unsigned i = 0; i < Q_ARRAY_LEN(opts); i++)
 		if (!strcmp(opts[i].name, name))
-			h->args[h->cfg.n_args++] = (struct vd_arg){ &opts[i], text, num, "t", 1, 1 };
+			h->args[h->cfg.n_args++] =
+				(struct vd_arg){ &opts[i], text, num, "t", 1, 1 };
 }
 
 int vdh_create(struct vdh *h, const char *type, enum vd_space space, uint64_t base,
@@ -485,8 +486,8 @@ void vdh_settle(struct vdh *h)
 		continue;
 }
 
-static struct vdh_window *window_at(struct vdh *h, enum vd_space space, uint64_t addr, unsigned size,
-				    unsigned *ret_win)
+static struct vdh_window *window_at(struct vdh *h, enum vd_space space, uint64_t addr,
+				    unsigned size, unsigned *ret_win)
 {
 	for (unsigned i = 0; i < VDH_WINDOWS; i++) {
 		struct vdh_window *w = &h->win[i];

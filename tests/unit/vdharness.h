@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A host of one vdev for tests: it records what the vdev asks for, holds a disk in memory, and runs the I/O thread's
- * part when the test says so. One thread, so that no lock is needed; call() is run like post().
- * Accesses go in by address, as a guest's do: an address that is an ioeventfd signals, others reach the vdev.
+ * A host of one vdev for tests: it records what the vdev asks for, holds a disk in memory, and runs
+ * the I/O thread's part when the test says so. One thread, so that no lock is needed; call() is run
+ * like post(). Accesses go in by address, as a guest's do: an address that is an ioeventfd signals,
+ * others reach the vdev.
  */
 #pragma once
 
@@ -92,12 +93,18 @@ struct vdh {
 void vdh_init(struct vdh *h);
 /* One argument of the configuration; @text is borrowed. */
 void vdh_arg(struct vdh *h, const char *name, const char *text, uint64_t num);
-/* Space, base, length and number of interrupts; then check() and create(). 0 or -errno (-EINVAL from check). */
+/*
+ * Space, base, length and number of interrupts; then check() and create(). 0 or -errno (-EINVAL
+ * from check).
+ */
 int vdh_create(struct vdh *h, const char *type, enum vd_space space, uint64_t base,
 	       unsigned n_irqs);
 void vdh_fini(struct vdh *h);
 
-/* Runs what is due once: posted work, watches, timers, disk. False when nothing was due within @wait_ms. */
+/*
+ * Runs what is due once: posted work, watches, timers, disk. False when nothing was due within
+ * @wait_ms.
+ */
 bool vdh_step(struct vdh *h, int wait_ms);
 /* Until nothing is due. */
 void vdh_settle(struct vdh *h);
