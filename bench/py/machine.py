@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which machine it was: what a reader needs to judge the numbers, and nothing that names the machine."""
+
+import os
+import platform
+import re
+import subprocess
+
+
+def first_line(argv):
+    try:
+        r = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    except OSError:
+        return ""
+    return (r.stdout or r.stderr).split("\n")[0].strip()
+
+
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        m = re.search(r"^model name\s*:\s*(.*)$", f.read(), re.M)
+    return m.group(1) if m else platform.machine()
+
+
+def kvm(world):
+    if not os.path.exists("/dev/kvm"):
+        return "none"
+    modules = [m for m in ("kvm_intel", "kvm_amd", "kvm_pvm") if os.path.isdir(f"/sys/module/{m}")]
+    try:
+        probe = first_line([world.built("bench", "kvmkind")]).split()
+    except Exception:
+        probe = []
+    kind = f"guest ring 0 {probe[0]}, {probe[1]} ns an instruction" if len(probe) == 2 else \
+        "guest ring 0 not probed"
+    return f"{' '.join(modules) or 'built in'}; {kind}"
+
+
+def describe(world):
+    with open("/proc/meminfo", encoding="utf-8") as f:
+        mem_kib = int(re.search(r"MemTotal:\s*(\d+)", f.read()).group(1))
+    return {
+        "cores": os.cpu_count(),
+        "processor": processor(),
+        "memory_gib": round(mem_kib / 1048576, 1),
+        "kernel": re.sub(r"-.*", "", platform.release()),
+        "kvm": kvm(world),
+        "load_before": round(os.getloadavg()[0], 2),
+        "qemu": re.sub(r".*version ([0-9]+\.[0-9]+\.[0-9]+).*", r"\1",
+                       first_line(["qemu-system-x86_64", "--version"])),
+        "fio": first_line(["fio", "--version"]),
+        "root": os.geteuid() == 0,
+    }
