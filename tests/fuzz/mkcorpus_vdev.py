@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the corpus of fz_vdev: a guest that does the right thing with each vdev, from which the mutations depart. Run it
-after a change of the input format and commit what it wrote: mkcorpus_vdev.py tests/fuzz/corpus/fz_vdev
+"""Writes the corpus of fz_vdev: a guest that does the right thing with each vdev, from which the mutations depart. Run
+it after a change of the input format and commit what it wrote: mkcorpus_vdev.py tests/fuzz/corpus/fz_vdev
 """
 
 import os
@@ -75,8 +75,9 @@ def inputs():
         yield "blk-%s-reset" % name, start(kind) + request(0, 8, 512, True) + disk(1) + up() + TURN * 2 + \
             (out(0x14, 0) if kind == BLK_PCI else out(0x70, 0, 2)) + TURN + up() + disk(0) + TURN * 4
         yield "blk-%s-error" % name, start(kind) + request(1, 8, 512, False) + disk(0, 1) + up() + TURN * 4
-    yield "pci-bars", start(BLK_PCI) + cfg_out(0x10, 2, 0xFFFFFFFF) + cfg_in(0x10, 2) + cfg_out(0x10, 2, 0xE0000000) + \
-        cfg_out(4, 1, 2) + inn(0x12, 1) + cfg_out(0x10, 2, 0xD0000000) + inn(0x4000, 3) + inn(0x5000, 3) + cfg_out(4, 1, 0)
+    yield "pci-bars", start(BLK_PCI) + cfg_out(0x10, 2, 0xFFFFFFFF) + cfg_in(0x10, 2) + \
+        cfg_out(0x10, 2, 0xE0000000) + cfg_out(4, 1, 2) + inn(0x12, 1) + cfg_out(0x10, 2, 0xD0000000) + \
+        inn(0x4000, 3) + inn(0x5000, 3) + cfg_out(4, 1, 0)
 
 
 def main():

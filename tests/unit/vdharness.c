@@ -360,7 +360,7 @@ static void host_fault(struct vd_host *host, enum vd_fault f)
 	vdh_of(host)->n_faults++;
 }
 
-static void host_log(struct vd_host *host, int sev, const char *fmt, ...)
+static Q_PRINTF(3, 4) void host_log(struct vd_host *host, int sev, const char *fmt, ...)
 {
 	struct vdh *h = vdh_of(host);
 	va_list ap;
