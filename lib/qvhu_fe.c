@@ -330,6 +330,13 @@ int qvhu_fe_queue_start(struct qvhu_fe *fe, unsigned i, const struct qmem *mem,
 	return settle(fe, r);
 }
 
+int qvhu_fe_queue_err(struct qvhu_fe *fe, unsigned i, int err_fd)
+{
+	if (i >= QVHU_QUEUES_MAX)
+		return -EINVAL;
+	return settle(fe, post_event_fd(fe, QVHU_SET_VRING_ERR, i, err_fd));
+}
+
 int qvhu_fe_queue_stop(struct qvhu_fe *fe, unsigned i, uint16_t *ret_base)
 {
 	struct qvhu_vring_state s = { .index = i };

@@ -59,6 +59,9 @@ static int start_queue(struct vhu_job *j, unsigned i)
 	if (r < 0)
 		return r;
 	q->ring.base = ring.used_idx;
+	r = qvhu_fe_queue_err(j->fe, i, j->err_fd);
+	if (r != QVHU_OK)
+		return r;
 	return qvhu_fe_queue_start(j->fe, i, j->mem, &q->ring, q->kick_fd, q->call_fd);
 }
 

@@ -34,6 +34,7 @@ struct vhu_job {
 	uint32_t queue_size_max;
 	struct vhu_queue q[VIRTIO_QUEUES_MAX];
 	struct qvhu_inflight inflight;
+	int err_fd;
 	int inflight_fd;	/* in and out: made when -1 and the back end can */
 	uint64_t deadline_ns;
 };

@@ -24,6 +24,8 @@
 #define RETRY_FIRST_NS (10 * Q_NSEC_PER_MSEC)
 #define RETRY_MAX_NS Q_NSEC_PER_SEC
 #define START_WAIT_NS (5 * Q_NSEC_PER_SEC)
+/* A connection that stood so long was not refused: the next attempt comes at once again. */
+#define STOOD_NS (100 * Q_NSEC_PER_MSEC)
 
 enum vhu_state {
 	VHU_LOST,
@@ -64,9 +66,12 @@ struct virtio_vhu {
 	enum vhu_state st;
 	struct qvhu_fe *fe;
 	struct vd_watch *watch;
+	int err_fd;		/* owned: the back end tells that the guest broke a queue */
+	struct vd_watch *err_watch;
 	struct vd_timer *timer;
 	uint64_t retry_ns, next_try_ns;
-	uint64_t lost_at_ns;
+	uint64_t lost_at_ns, connected_at_ns;
+	struct qlog_limit lost_limit;
 	uint64_t n_lost;
 	bool refused_logged;	/* the back end that came back is another: said once an outage */
 	bool started;		/* the rings were given out since DRIVER_OK */
@@ -138,13 +143,19 @@ static void drop_connection(struct virtio_vhu *u)
 static void lose(struct virtio_vhu *u, const char *why)
 {
 	struct vd_host *h = u->d.v.host;
+	uint64_t now = qnow_ns(), n;
 
 	drop_connection(u);
 	if (!u->lost_at_ns) {
-		u->lost_at_ns = qnow_ns();
+		u->lost_at_ns = now;
 		u->n_lost++;
-		h->ops->log(h, QLOG_WARN, "ev=backend_lost backend=%s why=%s n=%" PRIu64,
-			    u->hostdev->text, why, u->n_lost);
+		if (now - u->connected_at_ns > STOOD_NS)
+			u->retry_ns = RETRY_FIRST_NS;
+		/* A back end that refuses this guest does so again and again: sums, then. */
+		if (qlog_limit_hit(&u->lost_limit, now, &n))
+			h->ops->log(h, QLOG_WARN,
+				    "ev=backend_lost backend=%s why=%s n=%" PRIu64,
+				    u->hostdev->text, why, n);
 	}
 	set_state(u, VHU_LOST, why);
 	retry_later(u);
@@ -167,6 +178,15 @@ static const char *result_str(int r)
 static void backend_event(struct vdev *v, void *arg)
 {
 	lose(arg, "hang_up");
+}
+
+/* The guest broke the rules of a queue: it has to reset the device. */
+static void backend_err(struct vdev *v, void *arg)
+{
+	struct virtio_vhu *u = arg;
+
+	if (qfd_event_clear(u->err_fd) && u->d.run == VIRTIO_RUNNING)
+		virtio_broken(&u->d, VD_FAULT_BAD_REQUEST);
 }
 
 /* ---- jobs ---- */
@@ -209,6 +229,7 @@ static void job_copy_queues(struct virtio_vhu *u)
 	j->queue_size_max = d->queue_size_max;
 	j->inflight = u->inflight;
 	j->inflight_fd = u->inflight_fd;
+	j->err_fd = u->err_fd;
 	for (unsigned i = 0; i < d->n_queues; i++) {
 		j->q[i] = (struct vhu_queue){
 			.on = d->q[i].enabled, .again = u->recall[i], .ring = d->q[i].cfg,
@@ -288,10 +309,11 @@ static void connect_done(struct virtio_vhu *u)
 		return;
 	}
 	set_state(u, VHU_READY, "connected");
-	h->ops->log(h, QLOG_INFO, "ev=backend_back backend=%s outage_ms=%llu", u->hostdev->text,
-		    (qnow_ns() - u->lost_at_ns) / Q_NSEC_PER_MSEC);
+	u->connected_at_ns = qnow_ns();
+	h->ops->log(h, u->lost_limit.unlogged ? QLOG_DEBUG : QLOG_INFO,
+		    "ev=backend_back backend=%s outage_ms=%llu", u->hostdev->text,
+		    (u->connected_at_ns - u->lost_at_ns) / Q_NSEC_PER_MSEC);
 	u->lost_at_ns = 0;
-	u->retry_ns = RETRY_FIRST_NS;
 	u->refused_logged = false;
 	take_config(u);
 }
@@ -357,6 +379,7 @@ static void stop_done(struct virtio_vhu *u)
 
 static void start_begin(struct virtio_vhu *u, void (*work)(void *job), const char *why)
 {
+	qfd_event_clear(u->err_fd);	/* what it told was of the guest's last session */
 	job_copy_queues(u);
 	job_begin(u, VHU_STARTING, work, start_done, why);
 }
@@ -430,6 +453,9 @@ static void vhu_free(struct virtio_dev *d)
 	drop_connection(u);
 	if (u->timer)
 		d->v.host->ops->timer_free(d->v.host, u->timer);
+	if (u->err_watch)
+		d->v.host->ops->unwatch(d->v.host, u->err_watch);
+	qfd_close(&u->err_fd);
 	qfd_close(&u->inflight_fd);
 	virtio_fini(d);
 	free(u);
@@ -498,7 +524,8 @@ static void describe(struct virtio_vhu *u)
 static int vhu_open(struct virtio_vhu *u, struct cf_errors *errs)
 {
 	struct vd_host *h = u->d.v.host;
-	int r = connect_first(u, errs);
+	int r = u->err_fd < 0 ? refuse(u, errs, u->err_fd, "cannot be watched: no descriptor") :
+				connect_first(u, errs);
 
 	if (r < 0)
 		return r;
@@ -510,8 +537,9 @@ static int vhu_open(struct virtio_vhu *u, struct cf_errors *errs)
 		return refuse(u, errs, -EPROTO, "has too few queues");
 	describe(u);
 	u->timer = h->ops->timer_new(h, timer_fired, u);
+	u->err_watch = h->ops->watch(h, u->err_fd, backend_err, u);
 	watch_backend(u);
-	if (!u->timer || !u->watch)
+	if (!u->timer || !u->watch || !u->err_watch)
 		return refuse(u, errs, -ENOMEM, "cannot be watched: out of memory");
 	return virtio_attach(&u->d, errs);
 }
@@ -528,6 +556,7 @@ int virtio_vhu_create(const struct vd_type *type, const struct virtio_vhu_kind *
 	u->kind = kind;
 	u->hostdev = hostdev;
 	u->inflight_fd = -1;
+	u->err_fd = qfd_eventfd();
 	u->retry_ns = RETRY_FIRST_NS;
 	u->ops = (struct virtio_ops){
 		.id = kind->ops.id, .pci_class = kind->ops.pci_class, .start = vhu_start,
