@@ -309,7 +309,11 @@ static const struct virtio_vhu_kind blk_vhu_kind = {
 		    VIRTIO_BIT(VIRTIO_BLK_F_TOPOLOGY) |
 		    VIRTIO_BIT(VIRTIO_BLK_F_MQ) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) |
 		    VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES),
-	.config_len = sizeof(struct virtio_blk_config),
+	/*
+	 * What the features above give a meaning to: a back end refuses to be asked for more than
+	 * it knows.
+	 */
+	.config_len = offsetof(struct virtio_blk_config, max_secure_erase_sectors),
 	.queue_size_max = QUEUE_SIZE,
 	.n_queues = 1,
 	.mq_feature = VIRTIO_BIT(VIRTIO_BLK_F_MQ),
