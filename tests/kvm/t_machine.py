@@ -1,0 +1,205 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A VM's life: how guests start, what they see, how they end, and what signals do."""
+
+import glob
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+
+import kvmtest
+from kvmtest import equal, expect
+
+
+# ---- starts ----
+
+def t_pvh(b):
+    r = b.start(b.machine("hello", "word=one two"))
+    r.wait(0)
+    expect('cmdline="word=one two"' in r.out(), r.said())
+    expect("ram_end=0x4000000" in r.out(), r.said())
+    expect("guest: done ok" in r.out(), r.said())
+
+
+def t_plain_elf(b):
+    r = b.start(b.machine("plain64"))
+    r.wait(0)
+    expect("guest: done ok" in r.out(), r.said())
+
+
+def t_first_instruction(b):
+    """A guest whose first instructions switch the machine off."""
+    b.start(b.machine("tiny")).wait(0)
+
+
+def t_raw(b):
+    """An unknown file starts at its first byte, in long mode: writes K to the serial port, switches off."""
+    code = bytes.fromhex("66baf803 b04b ee 66ba0406 66b80034 66ef ebfe")
+    r = b.start(b.machine(b.write("raw.bin", code)))
+    r.wait(0)
+    equal(r.out(), "K", "output")
+
+
+def t_memory_map(b):
+    """Everything that ram says, nothing that rom says, holes left out, also above 4 GiB."""
+    r = b.start(b.machine(ram="ram 0,0xa0000 reserve loc 0xa0000,0x20000 rom 0xc0000,0x40000 ram 1m,63m ram 4g,16m"))
+    r.wait(0)
+    maps = re.findall(r"map base=(\S+) size=(\S+) type=1", r.out())
+    equal(maps, [("0x0", "0xa0000"), ("0x100000", "0x3f00000"), ("0x100000000", "0x1000000")], "RAM")
+
+
+def t_two_vcpus(b):
+    r = b.start(b.machine(cmdline="sleep_ms=3000", extra="cpu sched 5r", name="twins"))
+    r.until("hello: map")
+    names = sorted(open(p, encoding="ascii").read().strip()
+                   for p in glob.glob(f"/proc/{r.process.pid}/task/*/comm"))
+    expect("twins-vCPU0" in names and "twins-vCPU1" in names, f"threads: {names}")
+    r.signal(signal.SIGTERM)
+    r.wait(0)
+
+
+# ---- ends ----
+
+def t_reset(b):
+    r = b.start(b.machine(cmdline="exit=reset"))
+    r.wait(0)
+    expect('why="guest reset"' in r.err(), r.said())
+
+
+def t_triple_fault(b):
+    r = b.start(b.machine(cmdline="exit=triple"))
+    r.wait(0)
+    expect("triple fault" in r.err(), r.said())
+
+
+def t_button(b):
+    """SIGTERM and SIGINT are the power button; a guest that sees it goes by itself."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        r = b.start(b.machine(cmdline="sleep_ms=50000"))
+        r.until("hello: map base=0xe0000000")
+        time.sleep(0.2)  # its next instructions switch the button on
+        r.signal(number)
+        r.wait(0)
+        expect("pressed=1" in r.out(), r.said())
+
+
+def t_second_signal(b):
+    """A guest that sees the button and does not go: the second signal ends it."""
+    r = b.start(b.machine(cmdline="exit=none"))
+    r.until("guest: done ok")
+    time.sleep(0.2)
+    r.signal(signal.SIGTERM)
+    r.until("ev=power_button", "err")
+    equal(r.process.poll(), None, "after one signal")
+    r.signal(signal.SIGTERM)
+    r.wait(3)
+
+
+def t_no_listener(b):
+    """A guest that never looks at its button ends at once."""
+    r = b.start(b.machine(b.write("loop.bin", bytes.fromhex("66baf803 b04b ee ebfe"))))
+    r.until("K")
+    r.signal(signal.SIGTERM)
+    r.wait(3)
+
+
+def t_power_cut(b):
+    r = b.start(b.machine(cmdline="sleep_ms=50000"))
+    r.until("hello: map")
+    r.signal(signal.SIGQUIT)
+    r.wait(3)
+
+
+def t_status(b):
+    """SIGUSR1 says what is going on, and the guest goes on."""
+    r = b.start(b.machine(cmdline="sleep_ms=1500"))
+    r.until("hello: map base=0xe0000000")
+    r.signal(signal.SIGUSR1)
+    exits = r.until(r"name=exit\.io value=(\d+)", "err")
+    expect(int(exits[1]) > 0, "no port access was counted")
+    r.until(r"ev=vdev_status dev=\S+ type=ser8250", "err")
+    r.wait(0)
+    expect("slept_ms=1500" in r.out(), r.said())
+
+
+def t_privileges(b):
+    """No new privileges, nobody else's descriptors, in every thread."""
+    fd = os.open("/dev/null", os.O_RDONLY)
+    r = b.start(b.machine(cmdline="sleep_ms=50000"), pass_fds=(fd,))
+    r.until("hello: map")
+    for status in glob.glob(f"/proc/{r.process.pid}/task/*/status"):
+        with open(status, encoding="ascii") as f:
+            expect("NoNewPrivs:\t1" in f.read(), f"{status} may gain privileges")
+    for link in glob.glob(f"/proc/{r.process.pid}/fd/*"):
+        if int(os.path.basename(link)) > 2:
+            expect(os.readlink(link) != "/dev/null", "a descriptor of ours is open in qvm")
+    r.signal(signal.SIGQUIT)
+    r.wait(3)
+
+
+# ---- serial ports ----
+
+def t_serial_in(b):
+    r = b.start(b.machine(cmdline="sleep_ms=60000", serial="hostdev -"), stdin=subprocess.PIPE)
+    r.until("hello: map base=0xe0000000")
+    r.process.stdin.write(b"aZ")
+    r.process.stdin.flush()
+    r.until("hello: key=97")
+    r.until("hello: key=90")
+    r.signal(signal.SIGTERM)
+    r.wait(0)
+
+
+def t_serial_file(b):
+    """Output is appended to a file, input read from another (what comes before the guest listens is lost, as on a wire)."""
+    b.write("log", "before\n")
+    b.write("keys", "k" * 2000)
+    r = b.start(b.machine(cmdline="sleep_ms=1000", serial="hostdev >log hostdev <keys"))
+    r.wait(0)
+    with open(b.path("log"), encoding="ascii") as f:
+        log = f.read()
+    expect(log.startswith("before\n") and "key=107" in log and log.rstrip().endswith("guest: done ok"), log)
+
+
+def t_serial_pty(b):
+    """A PTY, both ways, bytes as they are."""
+    ours, theirs = pty.openpty()
+    r = b.start(b.machine(cmdline="sleep_ms=60000", serial=f"hostdev {os.ttyname(theirs)}"))
+    seen, deadline = b"", time.monotonic() + kvmtest.WAIT_S
+    os.set_blocking(ours, False)
+    typed = False
+    while b"key=13\n" not in seen:
+        expect(time.monotonic() < deadline, f"the guest did not say which key: {seen!r}\n{r.said()}")
+        try:
+            seen += os.read(ours, 4096)
+        except BlockingIOError:
+            time.sleep(0.01)
+        if b"base=0xe0000000" in seen and not typed:
+            os.write(ours, b"\r")
+            typed = True
+    expect(b"\r\n" not in seen, "the terminal changed the guest's bytes")
+    r.signal(signal.SIGTERM)
+    r.wait(0)
+
+
+# ---- one VM of a name ----
+
+def t_same_name(b):
+    """A second VM of a name is refused, and told which process has it; a dead one hinders nobody."""
+    first = b.start(b.machine(cmdline="sleep_ms=50000"))
+    first.until("hello: map")
+    second = b.start(b.machine())
+    second.wait(64)
+    expect(f"process {first.process.pid} " in second.err(), second.said())
+    first.process.kill()
+    first.process.wait()
+    expect(os.path.exists(os.path.join(b.run_dir, "qvm/vm/pid")), "a killed qvm cannot have cleaned up")
+    b.start(b.machine()).wait(0)
+    expect(not os.path.exists(os.path.join(b.run_dir, "qvm/vm")), "the runtime directory is left behind")
+
+
+if __name__ == "__main__":
+    kvmtest.main(globals())
