@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns one control channel: its socket, the bytes of an unfinished frame, descriptors that came with it, and what waits to be
- * sent. One thread.
+ * Owns one control channel: its socket, the bytes of an unfinished frame, descriptors that came
+ * with it, and what waits to be sent. One thread.
  *
- * Invariants: in_len < QP_FRAME_MAX + 4 always; descriptors in in_fds belong to the frame that is being read, because a sender
- * attaches them to a frame's first byte and we never read past a frame's end in one call: the header is read alone, then exactly
- * the body. Out frames are sent in order; a frame's descriptors go with its first byte.
+ * Invariants: in_len < QP_FRAME_MAX + 4 always; descriptors in in_fds belong to the frame that is
+ * being read, because a sender attaches them to a frame's first byte and we never read past a
+ * frame's end in one call: the header is read alone, then exactly the body. Out frames are sent
+ * in order; a frame's descriptors go with its first byte.
  */
 #include "proto/qp_chan.h"
 
@@ -309,6 +310,7 @@ int qp_chan_send_error(struct qp_chan *c, uint32_t id, Parley__Code code, int sy
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	qp_text_clean(text);	/* it may quote anything, and is cut anywhere */
 
 	Parley__Error err = PARLEY__ERROR__INIT;
 	err.code = code;

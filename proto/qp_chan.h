@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A control channel: Envelopes behind a length, on a UNIX stream socket, with descriptors. Nonblocking, for one thread and its
- * loop; qp_chan_wait() serves those that have no loop. The peer is hostile: sizes, counts, strings and descriptors are limited, the
- * first message must be Hello of our major version, and whatever breaks a rule gives QP_FAULT: end the channel.
+ * A control channel: Envelopes behind a length, on a UNIX stream socket, with descriptors.
+ * Nonblocking, for one thread and its loop; qp_chan_wait() serves those that have no loop. The
+ * peer is hostile: sizes, counts, strings and descriptors are limited, the first message must be
+ * Hello of our major version, and whatever breaks a rule gives QP_FAULT: end the channel.
  *
- * Frame: u32 little-endian length of the Envelope, then its bytes. Descriptors travel with the first byte of their frame.
+ * Frame: u32 little-endian length of the Envelope, then its bytes. Descriptors travel with the
+ * first byte of their frame.
  */
 #pragma once
 
@@ -32,7 +34,8 @@ enum qp_verdict {
 
 struct qp_chan;
 
-/* Takes @take_fd on success and failure. Queues our Hello. @program is borrowed. NULL when out of memory. */
+/* Takes @take_fd on success and failure. Queues our Hello. @program is borrowed. NULL when out of
+ * memory. */
 struct qp_chan *qp_chan_new(int take_fd, const char *program);
 struct qp_chan *qp_chan_free(struct qp_chan *c);
 
@@ -40,20 +43,22 @@ int qp_chan_fd(const struct qp_chan *c);
 /* True when there are bytes to be sent: wait for writable, then qp_chan_flush(). */
 bool qp_chan_wants_write(const struct qp_chan *c);
 
-/* One whole message that is not Hello (that one is handled inside). *ret is freed with qp_msg_free(). Descriptors: up to QP_FDS_MAX into
- * @fds, the caller's from then on; *ret_n_fds of them. QP_OK, QP_AGAIN, QP_CLOSED, QP_FAULT or -errno. */
+/* One whole message that is not Hello (that one is handled inside). *ret is freed with
+ * qp_msg_free(). Descriptors: up to QP_FDS_MAX into @fds, the caller's from then on; *ret_n_fds
+ * of them. QP_OK, QP_AGAIN, QP_CLOSED, QP_FAULT or -errno. */
 int qp_chan_recv(struct qp_chan *c, Parley__Envelope **ret, int *fds, unsigned *ret_n_fds);
 void qp_msg_free(Parley__Envelope *e);
 
-/* Queues @e (descriptors borrowed: duplicated while queued) and sends what goes. QP_OK, QP_FULL, QP_CLOSED or -errno. */
+/* Queues @e (descriptors borrowed: duplicated while queued) and sends what goes. QP_OK, QP_FULL,
+ * QP_CLOSED or -errno. */
 int qp_chan_send(struct qp_chan *c, const Parley__Envelope *e, const int *fds, unsigned n_fds);
 int qp_chan_flush(struct qp_chan *c);
 /* Shorthand: an Error in answer to @id. */
 int qp_chan_send_error(struct qp_chan *c, uint32_t id, Parley__Code code, int sys_errno,
 		       const char *fmt, ...) Q_PRINTF(5, 6);
 
-/* For those without a loop: flushes and waits until a message is there or @deadline_ns (qnow_ns()) has passed. As qp_chan_recv(), or
- * QP_TIMEOUT. */
+/* For those without a loop: flushes and waits until a message is there or @deadline_ns
+ * (qnow_ns()) has passed. As qp_chan_recv(), or QP_TIMEOUT. */
 int qp_chan_wait(struct qp_chan *c, uint64_t deadline_ns, Parley__Envelope **ret, int *fds,
 		 unsigned *ret_n_fds);
 

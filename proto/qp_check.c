@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checks decoded messages against the limits of the protocol by walking their descriptors, so that a new message needs no code
- * here. Stateless. Invariant: reads only what protobuf-c allocated for the message.
+ * Checks decoded messages against the limits of the protocol by walking their descriptors, so
+ * that a new message needs no code here. Stateless. Invariant: reads only what protobuf-c
+ * allocated for the message.
  */
 #include "proto/qp_check.h"
 
@@ -13,7 +14,8 @@
 
 static const char *check_message(const ProtobufCMessage *m, unsigned depth);
 
-/* The bytes of the UTF-8 sequence at @s (its first byte is not 0), or 0 when it is none that may stand in a string. */
+/* The bytes of the UTF-8 sequence at @s (its first byte is not 0), or 0 when it is none that may
+ * stand in a string. */
 static unsigned utf8_len(const unsigned char *s)
 {
 	static const struct {
@@ -141,4 +143,23 @@ static const char *check_message(const ProtobufCMessage *m, unsigned depth)
 const char *qp_check_message(const ProtobufCMessage *m)
 {
 	return check_message(m, 0);
+}
+
+char *qp_text_clean(char *str)
+{
+	unsigned char *s = (unsigned char *)str;
+	size_t i = 0;
+
+	while (s[i]) {
+		bool control = s[i] == 0x7f || (s[i] < 0x20 && s[i] != '\t' && s[i] != '\n');
+		unsigned n = control ? 0 : utf8_len(s + i);
+
+		if (!n)
+			s[i] = '?';
+		if (i + Q_MAX(n, 1u) > QP_STRING_MAX)
+			break;
+		i += Q_MAX(n, 1u);
+	}
+	s[i] = '\0';
+	return str;
 }

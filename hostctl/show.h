@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers of hostd as JSON and as text. JSON: the first member is "schema"; members are only ever
+ * added within a schema. Main thread.
+ */
+#pragma once
+
+#include "hostctl/conn.h"
+
+/* Prints and frees @take (NULL: out of memory, told). */
+struct json_t;
+enum hc_exit hc_print_json(const struct hc *hc, struct json_t *take);
+
+enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m);
+enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m);
+/* One line: what became of a VM. */
+enum hc_exit hc_show_vm_line(const struct hc *hc, const Parley__VmInfo *m);
+enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, const char *only);
+/* HC_CONFIG when something is not right. */
+enum hc_exit hc_show_check(const struct hc *hc, const Parley__CheckReply *m);
+/* {"schema": 1, "done": true} */
+enum hc_exit hc_show_done(const struct hc *hc);
+enum hc_exit hc_show_version(const struct hc *hc, const Parley__VersionReply *m);
+/* With --json one object a line. */
+enum hc_exit hc_show_event(const struct hc *hc, const Parley__Event *m);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verbs of hostctl: each makes a request, waits for its answer, and has it shown. Main
+ * thread. The table below is also the help.
+ */
+#include "hostctl/verbs.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hostctl/show.h"
+#include "lib/cferr.h"
+
+#define ANSWER_NS (10 * Q_NSEC_PER_SEC)		/* of requests that hostd answers by itself */
+#define SLACK_NS (2 * Q_NSEC_PER_SEC)		/* hostd's own deadline comes first */
+#define CHECK_NS (600 * Q_NSEC_PER_SEC)		/* 10 s a program at most */
+#define LONG_NS (2 * 3600 * Q_NSEC_PER_SEC)	/* above every timeout that hostd takes */
+
+static uint64_t wait_ns(const struct hc_opts *o, uint64_t otherwise_ns)
+{
+	return o->timeout_given ? o->timeout_ms * Q_NSEC_PER_MSEC + SLACK_NS : otherwise_ns;
+}
+
+/* ---- one VM ---- */
+
+static enum hc_exit ask_vm(struct hc *hc, const struct hc_opts *o, Parley__VmRequest__Verb verb,
+			   const char *name, uint64_t timeout_ns, Parley__Envelope **ret)
+{
+	bool check = verb == PARLEY__VM_REQUEST__VERB__CHECK;
+	Parley__VmRequest req = PARLEY__VM_REQUEST__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+
+	req.verb = verb;
+	req.name = (char *)name;
+	req.timeout_ms = (uint32_t)o->timeout_ms;
+	req.no_wait = o->no_wait;
+	e.body_case = PARLEY__ENVELOPE__BODY_VM_REQUEST;
+	e.vm_request = &req;
+	return hc_ask(hc, &e, check ? PARLEY__ENVELOPE__BODY_CHECK_REPLY :
+				      PARLEY__ENVELOPE__BODY_VM_INFO, timeout_ns, ret, NULL);
+}
+
+/* For each name; the first failure is the one that counts. */
+static enum hc_exit each_vm(struct hc *hc, const struct hc_opts *o, Parley__VmRequest__Verb verb,
+			    uint64_t timeout_ns, int argc, char **argv)
+{
+	enum hc_exit all = HC_OK;
+
+	for (int i = 0; i < argc && all != HC_NO_HOSTD && all != HC_TIMEOUT; i++) {
+		Parley__Envelope *e = NULL;
+		enum hc_exit r = ask_vm(hc, o, verb, argv[i], timeout_ns, &e);
+
+		if (r == HC_OK)
+			r = verb == PARLEY__VM_REQUEST__VERB__STATUS ?
+				    hc_show_vm(hc, e->vm_info) :
+				    hc_show_vm_line(hc, e->vm_info);
+		qp_msg_free(e);
+		all = all == HC_OK ? r : all;
+	}
+	return all;
+}
+
+static enum hc_exit verb_status(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__STATUS, wait_ns(o, ANSWER_NS), argc, argv);
+}
+
+static enum hc_exit verb_start(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__START, wait_ns(o, LONG_NS), argc, argv);
+}
+
+static enum hc_exit verb_stop(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	/* The timeout is the guest's; the force that follows it has hostd's own. */
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__STOP, LONG_NS, argc, argv);
+}
+
+static enum hc_exit verb_kill(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__KILL, LONG_NS, argc, argv);
+}
+
+static enum hc_exit verb_check(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__Envelope *e = NULL;
+	enum hc_exit r = ask_vm(hc, o, PARLEY__VM_REQUEST__VERB__CHECK, argc ? argv[0] : "",
+				wait_ns(o, CHECK_NS), &e);
+
+	if (r == HC_OK)
+		r = hc_show_check(hc, e->check_reply);
+	qp_msg_free(e);
+	return r;
+}
+
+static enum hc_exit verb_console(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return hc_console(hc, o, argv[0]);
+}
+
+/* ---- the host ---- */
+
+static enum hc_exit verb_list(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__ListRequest req = PARLEY__LIST_REQUEST__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+
+	e.body_case = PARLEY__ENVELOPE__BODY_LIST_REQUEST;
+	e.list_request = &req;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_LIST_REPLY, wait_ns(o, ANSWER_NS),
+				&reply, NULL);
+	if (r == HC_OK)
+		r = hc_show_list(hc, reply->list_reply);
+	qp_msg_free(reply);
+	return r;
+}
+
+static enum hc_exit stats_once(struct hc *hc, const struct hc_opts *o, const char *name)
+{
+	Parley__StatsRequest req = PARLEY__STATS_REQUEST__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+
+	req.name = (char *)name;
+	req.reset_worst = o->reset_worst;
+	e.body_case = PARLEY__ENVELOPE__BODY_STATS_REQUEST;
+	e.stats_request = &req;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_STATS_REPLY, wait_ns(o, ANSWER_NS),
+				&reply, NULL);
+	if (r == HC_OK && o->watch_ms && !hc->json && isatty(STDOUT_FILENO))
+		fputs("\033[H\033[2J", stdout);
+	if (r == HC_OK)
+		r = hc_show_stats(hc, reply->stats_reply, name);
+	qp_msg_free(reply);
+	fflush(stdout);
+	return r;
+}
+
+static enum hc_exit verb_stats(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	const struct timespec pause = {
+		.tv_sec = (time_t)(o->watch_ms / 1000),
+		.tv_nsec = (long)(o->watch_ms % 1000) * 1000000,
+	};
+	enum hc_exit r;
+
+	/* Until Ctrl-C, or until nobody reads it any more. */
+	do
+		r = stats_once(hc, o, argc ? argv[0] : "");
+	while (r == HC_OK && o->watch_ms && !ferror(stdout) && nanosleep(&pause, NULL) == 0);
+	return r;
+}
+
+static enum hc_exit verb_priorities(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__SetPriorities set = PARLEY__SET_PRIORITIES__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+	bool on = strcmp(argv[0], "on") == 0;
+
+	if (!on && strcmp(argv[0], "off") != 0)
+		return hc_fail(hc, HC_USAGE, "priorities are 'on' or 'off', not '%s'", argv[0]);
+	set.on = on;
+	set.device = (char *)o->device;
+	e.body_case = PARLEY__ENVELOPE__BODY_SET_PRIORITIES;
+	e.set_priorities = &set;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_DONE, wait_ns(o, ANSWER_NS), &reply,
+				NULL);
+	qp_msg_free(reply);
+	if (r == HC_OK && hc->json)
+		return hc_show_done(hc);
+	if (r == HC_OK)
+		printf("priorities between classes are %s%s%s\n",
+		       on ? "on" : "OFF: no share is protected from another",
+		       *o->device ? " on device " : "", o->device);
+	return r;
+}
+
+static enum hc_exit verb_events(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__EventsRequest req = PARLEY__EVENTS_REQUEST__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+
+	req.follow = o->follow;
+	e.body_case = PARLEY__ENVELOPE__BODY_EVENTS_REQUEST;
+	e.events_request = &req;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_EVENTS_REPLY,
+				wait_ns(o, ANSWER_NS), &reply, NULL);
+	for (size_t i = 0; r == HC_OK && i < reply->events_reply->n_events; i++)
+		r = hc_show_event(hc, reply->events_reply->events[i]);
+	qp_msg_free(reply);
+	while (r == HC_OK && o->follow && !ferror(stdout)) {
+		r = hc_next_event(hc, &reply);
+		if (r == HC_OK)
+			r = hc_show_event(hc, reply->event);
+		if (r == HC_OK)
+			qp_msg_free(reply);
+	}
+	return r;
+}
+
+static enum hc_exit verb_version(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__VersionRequest req = PARLEY__VERSION_REQUEST__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+
+	e.body_case = PARLEY__ENVELOPE__BODY_VERSION_REQUEST;
+	e.version_request = &req;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_VERSION_REPLY,
+				wait_ns(o, ANSWER_NS), &reply, NULL);
+	if (r == HC_OK)
+		r = hc_show_version(hc, reply->version_reply);
+	qp_msg_free(reply);
+	return r;
+}
+
+static enum hc_exit verb_help(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	const struct hc_verb *v = argc ? hc_verb_find(hc, argv[0]) : NULL;
+
+	if (argc && !v)
+		return HC_USAGE;
+	if (v)
+		printf("usage: hostctl %s %s\n%s.\n", v->name, v->args, v->text);
+	else
+		hc_usage(stdout);
+	return HC_OK;
+}
+
+const struct hc_verb hc_verbs[] = {
+	{ "list", "", "All VMs and the mediator, what they do and why", 0, 0, verb_list },
+	{ "status", "NAME...", "One VM, with the last lines of its log", 1, 256, verb_status },
+	{ "start", "[--no-wait] [--timeout S] NAME...",
+	  "Start a VM; done when its guest runs", 1, 256, verb_start },
+	{ "stop", "[--no-wait] [--timeout S] NAME...",
+	  "Press the power button; after the timeout its power is cut", 1, 256, verb_stop },
+	{ "kill", "[--no-wait] NAME...", "Cut the power of a VM at once", 1, 256, verb_kill },
+	{ "console", "[--no-input] [--no-replay] [--log] NAME",
+	  "The console of a VM; Ctrl-] leaves it", 1, 1, verb_console },
+	{ "stats", "[--watch S] [--reset-worst] [NAME]",
+	  "Latencies beside their bounds, devices, counters", 0, 1, verb_stats },
+	{ "priorities", "on|off [--device NAME]",
+	  "Switch the order of classes, to see what it does", 1, 1, verb_priorities },
+	{ "check", "[NAME]", "Are configurations and policies right? Starts nothing", 0, 1,
+	  verb_check },
+	{ "events", "[--follow]", "What happened lately", 0, 0, verb_events },
+	{ "version", "", "Of hostctl and of the hostd that runs", 0, 0, verb_version },
+	{ "help", "[VERB]", "This text, or one verb", 0, 1, verb_help, true },
+};
+const size_t hc_n_verbs = Q_ARRAY_LEN(hc_verbs);
+
+void hc_usage(FILE *to)
+{
+	fputs("usage: hostctl [options] VERB [arguments]\n\n", to);
+	for (size_t i = 0; i < hc_n_verbs; i++)
+		fprintf(to, "  %-10s  %s\n", hc_verbs[i].name, hc_verbs[i].text);
+	fputs("\n"
+	      "  --json            the answer as JSON; the first member is \"schema\"\n"
+	      "  --run-dir DIR     hostd's (default $PARLEY_RUN_DIR or /run/parley)\n"
+	      "  --socket PATH     hostd's socket (default DIR/hostd.sock)\n"
+	      "  --timeout S       how long to wait, in seconds; for stop: until force is used\n"
+	      "  --help, --version\n"
+	      "\n"
+	      "Exit status: 0 done, 1 failed, 2 usage, 3 no such VM, 4 already so, 5 denied,\n"
+	      "6 timeout, 7 hostd is not there, 8 configuration refused, 9 not running.\n"
+	      "See hostctl(1).\n",
+	      to);
+}
+
+const struct hc_verb *hc_verb_find(const struct hc *hc, const char *name)
+{
+	const char *names[Q_ARRAY_LEN(hc_verbs)];
+
+	for (size_t i = 0; i < hc_n_verbs; i++) {
+		if (strcmp(hc_verbs[i].name, name) == 0)
+			return &hc_verbs[i];
+		names[i] = hc_verbs[i].name;
+	}
+	const char *near = cf_nearest(name, names, hc_n_verbs);
+	if (near)
+		hc_fail(hc, HC_USAGE, "there is no verb '%.64s'; did you mean '%s'?", name, near);
+	else
+		hc_fail(hc, HC_USAGE, "there is no verb '%.64s'; see 'hostctl help'", name);
+	return NULL;
+}

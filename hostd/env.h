@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every part of hostd stands on: the loop, the folders, the configuration, the events. Set
+ * up by main, outlives everything. Main thread.
+ */
+#pragma once
+
+#include <event2/event.h>
+
+#include "hostd/conf.h"
+#include "hostd/events.h"
+
+struct hd_env {
+	struct event_base *base;
+	/* Absolute, because children stand in other folders. */
+	const char *config_dir, *state_dir, *run_dir, *bin_dir;
+	struct hd_conf conf;
+	struct hd_events events;
+	uint64_t start_ns;
+};

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts hostd together. Owns all its parts and the two signals that end it. Main thread.
+ *
+ * Theory of operation: whatever changes calls changed(), which only marks ev_step; the step
+ * itself runs from the loop, on its own. It lets VMs go on that waited for the mediator, and,
+ * once hostd is to end, stops class after class (best-effort first, safety last), then the
+ * mediator, then the loop.
+ */
+#include "hostd/hostd.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "lib/qlog.h"
+
+static bool may_spawn(void *ctx, const struct hd_vm *vm)
+{
+	const struct hostd *h = ctx;
+
+	return hd_med_settled(h->med);
+}
+
+static void vm_changed(void *ctx, struct hd_vm *vm)
+{
+	struct hostd *h = ctx;
+
+	hd_oper_vm_changed(&h->oper, vm);
+	event_active(h->ev_step, EV_TIMEOUT, 0);
+}
+
+static const struct hd_vm_ops vm_ops = { .may_spawn = may_spawn, .changed = vm_changed };
+
+static void med_changed(void *ctx)
+{
+	struct hostd *h = ctx;
+
+	event_active(h->ev_step, EV_TIMEOUT, 0);
+}
+
+static void on_step(evutil_socket_t fd, short what, void *arg)
+{
+	struct hostd *h = arg;
+	bool force = h->n_stops > 1;
+
+	if (h->n_stops == 0) {
+		hd_vms_kick(&h->vms);
+		return;
+	}
+	if (hd_vms_stop_some(&h->vms, force) > 0)
+		return;
+	if (hd_med_state(h->med) != HD_MED_OFF)
+		hd_med_stop(h->med, force);
+	else
+		event_base_loopbreak(h->env.base);
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	struct hostd *h = arg;
+
+	h->n_stops++;
+	h->oper.closing = true;
+	hd_event_add(&h->env.events, "hostd_stop", "hostd", "signal %d: %s", (int)sig,
+		     h->n_stops > 1 ? "forced" : "all VMs are stopped, then the mediator");
+	event_active(h->ev_step, EV_TIMEOUT, 0);
+}
+
+static int add_events(struct hostd *h)
+{
+	h->ev_step = event_new(h->env.base, -1, 0, on_step, h);
+	h->ev_term = evsignal_new(h->env.base, SIGTERM, on_signal, h);
+	h->ev_int = evsignal_new(h->env.base, SIGINT, on_signal, h);
+	if (!h->ev_step || !h->ev_term || !h->ev_int || event_add(h->ev_term, NULL) < 0 ||
+	    event_add(h->ev_int, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static void report_conf_errors(struct hostd *h)
+{
+	struct hd_vm *vm;
+
+	LIST_FOREACH(vm, &h->vms.list, entry)
+		if (vm->conf_errors)
+			hd_event_add(&h->env.events, "vm_refused", vm->name, "%s", vm->conf_errors);
+}
+
+int hostd_init(struct hostd *h, const struct hd_env *env)
+{
+	*h = (struct hostd){ .env = *env };
+	h->oper.listen_fd = -1;
+	LIST_INIT(&h->oper.clients);
+	hd_vms_init(&h->vms, &h->env, &vm_ops, h);
+	int r = add_events(h);
+	if (r < 0)
+		return r;
+	r = hd_vms_scan(&h->vms);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	report_conf_errors(h);
+	h->med = hd_med_new(&h->env, med_changed, h);
+	if (!h->med)
+		return -ENOMEM;
+	hd_vms_adopt(&h->vms);
+	return hd_oper_init(&h->oper, &h->env, &h->vms, h->med);
+}
+
+void hostd_fini(struct hostd *h)
+{
+	hd_oper_fini(&h->oper);
+	hd_vms_fini(&h->vms);
+	h->med = hd_med_free(h->med);
+	if (h->ev_step)
+		event_free(h->ev_step);
+	if (h->ev_term)
+		event_free(h->ev_term);
+	if (h->ev_int)
+		event_free(h->ev_int);
+	h->ev_step = h->ev_term = h->ev_int = NULL;
+	hd_events_fini(&h->env.events);
+}

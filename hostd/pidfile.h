@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which processes a hostd has started, on disk: STATE/run/NAME.pid holds "pid starttime", so that a
+ * hostd that comes after one that died knows what still runs. Main thread. Blocking, but tiny.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "lib/qdef.h"
+
+/* 0 or -errno. */
+int hd_pidfile_write(const char *state_dir, const char *name, pid_t pid);
+void hd_pidfile_remove(const char *state_dir, const char *name);
+/* The process, if it still is the one that was written down; 0 when there is none. */
+pid_t hd_pidfile_alive(const char *state_dir, const char *name);
+
+/* Locks @state_dir (created when missing) for this process until it ends. Descriptor, or -EBUSY
+ * with the other's pid (0 when it cannot be read), or -errno. */
+int hd_state_lock(const char *state_dir, pid_t *ret_other);

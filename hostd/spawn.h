@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starts one program as a child: its own process group, exactly the descriptors that it is given,
+ * signals as at boot. hostd has one thread, so fork() is safe here. Main thread.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "lib/qdef.h"
+
+#define HD_SPAWN_FDS 4u		/* stdin, stdout, stderr, control */
+#define HD_CONTROL_FD "3"	/* for --control-fd */
+
+struct hd_spawn {
+	const char *path;		/* of the program */
+	char *const *argv;		/* NULL at the end */
+	const char *cwd;		/* or NULL: hostd's own */
+	int fds[HD_SPAWN_FDS];		/* borrowed; -1: /dev/null for 0..2, closed for 3 */
+};
+
+/*
+ * 0 or -errno. A program that cannot be executed says so in a line on its stderr and ends with
+ * HD_EXIT_NOT_RUN: that is known when the child ends, not here. It does not end when hostd does.
+ */
+int hd_spawn(const struct hd_spawn *s, pid_t *ret_pid, int *ret_pidfd);

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns one VM's state, process, console and deadline. Main thread.
+ *
+ * Theory of operation: requests change what is wanted (want_up, stop) and take one step;
+ * everything else follows from events: a message of qvm, the end of its process, the deadline.
+ * Each state with a process has its way out by time: STARTING is killed after start-timeout;
+ * STOPPING goes from the power button to the power cut to SIGKILL, and says so every ten seconds
+ * when even that does not help.
+ *
+ * Invariants: set_state() is the only writer of state; child is NULL in OFF and FAILED; the
+ * console is open exactly while a child of ours lives. ops->changed is called last in everything
+ * that calls it.
+ */
+#include "hostd/vm.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hostd/pidfile.h"
+#include "hostd/spawn.h"
+#include "lib/qfd.h"
+#include "lib/qlog.h"
+#include "proto/qp_check.h"
+
+#define KILL_AGAIN_NS (10 * Q_NSEC_PER_SEC)
+#define LOG_LINES_A_SECOND 50u
+
+static void set_deadline(struct hd_vm *vm, uint64_t ns)
+{
+	const struct timeval tv = {
+		.tv_sec = (time_t)(ns / Q_NSEC_PER_SEC),
+		.tv_usec = (suseconds_t)(ns % Q_NSEC_PER_SEC / Q_NSEC_PER_USEC),
+	};
+
+	event_add(vm->ev_deadline, &tv);
+}
+
+/* The sole writer of vm->state. Moves that the table does not know are our own mistakes. */
+static void set_state(struct hd_vm *vm, enum hd_vm_state to, const char *why)
+{
+	qassert(hd_vm_state_may(vm->state, to));
+	hd_event_add(&vm->env->events, "vm_state", vm->name, "%s -> %s: %s",
+		     hd_vm_state_str(vm->state), hd_vm_state_str(to), why);
+	vm->state = to;
+	if (!hd_vm_state_alive(to)) {
+		event_del(vm->ev_deadline);
+		vm->stop = HD_STOP_NONE;
+	}
+	vm->ops->changed(vm->ctx, vm);
+}
+
+static void set_text(char **field, const char *text)
+{
+	free(*field);
+	*field = text && *text ? strdup(text) : NULL;
+}
+
+/* ---- what its process does ---- */
+
+static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fds)
+{
+	struct hd_vm *vm = ctx;
+
+	switch (e->body_case) {
+	case PARLEY__ENVELOPE__BODY_READY:
+		if (vm->state != HD_VM_STARTING || vm->late)
+			return;
+		vm->ready_ns = qnow_ns();
+		event_del(vm->ev_deadline);
+		set_state(vm, HD_VM_RUNNING, "ready");
+		return;
+	case PARLEY__ENVELOPE__BODY_START_FAILED:
+		set_text(&vm->failed_stage, e->start_failed->stage);
+		set_text(&vm->failed_text, e->start_failed->text);
+		return;
+	case PARLEY__ENVELOPE__BODY_ENDED:
+		set_text(&vm->ended_reason, e->ended->reason);
+		if (vm->state != HD_VM_RUNNING)
+			return;
+		vm->stop = HD_STOP_LEAVING;
+		set_deadline(vm, vm->conf.stop_timeout_ns);
+		set_state(vm, HD_VM_STOPPING, vm->ended_reason ? vm->ended_reason : "ended");
+		return;
+	default:
+		/* Answers that nobody waits for, and what later versions say. */
+		return;
+	}
+}
+
+/* A guest can make its qvm write: so many lines a second, then a sum. */
+static bool may_log(struct hd_vm *vm)
+{
+	uint64_t sec = qnow_ns() / Q_NSEC_PER_SEC;
+
+	if (sec != vm->run_log_sec) {
+		if (vm->run_log_dropped)
+			qlog_warn("ev=log_dropped vm=%s n=%llu", vm->name,
+				  (unsigned long long)vm->run_log_dropped);
+		vm->run_log_sec = sec;
+		vm->run_log_lines = 0;
+		vm->run_log_dropped = 0;
+	}
+	if (vm->run_log_lines++ < LOG_LINES_A_SECOND)
+		return true;
+	vm->run_log_dropped++;
+	return false;
+}
+
+static void on_line(void *ctx, const struct hd_line *line)
+{
+	static const enum qlog_sev sevs[] = {
+		QLOG_FATAL, QLOG_FATAL, QLOG_FATAL, QLOG_ERROR,
+		QLOG_WARN,  QLOG_INFO,	QLOG_INFO,  QLOG_DEBUG,
+	};
+	struct hd_vm *vm = ctx;
+
+	if (may_log(vm))
+		qlog(line->prio < 0 ? QLOG_INFO : sevs[line->prio & 7], "vm=%s %s", vm->name,
+		     line->text);
+}
+
+static void on_chan_lost(void *ctx, const char *why)
+{
+	struct hd_vm *vm = ctx;
+
+	/* Its process may be about to end; if it is not, signals take the place of messages. */
+	qlog_info("ev=vm_channel_closed vm=%s why=%s", vm->name, why);
+}
+
+/* The process is gone: what it was is decided here. */
+static void settle(struct hd_vm *vm, const struct hd_exit *ex)
+{
+	const struct hd_end end = {
+		.exit = *ex,
+		.was_ready = vm->ready_ns != 0,
+		.asked = vm->stop,
+		.failed_stage = vm->failed_stage,
+		.failed_text = vm->failed_text,
+		.ended_reason = vm->ended_reason,
+		.quote = hd_lines_quote(&vm->lines),
+	};
+	bool off = hd_reason_as_asked(&end) && !vm->late;
+
+	vm->exit_code = ex->known && !ex->signal ? ex->code : -1;
+	vm->fail_code = hd_reason_is_config(&end) ? PARLEY__CODE__E_CONFIG :
+						    PARLEY__CODE__E_FAILED;
+	if (vm->late)
+		snprintf(vm->reason, sizeof(vm->reason), "not ready within %.3g s: killed",
+			 (double)vm->env->conf.start_timeout_ns / (double)Q_NSEC_PER_SEC);
+	else
+		hd_reason(&end, vm->reason, sizeof(vm->reason));
+	vm->ready_ns = 0;
+	vm->late = false;
+	if (off)
+		vm->want_up = false;
+	set_state(vm, off ? HD_VM_OFF : HD_VM_FAILED, vm->reason);
+}
+
+static void on_exited(void *ctx, const struct hd_exit *ex)
+{
+	struct hd_vm *vm = ctx;
+
+	vm->child = hd_child_free(vm->child);
+	hd_pidfile_remove(vm->env->state_dir, vm->name);
+	hd_console_close(&vm->console);
+	settle(vm, ex);
+}
+
+static const struct hd_child_ops child_ops = {
+	.msg = on_msg, .line = on_line, .chan_lost = on_chan_lost, .exited = on_exited,
+};
+
+/* ---- start ---- */
+
+static int spawn(struct hd_vm *vm)
+{
+	char qvm[PATH_MAX], cwd[PATH_MAX], run[PATH_MAX + 16], class[32], conf[HD_NAME_MAX + 16];
+	char *const argv[] = { qvm, (char *)"--control-fd=" HD_CONTROL_FD, run, class, conf, NULL };
+	QCLEAN(qfd_close) int console_fd = -1;
+	struct hd_child_spec spec = { .path = qvm, .cwd = cwd, .argv = argv, .control = true };
+
+	snprintf(qvm, sizeof(qvm), "%s/qvm", vm->env->bin_dir);
+	snprintf(cwd, sizeof(cwd), "%s/vms", vm->env->config_dir);
+	snprintf(run, sizeof(run), "--run-dir=%s", vm->env->run_dir);
+	snprintf(class, sizeof(class), "--class=%s", qp_class_str(vm->conf.class));
+	snprintf(conf, sizeof(conf), "@%s.qvmconf", vm->name);
+	int r = hd_console_open(&vm->console, &console_fd);
+	if (r < 0)
+		return r;
+	spec.stdin_fd = spec.stdout_fd = console_fd;
+	r = hd_child_start(vm->env->base, &spec, &vm->lines, &child_ops, vm, &vm->child);
+	if (r < 0) {
+		hd_console_close(&vm->console);
+		return r;
+	}
+	r = hd_pidfile_write(vm->env->state_dir, vm->name, hd_child_pid(vm->child));
+	if (r < 0)
+		qlog_err(r, "ev=pidfile_failed vm=%s why=\"a later hostd will not know it\"",
+			 vm->name);
+	return 0;
+}
+
+void hd_vm_kick(struct hd_vm *vm)
+{
+	if (vm->state != HD_VM_STARTING || vm->child || !vm->ops->may_spawn(vm->ctx, vm))
+		return;
+	int r = spawn(vm);
+	if (r == 0)
+		return;
+	snprintf(vm->reason, sizeof(vm->reason), "qvm could not be started: %s", strerror(-r));
+	vm->fail_code = PARLEY__CODE__E_FAILED;
+	set_state(vm, HD_VM_FAILED, vm->reason);
+}
+
+void hd_vm_start(struct hd_vm *vm)
+{
+	qassert(!hd_vm_state_alive(vm->state));
+	vm->want_up = true;
+	vm->starts++;
+	vm->exit_code = -1;
+	vm->ready_ns = 0;
+	vm->late = false;
+	vm->reason[0] = '\0';
+	set_text(&vm->failed_stage, NULL);
+	set_text(&vm->failed_text, NULL);
+	set_text(&vm->ended_reason, NULL);
+	set_deadline(vm, vm->env->conf.start_timeout_ns);
+	set_state(vm, HD_VM_STARTING, "asked to start");
+	hd_vm_kick(vm);
+}
+
+/* ---- stop ---- */
+
+static void send_or_signal(struct hd_vm *vm, const Parley__Envelope *e, int sig)
+{
+	if (hd_child_send(vm->child, e, NULL, 0) < 0)
+		hd_child_signal(vm->child, sig);
+}
+
+static void press_button(struct hd_vm *vm)
+{
+	Parley__PowerButton button = PARLEY__POWER_BUTTON__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+
+	e.body_case = PARLEY__ENVELOPE__BODY_POWER_BUTTON;
+	e.power_button = &button;
+	vm->stop = HD_STOP_BUTTON;
+	send_or_signal(vm, &e, SIGTERM);
+	set_deadline(vm, vm->stop_timeout_ns);
+}
+
+static void cut_power(struct hd_vm *vm)
+{
+	Parley__PowerCut cut = PARLEY__POWER_CUT__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+
+	e.body_case = PARLEY__ENVELOPE__BODY_POWER_CUT;
+	e.power_cut = &cut;
+	vm->stop = HD_STOP_CUT;
+	send_or_signal(vm, &e, SIGQUIT);
+	set_deadline(vm, vm->env->conf.cut_timeout_ns);
+}
+
+static void kill_it(struct hd_vm *vm)
+{
+	vm->stop = HD_STOP_KILL;
+	hd_child_signal(vm->child, SIGKILL);
+	set_deadline(vm, KILL_AGAIN_NS);
+}
+
+/* Stopped before it had a process: it waited for the mediator. */
+static void stop_unborn(struct hd_vm *vm)
+{
+	const struct hd_exit ex = { .known = true };
+
+	vm->stop = HD_STOP_BUTTON;
+	set_state(vm, HD_VM_STOPPING, "asked to stop");
+	settle(vm, &ex);
+}
+
+void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
+{
+	vm->want_up = false;
+	vm->stop_timeout_ns = timeout_ns ? timeout_ns : vm->conf.stop_timeout_ns;
+	if (vm->state == HD_VM_FAILED) {
+		set_state(vm, HD_VM_OFF, "failure acknowledged");
+	} else if (vm->state == HD_VM_STARTING && !vm->child) {
+		stop_unborn(vm);
+	} else if (vm->state == HD_VM_STARTING) {
+		/* No guest is there that a button could tell anything. */
+		cut_power(vm);
+		set_state(vm, HD_VM_STOPPING, "asked to stop before it was ready");
+	} else if (vm->state == HD_VM_RUNNING) {
+		press_button(vm);
+		set_state(vm, HD_VM_STOPPING, "asked to stop");
+	}
+}
+
+void hd_vm_cut(struct hd_vm *vm)
+{
+	vm->want_up = false;
+	if (!vm->child) {
+		hd_vm_stop(vm, 0);
+		return;
+	}
+	if (vm->stop < HD_STOP_CUT)
+		cut_power(vm);
+	if (vm->state == HD_VM_STARTING || vm->state == HD_VM_RUNNING)
+		set_state(vm, HD_VM_STOPPING, "asked to cut its power");
+}
+
+static void on_start_late(struct hd_vm *vm)
+{
+	if (vm->child) {
+		vm->late = true;
+		hd_child_signal(vm->child, SIGKILL);
+		set_deadline(vm, KILL_AGAIN_NS);
+		return;
+	}
+	snprintf(vm->reason, sizeof(vm->reason), "the mediator did not become ready in time");
+	vm->fail_code = PARLEY__CODE__E_FAILED;
+	set_state(vm, HD_VM_FAILED, vm->reason);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct hd_vm *vm = arg;
+
+	if (vm->state == HD_VM_STARTING) {
+		on_start_late(vm);
+	} else if (vm->stop == HD_STOP_BUTTON) {
+		qlog_warn("ev=vm_cut vm=%s why=\"the guest did not stop in time\"", vm->name);
+		cut_power(vm);
+	} else {
+		qlog_warn("ev=vm_kill vm=%s why=\"its process did not end in time\"", vm->name);
+		kill_it(vm);
+	}
+}
+
+/* ---- life ---- */
+
+/* The lines of @errs as one text; NULL when there are none, or no memory. */
+static char *errors_text(const struct cf_errors *errs)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = errs->n ? open_memstream(&text, &len) : NULL;
+
+	if (!f)
+		return NULL;
+	cf_errors_print(errs, f);
+	(void)fclose(f);
+	return text;
+}
+
+void hd_vm_reload(struct hd_vm *vm)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/vms/%s.vm", vm->env->config_dir, vm->name);
+	free(vm->conf_errors);
+	vm->conf_errors = NULL;
+	int r = hd_vm_conf_load(path, &vm->env->conf, &errs, &vm->conf);
+	if (r < 0)
+		vm->conf_errors = errors_text(&errs);
+	if (r < 0 && !vm->conf_errors)
+		vm->conf_errors = strdup("out of memory\n");
+	cf_errors_fini(&errs);
+}
+
+void hd_vm_adopt(struct hd_vm *vm)
+{
+	pid_t pid = hd_pidfile_alive(vm->env->state_dir, vm->name);
+
+	if (pid == 0)
+		return;
+	int r = hd_child_adopt(vm->env->base, pid, &child_ops, vm, &vm->child);
+	if (r < 0) {
+		qlog_err(r, "ev=adopt_failed vm=%s pid=%d", vm->name, (int)pid);
+		return;
+	}
+	vm->want_up = true;
+	vm->ready_ns = qnow_ns();
+	snprintf(vm->reason, sizeof(vm->reason),
+		 "started by an earlier hostd: it has no console and no statistics here");
+	set_state(vm, HD_VM_STARTING, "a process of an earlier hostd was found");
+	set_state(vm, HD_VM_RUNNING, "taken over");
+}
+
+struct hd_vm *hd_vm_new(struct hd_env *env, const char *name, const struct hd_vm_ops *ops,
+			void *ctx)
+{
+	struct hd_vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm)
+		return NULL;
+	vm->env = env;
+	vm->ops = ops;
+	vm->ctx = ctx;
+	vm->exit_code = -1;
+	vm->fail_code = PARLEY__CODE__E_FAILED;
+	vm->conf.stop_timeout_ns = env->conf.stop_timeout_ns;
+	snprintf(vm->name, sizeof(vm->name), "%s", name);
+	hd_console_init(&vm->console, env->base);
+	vm->ev_deadline = evtimer_new(env->base, on_deadline, vm);
+	if (asprintf(&vm->config, "%s/vms/%s.qvmconf", env->config_dir, name) < 0)
+		vm->config = NULL;
+	if (!vm->ev_deadline || !vm->config)
+		return hd_vm_free(vm);
+	hd_vm_reload(vm);
+	return vm;
+}
+
+struct hd_vm *hd_vm_free(struct hd_vm *vm)
+{
+	if (!vm)
+		return NULL;
+	hd_child_free(vm->child);
+	hd_console_fini(&vm->console);
+	hd_lines_reset(&vm->lines);
+	if (vm->ev_deadline)
+		event_free(vm->ev_deadline);
+	free(vm->config);
+	free(vm->conf_errors);
+	free(vm->failed_stage);
+	free(vm->failed_text);
+	free(vm->ended_reason);
+	free(vm);
+	return NULL;
+}

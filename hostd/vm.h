@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One VM as hostd sees it: what is wanted, what is, its process, its console, why it ended. The
+ * states stand in hostd/vmstate.h. Main thread.
+ */
+#pragma once
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "hostd/child.h"
+#include "hostd/console.h"
+#include "hostd/env.h"
+#include "hostd/lines.h"
+#include "hostd/reason.h"
+#include "hostd/vmstate.h"
+
+struct hd_vm;
+
+struct hd_vm_ops {
+	/* False: not yet; hd_vm_kick() when it may be. */
+	bool (*may_spawn)(void *ctx, const struct hd_vm *vm);
+	/* The state has changed. The VM is not freed by the callee. */
+	void (*changed)(void *ctx, struct hd_vm *vm);
+};
+
+struct hd_vm {
+	LIST_ENTRY(hd_vm) entry;
+	struct hd_env *env;
+	const struct hd_vm_ops *ops;
+	void *ctx;
+
+	char name[HD_NAME_MAX + 1];
+	char *config;			/* path of the qvmconf; owned */
+	struct hd_vm_conf conf;
+	char *conf_errors;		/* lines of a NAME.vm that was refused, else NULL; owned */
+
+	enum hd_vm_state state;		/* written by set_state() only */
+	bool want_up;
+	enum hd_stop_stage stop;
+	uint64_t stop_timeout_ns;	/* of the stop under way */
+	bool late;			/* killed because Ready did not come */
+	struct hd_child *child;		/* NULL when off, and while it waits for the mediator */
+	struct hd_console console;
+	struct hd_lines lines;		/* of the last run */
+	struct event *ev_deadline;
+
+	uint64_t ready_ns;		/* when Ready came, 0 = not in this run */
+	uint32_t starts;
+	uint32_t run_log_lines;		/* lines that went to hostd's log in this second */
+	uint64_t run_log_sec, run_log_dropped;
+
+	/* Of this run, or the last. */
+	char reason[HD_REASON_BYTES];	/* a sentence, "" when there is nothing to say */
+	Parley__Code fail_code;		/* why a start failed, for the one who asked */
+	int exit_code;			/* -1: there was no run yet, or nobody knows */
+	char *failed_stage, *failed_text, *ended_reason; /* what qvm said; owned or NULL */
+};
+
+struct hd_vm *hd_vm_new(struct hd_env *env, const char *name, const struct hd_vm_ops *ops,
+			void *ctx);
+/* Its process, if there is one, lives on. */
+struct hd_vm *hd_vm_free(struct hd_vm *vm);
+/* Reads NAME.vm again. Errors are kept in conf_errors: such a VM does not start. */
+void hd_vm_reload(struct hd_vm *vm);
+/* Takes over a process that an earlier hostd has started, if one runs. */
+void hd_vm_adopt(struct hd_vm *vm);
+
+/* OFF or FAILED → STARTING (or FAILED at once). */
+void hd_vm_start(struct hd_vm *vm);
+/* The mediator has come up, or will not: a VM that waited for it goes on. */
+void hd_vm_kick(struct hd_vm *vm);
+/* Alive: the power button, force after @timeout_ns (0 = as configured). FAILED: acknowledged,
+ * OFF. */
+void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns);
+/* Alive: power cut, SIGKILL when that does not help. */
+void hd_vm_cut(struct hd_vm *vm);
