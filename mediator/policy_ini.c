@@ -71,9 +71,9 @@ struct reader {
 	struct cf_errors *errs;
 	FILE *f;
 	const char *file;
-	unsigned line;		/* last one that inih was given */
-	char section[256];	/* as in the file, to see when a new one begins */
+	unsigned line;		/* last one that was read */
 	enum section kind;
+	uint32_t seen;		/* keys of this section, by their row */
 	bool oom;
 };
 
@@ -97,7 +97,9 @@ static bool parse_scaled(const char *s, const char *const *units, const uint64_t
 	if (!isdigit((unsigned char)*s))
 		return false;
 	errno = 0;
-	uint64_t v = strtoull(s, &end, 0);
+	/* Not base 0: nobody means 8 by 010. */
+	bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
+	uint64_t v = strtoull(s, &end, hex ? 16 : 10);
 	if (errno)
 		return false;
 	for (size_t i = 0; i < n_units; i++)
@@ -208,6 +210,9 @@ static void set_key(struct reader *r, const struct key *keys, void *object, cons
 
 	for (const struct key *k = keys; k->name; k++) {
 		if (strcmp(k->name, name) == 0) {
+			if (r->seen >> (k - keys) & 1)
+				bad(r, "%s is set twice in this section%s", name, "");
+			r->seen |= 1u << (k - keys);
 			if (!set_field(r, k, object, value))
 				cf_error_add(r->errs, CF_ERROR, r->file, r->line, 0,
 					     "%s = %s: expected %s", name, value, k->expected);
@@ -281,8 +286,8 @@ static void open_section(struct reader *r, const char *section)
 {
 	static const char dev[] = "device ", share[] = "share ";
 
-	snprintf(r->section, sizeof(r->section), "%s", section);
 	r->kind = SECTION_BAD;
+	r->seen = 0;
 	if (strncmp(section, dev, sizeof(dev) - 1) == 0 && section[sizeof(dev) - 1]) {
 		r->kind = SECTION_DEVICE;
 		open_device(r, section + sizeof(dev) - 1);
@@ -295,35 +300,78 @@ static void open_section(struct reader *r, const char *section)
 	}
 }
 
-/*
- * inih calls this for each key; called with a NULL name at the start of a section where inih is
- * built so.
- */
+/* inih calls this for each key, behind the line that read_line() gave it. */
 static int on_key(void *ctx, const char *section, const char *name, const char *value)
 {
 	struct reader *r = ctx;
 
-	if (strcmp(section, r->section) != 0 || r->kind == SECTION_NONE)
-		open_section(r, section);
 	if (r->oom)
 		return 0;
-	if (!name || r->kind == SECTION_BAD)
-		return 1;
-	if (r->kind == SECTION_DEVICE)
+	if (r->kind == SECTION_NONE)
+		bad(r, "'%s' stands before the first [section]%s", name, "");
+	else if (r->kind == SECTION_DEVICE)
 		set_key(r, device_keys, &r->p->devices[r->p->n_devices - 1], name, value);
-	else
+	else if (r->kind == SECTION_SHARE)
 		set_key(r, share_keys, &r->p->shares[r->p->n_shares - 1], name, value);
 	return 1;
 }
 
-/* Lines are counted here, because inih does not tell its handler where it stands. */
+/* "[NAME]" of the header in @line: inih tells of a section only with its first key, and of one
+ * without keys not at all. */
+static void read_header(struct reader *r, char *line)
+{
+	char *end = strchr(line, ']');
+
+	if (end) {
+		*end = '\0';
+		open_section(r, line + 1);
+	} else {
+		r->kind = SECTION_BAD;
+		bad(r, "a section's name ends with ']'%s%s", "", "");
+	}
+}
+
+/* What is left of the line that a buffer could not take. */
+static void skip_rest(FILE *f)
+{
+	int c;
+
+	do
+		c = fgetc(f);
+	while (c != EOF && c != '\n');
+}
+
+/*
+ * Gives inih the next line that it can use; what it could not is told here, every one, for inih
+ * tells of the first only. Lines are counted here too: its handler is not told. An indented line is
+ * one like others.
+ */
 static char *read_line(char *buf, int buf_bytes, void *ctx)
 {
 	struct reader *r = ctx;
-	char *line = fgets(buf, buf_bytes, r->f);
 
-	r->line += line != NULL;
-	return line;
+	while (!r->oom && fgets(buf, buf_bytes, r->f)) {
+		char *line = buf + strspn(buf, " \t\r\n\f\v");
+		size_t len = strlen(buf);
+
+		r->line++;
+		if (r->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
+			line += 3;
+		if ((len == 0 || buf[len - 1] != '\n') && !feof(r->f)) {
+			bad(r, "the line is too long, or holds a zero byte%s%s", "", "");
+			if (len + 1 == (size_t)buf_bytes)
+				skip_rest(r->f);
+		} else if (*line == '[') {
+			read_header(r, line);
+		} else if (*line && *line != '#' && *line != ';') {
+			if (strpbrk(line, "=:") && *line != '=' && *line != ':') {
+				memmove(buf, line, strlen(line) + 1);
+				return buf;
+			}
+			bad(r, "expected [section] or key = value%s%s", "", "");
+		}
+	}
+	return NULL;
 }
 
 static const char *remember_file(struct med_policy *p, const char *path)
@@ -349,12 +397,11 @@ int med_policy_read_file(struct med_policy *p, const char *path, struct cf_error
 		cf_error_add(errs, CF_ERROR, path, 0, 0, "cannot be read: %s", strerror(errno));
 		return 0;
 	}
+	/* The line that it returns is the first it did not like: all of those were told already. */
 	int line = ini_parse_stream(read_line, &r, on_key, &r);
+	bool unread = ferror(r.f);
 	(void)fclose(r.f);
-	if (r.oom || line < 0)
-		return -ENOMEM;
-	if (line > 0)
-		cf_error_add(errs, CF_ERROR, r.file, (unsigned)line, 0,
-			     "expected [section] or key = value");
-	return 0;
+	if (unread)
+		cf_error_add(errs, CF_ERROR, r.file, 0, 0, "cannot be read to its end");
+	return r.oom || line < 0 ? -ENOMEM : 0;
 }

@@ -1,0 +1,330 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that break every rule: their own connection ends, another share's verified traffic sees nothing of it."""
+
+import os
+import socket
+import struct
+import time
+
+import med
+from med import check
+
+POLICY = """
+[device disk]
+path = img
+[share good/data]
+device = disk
+class = safety
+length = 8M
+[share evil/data]
+device = disk
+class = best-effort
+offset = 8M
+length = 8M
+fault-budget = 1000
+[share quick/data]
+device = disk
+offset = 16M
+length = 8M
+fault-budget = 3
+"""
+
+
+def garbage(c):
+    c.raw(os.urandom(4096))
+
+
+def zero_bytes(c):
+    c.raw(bytes(64))
+
+
+def wrong_version(c):
+    c.raw(struct.pack("<III", med.GET_FEATURES, 2, 0))
+
+
+def long_payload(c):
+    c.raw(struct.pack("<III", med.SET_FEATURES, 1, 1 << 20) + bytes(600))
+
+
+def unknown_request(c):
+    c.send(4711)
+
+
+def half_message(c):
+    c.raw(struct.pack("<III", med.SET_FEATURES, 1, 8) + b"abc")
+
+
+def half_header(c):
+    c.raw(b"\x01")
+
+
+def many_descriptors(c):
+    c.raw(struct.pack("<III", med.SET_OWNER, 1, 0), [c.memfd] * 32)
+
+
+def descriptors_where_none_belong(c):
+    c.send(med.SET_OWNER, b"", [c.memfd])
+
+
+def features_not_offered(c):
+    offered = struct.unpack("<Q", c.ask(med.GET_FEATURES))[0]
+    c.send(med.SET_FEATURES, struct.pack("<Q", offered | 1 << 40))
+
+
+def memory_without_descriptor(c):
+    c.features()
+    c.send(med.SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, 0, c.mem_bytes, c.UADDR, 0))
+
+
+def memory_unsealed(c):
+    fd = os.memfd_create("loose", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, c.mem_bytes)
+    c.features()
+    c.memory(fd=fd)
+    os.close(fd)
+
+
+def memory_too_short(c):
+    c.features()
+    c.memory(size=c.mem_bytes * 2)
+
+
+def memory_far_offset(c):
+    c.features()
+    c.memory(off=1 << 62)
+
+
+def memory_wraps(c):
+    c.features()
+    region = struct.pack("<QQQQ", (1 << 64) - 4096, c.mem_bytes, c.UADDR, 0)
+    c.send(med.SET_MEM_TABLE, struct.pack("<II", 1, 0) + region, [c.memfd])
+
+
+def memory_is_a_pipe(c):
+    r, w = os.pipe()
+    c.features()
+    c.memory(fd=r)
+    os.close(r)
+    os.close(w)
+
+
+def queue_out_of_range(c):
+    c.features()
+    c.memory()
+    c.send(med.SET_VRING_NUM, struct.pack("<II", 999, 64))
+
+
+def queue_size_not_a_power(c):
+    c.features()
+    c.memory()
+    c.queue(num=63)
+
+
+def ring_outside_memory(c):
+    c.features()
+    c.memory()
+    c.send(med.SET_VRING_NUM, struct.pack("<II", 0, 64))
+    c.send(med.SET_VRING_ADDR, struct.pack("<IIQQQQ", 0, 0, 0, 8, 16, 0))
+    c.send(med.SET_VRING_KICK, struct.pack("<Q", 0), [c.kick])
+    c.send(med.SET_VRING_ENABLE, struct.pack("<II", 0, 1))
+
+
+def other_kick(c, fd):
+    c.features()
+    c.memory()
+    c.queue(kick=fd)
+    os.close(fd)
+
+
+def kick_is_a_file(c):
+    other_kick(c, os.open("/dev/zero", os.O_RDWR))
+
+
+def kick_is_a_socket(c):
+    a, b = socket.socketpair()
+    b.send(b"x")
+    other_kick(c, a.detach())
+    b.close()
+
+
+def no_kick(c):
+    c.features()
+    c.memory()
+    c.send(med.SET_VRING_NUM, struct.pack("<II", 0, 64))
+    u = c.UADDR
+    c.send(med.SET_VRING_ADDR, struct.pack("<IIQQQQ", 0, 0, u, u + c.USED, u + c.AVAIL, 0))
+    c.send(med.SET_VRING_KICK, struct.pack("<Q", 1 << 8))
+    c.send(med.SET_VRING_ENABLE, struct.pack("<II", 0, 1))
+
+
+def call_is_a_full_pipe(c):
+    """A write to it would wait for ever."""
+    r, w = os.pipe()
+    os.set_blocking(w, False)
+    try:
+        while True:
+            os.write(w, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(w, True)
+    c.features()
+    c.memory()
+    c.queue(call=w)
+    os.close(w)
+    c.pipe = r
+
+
+def avail_runs_ahead(c):
+    c.setup()
+    c.put_avail(0, ahead=1000)
+
+
+def head_out_of_range(c):
+    c.setup()
+    c.put_avail(5000)
+
+
+def chain_loops(c):
+    c.setup()
+    c.put_desc(0, c.DATA, 16, med.NEXT, 1)
+    c.put_desc(1, c.DATA, 16, med.NEXT, 0)
+    c.put_avail(0)
+
+
+def link_out_of_table(c):
+    c.setup()
+    c.put_desc(0, c.DATA, 16, med.NEXT, 999)
+    c.put_avail(0)
+
+
+def buffer_outside_memory(c):
+    c.setup()
+    c.put_desc(0, 1 << 50, 16, med.NEXT, 1)
+    c.put_desc(1, c.DATA, 1, med.WRITE)
+    c.put_avail(0)
+
+
+def buffer_wraps(c):
+    c.setup()
+    c.put_desc(0, (1 << 64) - 8, 16, med.NEXT, 1)
+    c.put_desc(1, c.DATA, 1, med.WRITE)
+    c.put_avail(0)
+
+
+def no_status(c):
+    c.setup()
+    c.put_desc(0, c.DATA, 16)
+    c.put_avail(0)
+
+
+def same_head_twice(c):
+    """The same head made available again in one go: it is out when it comes the second time."""
+    c.setup()
+    c.mem[0x3000:0x3010] = struct.pack("<IIQ", med.T_FLUSH, 0, 0)
+    c.put_desc(0, 0x3000, 16, med.NEXT, 1)
+    c.put_desc(1, 0x3010, 1, med.WRITE)
+    for i in range(3):
+        struct.pack_into("<H", c.mem, c.AVAIL + 4 + 2 * i, 0)
+    c.avail = 2
+    c.put_avail(0)
+
+
+ATTACKS = [
+    garbage, zero_bytes, wrong_version, long_payload, unknown_request, half_message, half_header, many_descriptors,
+    descriptors_where_none_belong, features_not_offered, memory_without_descriptor, memory_unsealed, memory_too_short,
+    memory_far_offset, memory_wraps, memory_is_a_pipe, queue_out_of_range, queue_size_not_a_power, ring_outside_memory,
+    kick_is_a_file, kick_is_a_socket, no_kick, call_is_a_full_pipe, avail_runs_ahead, head_out_of_range, chain_loops,
+    link_out_of_table, buffer_outside_memory, buffer_wraps, no_status, same_head_twice,
+]
+
+
+def attacks():
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            control = med.Control(m)
+            faults = 0
+            for attack in ATTACKS:
+                good = med.vublk(m.socket("good/data"), "--verify", "--depth", 8, "--ops", 3000, "--read", 50, "--span",
+                                 4 << 20)
+                with med.Client(m.socket("evil/data")) as c:
+                    try:
+                        attack(c)
+                    except (BrokenPipeError, ConnectionResetError):
+                        pass
+                    check(c.ended(), f"{attack.__name__}: the connection must end")
+                got = med.vublk_end(good)
+                check(got["errors"] == got["mismatches"] == 0, f"{attack.__name__}: {got}")
+                med.wait_for("gone", lambda: not control.stats()[0]["evil/data"]["connected"])
+                now = control.stats()[0]["evil/data"]["faults"]
+                check(now > faults, f"{attack.__name__} was not counted: {now}")
+                faults = now
+            check(m.log().count("ev=client_dropped share=evil/data") == 1, "logged once, not for each: " + m.log())
+            with med.Client(m.socket("evil/data")) as c:
+                c.setup()
+                check(c.request(med.T_IN, read=512)[0] == 0, "who behaves is served again")
+
+
+def memory_cannot_be_cut_off():
+    """The memory's seal holds, and a client that unmaps and goes away while requests are out hurts nobody."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            with med.Client(m.socket("evil/data")) as c:
+                c.setup()
+                try:
+                    os.ftruncate(c.memfd, 4096)
+                    check(False, "the seal is broken")
+                except PermissionError:
+                    pass
+                for _ in range(200):
+                    c.put_desc(0, 0x3000, 16, med.NEXT, 1)
+                    c.put_desc(1, c.DATA, 1 << 20, med.NEXT | med.WRITE, 2)
+                    c.put_desc(2, 0x3010, 1, med.WRITE)
+                    c.put_avail(0)
+                    if c.used != struct.unpack_from("<H", c.mem, c.USED + 2)[0]:
+                        c.used = struct.unpack_from("<H", c.mem, c.USED + 2)[0]
+                    time.sleep(0.0005)
+            check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 100))["errors"] == 0, "served")
+
+
+def one_client_at_a_time():
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            first = med.Client(m.socket("evil/data"))
+            first.setup()
+            second = med.Client(m.socket("evil/data"))
+            second.send(med.GET_FEATURES)
+            second.sock.settimeout(0.5)
+            try:
+                check(not second.sock.recv(1), "the second is not hung up on")
+                check(False, "the second must wait")
+            except TimeoutError:
+                pass
+            check(first.request(med.T_IN, read=512)[0] == 0, "the first goes on")
+            first.close()
+            second.sock.settimeout(med.WAIT_S)
+            second._exactly(20)
+            second.setup()
+            check(second.request(med.T_IN, read=512)[0] == 0, "then it is the second's turn")
+            second.close()
+
+
+def quarantine():
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            for _ in range(3):
+                with med.Client(m.socket("quick/data")) as c:
+                    head_out_of_range(c)
+                    check(c.ended(), "it ends")
+            med.wait_for("the event", lambda: "ev=client_quarantined share=quick/data" in m.log())
+            s = med.wait_for("gone", lambda: (s := med.Control(m).stats()[0]["quick/data"]) and not s["connected"] and s)
+            check(s["quarantined"] == 1 and s["faults"] == 3, f"{s}")
+            with med.Client(m.socket("quick/data")) as c:
+                check(c.ended(), "refused from now on")
+            check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 100))["errors"] == 0, "others are served")
+
+
+med.run_tests(attacks, memory_cannot_be_cut_off, one_client_at_a_time, quarantine)

@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The mediator as a command: start, stop, --check, exit codes and what it says; control socket; descriptors."""
+
+import os
+import signal
+import subprocess
+
+import med
+from med import check
+
+POLICY = """
+[device disk]
+path = img
+[share a/data]
+device = disk
+class = safety
+length = 16M
+[share b/data]
+device = disk
+class = best-effort
+offset = 16M
+"""
+
+
+def run(*args, env=None):
+    p = subprocess.run([os.environ["MEDIATOR"], *args], capture_output=True, text=True, timeout=60, env=env)
+    return p.returncode, p.stdout, p.stderr
+
+
+def says(result, code, *words):
+    check(result[0] == code, f"exit code {result[0]}, not {code}: {result[1]}{result[2]}")
+    for word in words:
+        check(word in result[1] + result[2], f"it does not say '{word}': {result[1]}{result[2]}")
+
+
+def usage():
+    says(run(), 2, "no policy file was given")
+    says(run("--nonsense", "x"), 2, "--help")
+    says(run("--control-fd", "x", "y"), 2, "expected a number")
+    says(run("--control-fd", "99", "y"), 2, "99")
+    says(run("--help"), 0, "usage: mediator", "parley-policy(5)")
+    says(run("--version"), 0, "mediator (Parley)")
+
+
+def refused_policies():
+    with med.Folder() as d:
+        m = med.Mediator(d, "[device x]\nslots = 0\n[share bad]\ncolour = blue\n", start=False)
+        for args in (["--check", m.policy], ["--run-dir", m.run, m.policy]):
+            result = run(*args)
+            says(result, 65, "test.policy:2: error: slots = 0: expected", "unknown key 'colour'", "test.policy:3: error", "test.policy:1: error: device")
+        check(not os.path.exists(m.run), "nothing was started")
+        says(run("--check", d + "/nowhere.policy"), 65, "nowhere.policy: error: cannot be read")
+
+
+def refused_devices():
+    with med.Folder() as d:
+        m = med.Mediator(d, POLICY, start=False)
+        says(run("--check", m.policy), 64, "test.policy:2", "device 'disk'", "No such file")
+        med.image(d + "/img", 8)
+        says(run("--check", m.policy), 65, "beyond the end of device 'disk'", "test.policy:4")
+        os.unlink(d + "/img")
+        os.mkdir(d + "/img")
+        says(run("--check", m.policy), 64, "device 'disk'")
+
+
+def check_beside_a_running_one():
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            says(run("--check", m.policy), 0, "device disk: 33554432 bytes, 2 shares", "safety bound")
+            second = run("--run-dir", d + "/run2", m.policy)
+            says(second, 64, "in use by another process")
+
+
+def stops_by_signal():
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        with med.Folder() as d:
+            med.image(d + "/img", 32)
+            m = med.Mediator(d, POLICY)
+            busy = med.vublk(m.socket("b/data"), "--depth", 8, "--secs", 30)
+            med.wait_for("traffic", lambda: "client_connected" in m.log())
+            m.proc.send_signal(sig)
+            check(m.proc.wait(med.WAIT_S) == 0, "it stops while a client is busy")
+            check(f"ev=stop signal={int(sig)}" in m.log(), m.log())
+            med.vublk_end(busy, 3)
+
+
+def stats_and_priorities():
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            c = med.Control(m)
+            got = med.vublk_end(med.vublk(m.socket("a/data"), "--ops", 1000, "--read", 50))
+            with med.Client(m.socket("b/data")) as client:
+                client.setup()
+                check(client.request(med.T_FLUSH)[0] == 0, "flush")
+                shares, devices = c.stats()
+                check(shares["b/data"]["connected"] == 1, "b is connected")
+            a, b = shares["a/data"], shares["b/data"]
+            check(a["read_ops"] + a["write_ops"] == 1000 == got["ops"], f"operations: {a}")
+            check(a["read_bytes"] == a["read_ops"] * 4096 and a["write_bytes"] == a["write_ops"] * 4096, f"bytes: {a}")
+            check(a["errors"] == a["faults"] == a["queued"] == a["in_flight"] == a["connected"] == 0, f"{a}")
+            check(a["latency"]["n"] == 1000 and 0 < a["latency"]["p50_ns"] <= a["latency"]["max_ns"], f"{a}")
+            check(a["class"] == 1 and a["bound_ns"] > 0 and b["bound_ns"] == 0 and b["flush_ops"] == 1, f"{a} {b}")
+            check(devices[0]["slots"] == 32 and devices[0]["priorities"] == 1 and devices[0]["service_max_ns"] > 0,
+                  f"{devices}")
+            check(set(c.stats("a/data")[0]) == {"a/data"} and c.stats("no/such") is None, "one share, no share")
+            check(c.priorities(False) and not c.priorities(True, "nosuch"), "priorities by name")
+            med.wait_for("priorities off", lambda: c.stats()[1][0]["priorities"] == 0)
+            check(c.priorities(True, "disk"), "on")
+            med.wait_for("priorities on", lambda: c.stats()[1][0]["priorities"] == 1)
+            c.stats(reset=True)
+            med.wait_for("reset", lambda: c.stats()[0]["a/data"]["latency"]["n"] == 0)
+            c.close()
+            liar = med.Control(m)
+            liar.sock.sendall(b"\xff\xff\xff\xff garbage")
+            try:
+                check(liar.sock.recv(4096) == b"", "a tool that sends garbage is hung up on")
+            except ConnectionResetError:
+                pass
+            check(med.Control(m).stats(), "the next one is answered")
+
+
+def descriptors():
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            def some(n):
+                for i in range(n):
+                    with med.Client(m.socket("b/data" if i % 2 else "a/data")) as c:
+                        c.setup()
+                        if i % 4 < 2:
+                            check(c.request(med.T_IN, read=512)[0] == 0, "a read")
+            def idle():
+                return not any(s["connected"] for s in med.Control(m).stats()[0].values())
+            some(4)
+            med.wait_for("all gone", idle)
+            before = m.fds()
+            some(200)
+            med.wait_for("all gone", idle)
+            med.wait_for(f"{before} descriptors again", lambda: m.fds() <= before)
+
+
+med.run_tests(usage, refused_policies, refused_devices, check_beside_a_running_one, stops_by_signal,
+              stats_and_priorities, descriptors)
