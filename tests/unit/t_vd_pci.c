@@ -237,6 +237,7 @@ START_TEST(msix_masks)
 	ck_assert_uint_eq(h.vec[1].addr, 0xfee00000);
 	ck_assert_uint_eq(h.vec[1].data, 1);
 	signal_vector(&h, 1);
+	ck_assert_uint_eq(vdh_read(&h, VD_MEM, d.pba, 8), 0);	/* on its way, not pending */
 	ck_assert_uint_eq(vdh_msis(&h, 1), 1);
 
 	vdh_write(&h, VD_MEM, d.table + 16 + 12, 4, 1);		/* this vector */

@@ -251,6 +251,53 @@ START_TEST(dies_with_requests)
 }
 END_TEST
 
+/* It answers, and dies before it has said so: the guest is told by us. */
+START_TEST(dies_before_the_signal)
+{
+	struct disk k;
+
+	disk_new(&k);
+	disk_open(&k, _i);
+	disk_live(&k, 0);
+	atomic_store(&k.b.mute, true);
+	queue_req(&k, 0, VIRTIO_BLK_T_IN, 0);
+	kick(&k);
+	wait_count(&k, &k.b.n_served, 1);
+	ck_assert_uint_eq(vdd_interrupts(&k.d), 0);
+	vdb_kill(&k.b);
+	wait_state(&k, "lost");
+	wait_state(&k, "running");
+	ck_assert_uint_eq(vdd_interrupts(&k.d), 1);
+	reap(&k, 1);
+	disk_close(&k);
+}
+END_TEST
+
+/* A back end that keeps no record goes on where the used ring says. */
+START_TEST(no_region)
+{
+	struct disk k;
+
+	disk_new(&k);
+	k.b.protocol &= ~(uint64_t)QVHU_PF_INFLIGHT;
+	disk_open(&k, false);
+	disk_live(&k, 0);
+	for (unsigned n = 0; n < 10; n++) {
+		queue_req(&k, n, VIRTIO_BLK_T_IN, 8 * n);
+		kick(&k);
+		reap(&k, 1);
+	}
+	vdb_kill(&k.b);
+	wait_state(&k, "lost");
+	wait_state(&k, "running");
+	queue_req(&k, 0, VIRTIO_BLK_T_IN, 0);
+	kick(&k);
+	reap(&k, 1);
+	ck_assert_uint_eq(atomic_load(&k.b.n_served), 11);
+	disk_close(&k);
+}
+END_TEST
+
 START_TEST(dies_again_and_again)
 {
 	struct disk k;
@@ -518,6 +565,35 @@ START_TEST(reset_not_waited_for)
 }
 END_TEST
 
+/* The back end says that the guest broke a queue: it has to reset, and keeps its connection. */
+START_TEST(guest_broke_a_queue)
+{
+	struct disk k;
+	unsigned connects;
+
+	disk_new(&k);
+	disk_open(&k, _i);
+	disk_live(&k, 0);
+	connects = k.b.n_connects;
+	atomic_store(&k.b.blame, true);
+	queue_req(&k, 0, VIRTIO_BLK_T_IN, 0);
+	kick(&k);
+	wait_state(&k, "ready");
+	ck_assert_uint_eq(vdd_status(&k.d), VDD_STATUS_LIVE | 0x40);
+	ck_assert_uint_eq(vdh_fault_count(&k.h, VD_FAULT_BAD_REQUEST), 1);
+	ck_assert_uint_eq(atomic_load(&k.b.n_stops), 1);
+	vdh_settle(&k.h);
+	ck_assert(in_state(&k, "ready"));	/* and not started before the reset */
+	disk_live(&k, 0);
+	queue_req(&k, 1, VIRTIO_BLK_T_IN, 0);
+	kick(&k);
+	reap(&k, 1);
+	ck_assert_uint_eq(k.b.n_connects, connects);
+	ck_assert_uint_eq(atomic_load(&k.b.n_recovered), 0);
+	disk_close(&k);
+}
+END_TEST
+
 START_TEST(vector_moves)
 {
 	struct disk k;
@@ -597,6 +673,8 @@ int main(void)
 	tcase_add_loop_test(tc, content, 0, 4);
 	tcase_add_loop_test(tc, identity, 0, 2);
 	tcase_add_loop_test(tc, dies_with_requests, 0, 2);
+	tcase_add_loop_test(tc, dies_before_the_signal, 0, 2);
+	tcase_add_test(tc, no_region);
 	tcase_add_test(tc, dies_again_and_again);
 	tcase_add_test(tc, idle_back_end_returns);
 	tcase_add_test(tc, driver_comes_during_outage);
@@ -608,6 +686,7 @@ int main(void)
 	tcase_add_test(tc, reset_while_silent);
 	tcase_add_test(tc, reset_during_outage);
 	tcase_add_test(tc, reset_not_waited_for);
+	tcase_add_loop_test(tc, guest_broke_a_queue, 0, 2);
 	tcase_add_test(tc, vector_moves);
 	tcase_add_test(tc, late_at_start);
 	tcase_add_loop_test(tc, cannot_start, 0, Q_ARRAY_LEN(start_rows));

@@ -41,7 +41,7 @@ static void answer(struct vdb *b, unsigned i, const struct qring_chain *c, struc
 	if (in)
 		qvhu_inflight_batch(in, c->head);
 	qring_push(&q->ring, c->head, len);
-	if (qring_publish(&q->ring) && q->call_fd >= 0)
+	if (qring_publish(&q->ring) && q->call_fd >= 0 && !atomic_load(&b->mute))
 		qfd_event_signal(q->call_fd);
 	if (in) {
 		qvhu_inflight_done(in, c->head);
@@ -61,6 +61,10 @@ static void serve_queue(struct vdb *b, unsigned i)
 		while (qring_pop(&q->ring, iov, QBLK_IOV_MAX, &c) == QRING_OK) {
 			if (in)
 				qvhu_inflight_take(in, c.head);
+			if (atomic_exchange(&b->blame, false)) {
+				qfd_event_signal(q->err_fd);
+				return;
+			}
 			if (atomic_load(&b->hold) && q->n_held < 256)
 				q->held[q->n_held++] = c.head;
 			else
@@ -92,6 +96,7 @@ static int queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *q, str
 	b->q[i].on = true;
 	b->q[i].kick_fd = q->kick_fd;
 	b->q[i].call_fd = q->call_fd;
+	b->q[i].err_fd = q->err_fd;
 	b->q[i].n_held = 0;
 	atomic_fetch_add(&b->n_starts, 1);
 	if (!in)

@@ -26,6 +26,8 @@ struct vdb {
 	/* Any time. */
 	atomic_bool hold;		/* requests are taken and kept */
 	atomic_bool silent;		/* messages are not read */
+	atomic_bool mute;		/* answers are not signalled */
+	atomic_bool blame;		/* the next chain breaks the queue, for this back end */
 	atomic_uint n_served, n_taken, n_recovered, n_starts, n_stops;
 	unsigned n_connects;		/* attempts, of the front end's thread */
 	uint8_t disk[VDB_DISK_BYTES];
@@ -37,7 +39,7 @@ struct vdb {
 	struct vdb_queue {
 		bool on;
 		struct qring ring;
-		int kick_fd, call_fd;
+		int kick_fd, call_fd, err_fd;
 		uint16_t held[256];
 		unsigned n_held;
 	} q[VDB_QUEUES];
