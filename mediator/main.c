@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "lib/qfd.h"
 #include "lib/qlog.h"
@@ -24,6 +25,7 @@
 
 enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
 
+#define LISTEN_WAIT_NS (5 * Q_NSEC_PER_SEC)
 #define RT_PRIO 1	/* lowest real-time priority: above every guest, below the host's own */
 
 struct options {
@@ -164,6 +166,19 @@ static int open_disks(struct mediator *m, struct cf_errors *errs)
 	return first_err ? first_err : med_policy_resolve(m->policy, sizes, errs);
 }
 
+/* The kernel keeps the sockets of a mediator that was killed until the last I/O of it has ended: that
+ * is waited for, as its disks are (disk.h). */
+static int listen_at(const char *path)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+	uint64_t until = qnow_ns() + LISTEN_WAIT_NS;
+	int fd;
+
+	while ((fd = qfd_listen_unix(path, 16)) == -EADDRINUSE && qnow_ns() < until)
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	return fd;
+}
+
 /* "SYSTEM/NAME" listens at RUN/mediator/SYSTEM.NAME.sock. */
 static int listen_for(const struct options *o, const char *share)
 {
@@ -174,7 +189,7 @@ static int listen_for(const struct options *o, const char *share)
 		return -ENAMETOOLONG;
 	char *slash = strrchr(path, '/');
 	*slash = '.';
-	return qfd_listen_unix(path, 16);
+	return listen_at(path);
 }
 
 static int make_run_dir(const struct options *o)
@@ -257,7 +272,7 @@ static int control_socket(const struct mediator *m)
 	if (m->chan)
 		return -1;
 	snprintf(path, sizeof(path), "%s/mediator/control.sock", m->opt.run_dir);
-	return qfd_listen_unix(path, 8);
+	return listen_at(path);
 }
 
 static int set_up_control(struct mediator *m)

@@ -253,7 +253,10 @@ def attacks():
                     except (BrokenPipeError, ConnectionResetError):
                         pass
                     check(c.ended(), f"{attack.__name__}: the connection must end")
-                got = med.vublk_end(good)
+                try:
+                    got = med.vublk_end(good)
+                except AssertionError as e:
+                    raise AssertionError(f"beside {attack.__name__}: {e}") from e
                 check(got["errors"] == got["mismatches"] == 0, f"{attack.__name__}: {got}")
                 med.wait_for("gone", lambda: not control.stats()[0]["evil/data"]["connected"])
                 now = control.stats()[0]["evil/data"]["faults"]
