@@ -29,9 +29,9 @@
 
 #include "lib/qfd.h"
 #include "mediator/client.h"
+#include "mediator/spin.h"
 
 #define RELAXED memory_order_relaxed
-#define WAKE_COST_NS (60 * Q_NSEC_PER_USEC)	/* of a sleep across processors, bench/NOTES.md */
 #define INLINE_MISSES_MAX 16u
 #define INLINE_RETRY 64u
 #define GIVE_SLICES 32u
@@ -634,29 +634,20 @@ static bool spin(const struct med_disk *d, uint64_t ns)
 	return false;
 }
 
-/*
- * Waits for work: first looking for a while, if looking has paid lately, then asleep. Looking pays
- * when work comes sooner than a wake-up costs; @spin_ns follows what the last sleeps have shown.
- * True when it slept.
- */
-static bool wait_for_work(struct med_disk *d, uint64_t *spin_ns)
+/* Waits for work: first looking for a while, if looking has paid lately, then asleep. True when it
+ * slept. */
+static bool wait_for_work(struct med_disk *d, struct spin *look)
 {
-	uint64_t max = d->policy->poll_ns;
+	if (d->policy->poll_ns && spin_worth(look)) {
+		bool found = spin(d, d->policy->poll_ns);
 
-	if (*spin_ns && spin(d, *spin_ns))
-		return false;
+		spin_result(look, found);
+		if (found)
+			return false;
+	}
 	if (med_clients_arm(d))
 		return false;
-	uint64_t slept_from = qnow_ns();
 	loop_submit_until(&d->loop, med_clients_deadline_ns(d));
-	uint64_t slept = qnow_ns() - slept_from;
-	/* What a sleep costs by itself is not time that the work took to come. */
-	if (slept > max + WAKE_COST_NS)
-		*spin_ns /= 2;
-	else if (slept > *spin_ns)
-		*spin_ns = Q_MIN(Q_MAX(*spin_ns * 2, 4 * Q_NSEC_PER_USEC), max);
-	if (*spin_ns < Q_NSEC_PER_USEC)
-		*spin_ns = 0;
 	return true;
 }
 
@@ -705,10 +696,11 @@ static bool any_client(const struct med_disk *d)
 static void *disk_thread(void *arg)
 {
 	struct med_disk *d = arg;
-	uint64_t spin_ns = 0, busy_since = qnow_ns();
+	struct spin look = SPIN_NEW;
+	uint64_t busy_since = qnow_ns();
 
 	while (!atomic_load_explicit(&d->want_stop, memory_order_acquire)) {
-		if (!run_round(d) && wait_for_work(d, &spin_ns))
+		if (!run_round(d) && wait_for_work(d, &look))
 			busy_since = qnow_ns();
 		rest_if_due(d, &busy_since);
 	}

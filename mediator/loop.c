@@ -178,8 +178,18 @@ int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_
 	return start(sqe, io);
 }
 
+/* The kernel has work for us that becomes events only when we call it. */
+static bool kernel_waits(const struct loop *l)
+{
+	return IO_URING_READ_ONCE(*l->ring.sq.kflags) &
+	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
 int loop_submit(struct loop *l, bool wait)
 {
+	/* A device that answered from memory left nothing to be submitted: no system call then. */
+	if (!wait && io_uring_sq_ready(&l->ring) == 0 && !kernel_waits(l))
+		return 0;
 	int r = wait ? io_uring_submit_and_wait(&l->ring, 1) :
 		       io_uring_submit_and_get_events(&l->ring);
 
@@ -204,13 +214,6 @@ int loop_submit_until(struct loop *l, uint64_t deadline_ns)
 	int r = io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
 	l->n_enters++;
 	return r >= 0 || r == -ETIME || r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : r;
-}
-
-/* The kernel has work for us that becomes events only when we call it. */
-static bool kernel_waits(const struct loop *l)
-{
-	return IO_URING_READ_ONCE(*l->ring.sq.kflags) &
-	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
 bool loop_pending(const struct loop *l)
