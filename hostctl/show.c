@@ -184,15 +184,29 @@ static enum hc_exit check_json(const struct hc *hc, const Parley__CheckReply *m)
 						       "ok", (int)m->items[i]->ok,
 						       "lines", lines));
 	}
-	enum hc_exit r = hc_print_json(hc, json_pack("{s:i, s:b, s:o}", "schema", SCHEMA, "ok",
-						     (int)m->ok, "items", items));
-	return r == HC_OK && !m->ok ? HC_CONFIG : r;
+	return hc_print_json(hc, json_pack("{s:i, s:b, s:o}", "schema", SCHEMA, "ok", (int)m->ok,
+					   "items", items));
+}
+
+static enum hc_exit check_verdict(const Parley__CheckReply *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_items; i++)
+		n += !m->items[i]->ok;
+	if (n)
+		fprintf(stderr, "hostctl: %zu of %zu would not start: correct what is listed\n", n,
+			m->n_items);
+	return m->ok ? HC_OK : HC_CONFIG;
 }
 
 enum hc_exit hc_show_check(const struct hc *hc, const Parley__CheckReply *m)
 {
-	if (hc->json)
-		return check_json(hc, m);
+	if (hc->json) {
+		enum hc_exit r = check_json(hc, m);
+
+		return r == HC_OK ? check_verdict(m) : r;
+	}
 	for (size_t i = 0; i < m->n_items; i++) {
 		printf("%s: %s\n", m->items[i]->name, m->items[i]->ok ? "ok" : "REFUSED");
 		for (size_t k = 0; k < m->items[i]->n_lines; k++)
@@ -200,7 +214,7 @@ enum hc_exit hc_show_check(const struct hc *hc, const Parley__CheckReply *m)
 	}
 	if (m->n_items == 0)
 		puts("there is nothing to check: no VM and no policy");
-	return m->ok ? HC_OK : HC_CONFIG;
+	return check_verdict(m);
 }
 
 enum hc_exit hc_show_done(const struct hc *hc)

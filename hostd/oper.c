@@ -92,9 +92,12 @@ static void on_end(void *ctx, const char *why)
 {
 	struct hd_client *c = ctx;
 
-	if (strcmp(why, "hung_up") != 0)
-		qlog_info("ev=client_dropped peer_pid=%d uid=%u why=%s", (int)c->pid,
-			  (unsigned)c->uid, why);
+	uint64_t n;
+
+	/* Anybody can make these: the first is told, then sums. */
+	if (strcmp(why, "hung_up") != 0 && qlog_limit_hit(&c->oper->limit, qnow_ns(), &n))
+		qlog_info("ev=client_dropped peer_pid=%d uid=%u why=%s n=%llu", (int)c->pid,
+			  (unsigned)c->uid, why, (unsigned long long)n);
 	client_free(c);
 }
 

@@ -11,6 +11,7 @@
 #include "hostd/link.h"
 #include "hostd/med.h"
 #include "hostd/vms.h"
+#include "lib/qlog.h"
 
 #define HD_CLIENTS_MAX 64u
 #define HD_STRANGERS_MAX 8u	/* those among them that may do nothing */
@@ -49,6 +50,7 @@ struct hd_oper {
 	struct event *ev_listen;
 	LIST_HEAD(, hd_client) clients;
 	unsigned n_clients, n_strangers;
+	struct qlog_limit limit;	/* of those who were dropped */
 	bool closing;			/* hostd ends: nothing new is started */
 };
 

@@ -107,7 +107,7 @@ const char *hd_reason(const struct hd_end *e, char *buf, size_t buf_bytes)
 	const char *asked = hd_reason_as_asked(e) ? asked_sentence(e->asked) : NULL;
 
 	if (!e->exit.known)
-		snprintf(buf, buf_bytes, "ended; an earlier hostd started it: the cause is unknown");
+		snprintf(buf, buf_bytes, "an earlier hostd started it: how it ended is unknown");
 	else if (asked)
 		snprintf(buf, buf_bytes, "%s", asked);
 	else if (e->exit.signal)

@@ -1,0 +1,208 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The mediator under hostd: started, killed, back with the same sockets; refused policies; statistics, priorities."""
+
+import os
+import signal
+import socket
+import time
+
+from hostd_world import (CONFIG, NO_SUCH, NOT_RUNNING, OK, POLICY, alive, check, main, same, wait_for)
+
+
+def running(host):
+    return wait_for("the mediator", lambda: [p for p in [host.mediator()] if p["state"] == "running"])[0]
+
+
+def vhost_user(host, share):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(5)
+    s.connect(str(host.dir / f"run/mediator/{share}.sock"))
+    return s
+
+
+def features(s):
+    """VHOST_USER_GET_FEATURES: proof that a mediator serves this connection."""
+    s.sendall(b"\x01\0\0\0\x01\0\0\0\0\0\0\0")
+    got = b""
+    while len(got) < 20:
+        more = s.recv(20 - len(got))
+        check(more, "the mediator hung up")
+        got += more
+    return int.from_bytes(got[12:20], "little")
+
+
+def test_no_policy(host):
+    host.vm("a")
+    host.start()
+    same(host.mediator()["state"], "off")
+    host.ctl("start", "a")
+    host.ctl("priorities", "off", want=NOT_RUNNING)
+    answer = host.json("stats")
+    same((answer["shares"], answer["mediator_error"]), ([], ""))
+
+
+def test_killed_and_back(host):
+    host.policy(POLICY)
+    host.start()
+    first = running(host)
+    inode = os.stat(host.dir / "run/mediator/cluster.root.sock").st_ino
+    for again in range(3):
+        pid = running(host)["pid"]
+        # A client of the time before, and one that comes during the outage: it waits in the backlog.
+        old = vhost_user(host, "cluster.root")
+        check(features(old), "served before")
+        os.kill(pid, signal.SIGKILL)
+        start = time.monotonic()
+        during = vhost_user(host, "ivi.root")
+        check(features(during), "served after the outage")
+        took = time.monotonic() - start
+        check(took < (0.5 if again == 0 else 2), f"back after {took:.3f} s")
+        same(old.recv(1), b"", "the old connection ended")
+        check(features(vhost_user(host, "cluster.root")), "and can be made again")
+        check(running(host)["pid"] != pid, "another process")
+    same(os.stat(host.dir / "run/mediator/cluster.root.sock").st_ino, inode, "the same socket all the time")
+    same(host.mediator()["starts"], first["starts"] + 3)
+    told = [e for e in host.ctl("events")[1].split("\n") if "killed by signal 9 (Killed)" in e]
+    same(len(told), 3, "each death is an event")
+
+
+def test_death_is_told_within_a_second(host):
+    host.policy(POLICY)
+    # One that cannot come back: what is told must come from the death alone.
+    host.start()
+    pid = running(host)["pid"]
+    (host.dir / "bin/mediator").unlink()
+    os.kill(pid, signal.SIGKILL)
+    wait_for("the list to say so", lambda: host.mediator()["state"] in ("waiting", "failed", "starting"), 1)
+    wait_for("the log to say so", lambda: "killed by signal 9" in host.log_text(), 1)
+
+
+def test_crash_loop(host):
+    host.policy(POLICY)
+    host.start()
+    running(host)
+    for _ in range(10):
+        os.kill(running(host)["pid"], signal.SIGKILL)
+        wait_for("its end", lambda: host.mediator()["state"] != "running")
+    m = host.mediator()
+    same(m["state"], "failed")
+    check("died 10 times within a minute" in m["reason"] and "killed by signal 9" in m["reason"], m["reason"])
+    # The start of a VM is another chance.
+    host.vm("a")
+    host.ctl("start", "a")
+    running(host)
+
+
+def test_vm_waits_for_the_first_mediator(host):
+    host.policy(POLICY)
+    host.vm("a")
+    slow = host.dir / "bin/mediator"
+    slow.unlink()
+    slow.write_text(f"#!/bin/sh\nsleep 0.5\nexec {os.environ['MEDIATOR']} \"$@\"\n")
+    slow.chmod(0o755)
+    host.start()
+    start = time.monotonic()
+    host.ctl("start", "a")
+    check(time.monotonic() - start > 0.2, "it waited")
+    check(os.path.exists(host.dir / "run/mediator/cluster.root.sock"), "for the sockets")
+
+
+def test_refused_policy(host):
+    host.policy("[device d0]\npath = {dir}/nothing.img\nslotz = 3\n")
+    host.vm("a")
+    host.start()
+    m = wait_for("its end", lambda: [p for p in [host.mediator()] if p["state"] == "failed"])[0]
+    check("configuration refused" in m["reason"] and "slotz" in m["reason"], m["reason"])
+    same(m["starts"], 1, "it is not tried again")
+    _, out, _ = host.ctl("check", want=CONFIG)
+    check("mediator: REFUSED" in out and "slotz" in out and "a: ok" in out, out)
+    # A VM without shares does not care.
+    host.ctl("start", "a")
+    # Put right, the next start of a VM brings it up.
+    host.policy(POLICY)
+    host.ctl("stop", "a")
+    host.ctl("start", "a")
+    running(host)
+
+
+def test_stats(host):
+    host.policy(POLICY)
+    host.vm("cluster")
+    host.vm("mute", "no-stats")
+    host.start()
+    running(host)
+    host.ctl("start", "cluster", "mute")
+    start = time.monotonic()
+    answer = host.json("stats")
+    check(time.monotonic() - start < 1, "a mute one costs 200 ms")
+    same([s["share"] for s in answer["shares"]], ["cluster/root", "ivi/root"])
+    check(answer["shares"][0]["bound_ns"] > 0, "the safety share has a bound")
+    same(answer["devices"][0]["priorities"], True)
+    vms = {v["name"]: v for v in answer["vms"]}
+    same(vms["cluster"]["counters"]["exit.io"], 42)
+    check("did not answer" in vms["mute"]["error"], vms["mute"])
+    one = host.json("stats", "cluster")
+    same(([s["share"] for s in one["shares"]], [v["name"] for v in one["vms"]]), (["cluster/root"], ["cluster"]))
+    _, out, _ = host.ctl("stats")
+    check("BOUND" in out and "cluster/root" in out and "LOWER CAP" in out, out)
+    host.ctl("stats", "--reset-worst")
+    host.ctl("stats", "nosuch", want=NO_SUCH)
+    host.ctl("stop", "cluster")
+    host.ctl("stats", "cluster", want=NOT_RUNNING)
+    host.ctl("kill", "mute")
+
+
+def test_priorities(host):
+    host.policy(POLICY)
+    host.start()
+    running(host)
+    host.ctl("priorities", "off")
+    same(host.json("stats")["devices"][0]["priorities"], False)
+    same(host.json("priorities", "on", "--device", "d0"), {"schema": 1, "done": True})
+    same(host.json("stats")["devices"][0]["priorities"], True)
+    host.ctl("priorities", "off", "--device", "nosuch", want=NO_SUCH)
+
+
+def test_one_mediator_a_disk(host):
+    """A mediator that survives its hostd is left alone; its successor gets sockets of the next hostd."""
+    host.policy(POLICY)
+    host.start()
+    pid = running(host)["pid"]
+    host.leftovers.add(pid)
+    host.end(signal.SIGKILL, want=-signal.SIGKILL)
+    check(alive(pid), "it lives")
+    host.start()
+    same(running(host)["pid"], pid, "no second one beside it")
+    check(features(vhost_user(host, "cluster.root")), "it serves")
+    os.kill(pid, signal.SIGKILL)
+    wait_for("another", lambda: host.mediator()["pid"] not in (0, pid))
+    running(host)
+    check(features(vhost_user(host, "cluster.root")), "the next one serves")
+
+
+def test_hostile_share_names(host):
+    """Whatever a mediator calls its shares, no socket is made outside RUN/mediator."""
+    bad = host.dir / "bin/mediator"
+    bad.unlink()
+    bad.write_text(
+        "#!/usr/bin/python3\n"
+        "import os, socket, struct, sys, time\n"
+        "s = socket.socket(fileno=3)\n"
+        "def field(n, b): return bytes([n << 3 | 2, len(b)]) + b\n"
+        "def send(b): s.sendall(struct.pack('<I', len(b)) + b)\n"
+        "send(field(2, b'\\x08\\x01'))\n"
+        "for name in (b'../../evil', b'a/../b', b'/x', b'x/', b'a/b/c', b'.a/b', b'a\\\\x/b'):\n"
+        "    body = field(1, name)\n"
+        "    inner = field(20, body) if False else bytes([0xa2, 0x01, len(body)]) + body\n"
+        "    send(b'\\x08\\x01' + inner)\n"
+        "time.sleep(60)\n")
+    bad.chmod(0o755)
+    host.policy(POLICY)
+    host.start()
+    wait_for("the refusals", lambda: host.log_text().count("ev=mediator_socket") == 7)
+    same(os.listdir(host.dir / "run/mediator"), [])
+    same(sorted(os.listdir(host.dir)), ["bin", "disk.img", "etc", "log", "run", "state"])
+
+
+main(globals())
