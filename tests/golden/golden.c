@@ -34,7 +34,7 @@ static bool update;
 
 static const char *const stand_ins[] = {
 	"linux", "initrd.gz", "initrd2.gz", "image.bin", "guest.elf", "board.dtb", "tables.aml",
-	"fs.img",
+	"fs.img", "vmlinuz", "initrd.img", "Image",
 };
 
 static void die(const char *what)
