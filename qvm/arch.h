@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an architecture adds to a VM. One implementation is in a build: arch/x86/ or arch/arm64/. Main thread, in the order in
- * which the functions stand here, unless said otherwise; all return 0, or -errno with vm->fail filled.
+ * What an architecture adds to a VM. One implementation is in a build: arch/x86/ or arch/arm64/.
+ * Main thread, in the order in which the functions stand here, unless said otherwise; all return 0,
+ * or -errno with vm->fail filled.
  */
 #pragma once
 
 #include "qvm/vm.h"
 
-const char *arch_name(void);	/* as in struct vd_type.archs */
+const char *arch_name(void); /* as in struct vd_type.archs */
 
 /* The argument of KVM_CREATE_VM. */
 unsigned long arch_vm_type(int kvm_fd);
-/* After KVM_CREATE_VM and guest memory: interrupt controller, timers, whatever a vCPU needs first. */
+/*
+ * After KVM_CREATE_VM and guest memory: interrupt controller, timers, whatever a vCPU needs first.
+ */
 int arch_vm_init(struct vm *vm);
 /* For each new vCPU: features, identification, state after reset. */
 int arch_vcpu_init(struct vm *vm, struct vcpu *v);

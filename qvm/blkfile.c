@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One io_uring a disk, with an eventfd that the I/O thread watches. A request that the kernel did in part goes on with its rest; it ends
- * with success only when every byte moved. Requests above the ring's size wait in a list of ours: a guest decides how many there
- * are, its queues bound them.
+ * One io_uring a disk, with an eventfd that the I/O thread watches. A request that the kernel did
+ * in part goes on with its rest; it ends with success only when every byte moved. Requests above
+ * the ring's size wait in a list of ours: a guest decides how many there are, its queues bound
+ * them.
  *
- * The file is locked with an open-file-description lock, so that a second writer anywhere on this host is refused, and so that the lock
- * goes with the descriptor, whatever else in this process opens and closes the same file.
+ * The file is locked with an open-file-description lock, so that a second writer anywhere on this
+ * host is refused, and so that the lock goes with the descriptor, whatever else in this process
+ * opens and closes the same file.
  */
 #include "qvm/blkfile.h"
 
@@ -25,14 +27,14 @@
 #include "qvm/loop.h"
 
 #define RING_ENTRIES 128u
-#define REAPS_MAX 64u		/* completions of one round: others on the thread wait */
+#define REAPS_MAX    64u /* completions of one round: others on the thread wait */
 
 struct blk_req {
 	struct vd_blk_io *io;
 	uint64_t done_bytes;
-	struct iovec *rest;	/* own copy once a part was done; NULL before */
+	struct iovec *rest; /* own copy once a part was done; NULL before */
 	unsigned n_rest;
-	bool use_punch;		/* zero range was refused: punch a hole instead */
+	bool use_punch; /* zero range was refused: punch a hole instead */
 	struct blk_req *next;
 };
 
@@ -42,9 +44,9 @@ struct vd_blk {
 	bool has_ring, read_only, can_zero_range;
 	struct io_uring ring;
 	struct loop_watch *watch;
-	unsigned n_inflight;	/* in the ring */
+	unsigned n_inflight; /* in the ring */
 	struct blk_req *waiting, **waiting_end;
-	struct blk_req *pool;	/* free ones */
+	struct blk_req *pool; /* free ones */
 };
 
 static struct blk_req *req_get(struct vd_blk *b, struct vd_blk_io *io)
@@ -72,7 +74,8 @@ static void req_put(struct vd_blk *b, struct blk_req *q)
 
 static int alloc_mode(const struct vd_blk *b, const struct blk_req *q)
 {
-	bool punch = q->io->op == VD_BLK_DISCARD || q->io->unmap || q->use_punch || !b->can_zero_range;
+	bool punch = q->io->op == VD_BLK_DISCARD || q->io->unmap || q->use_punch ||
+		     !b->can_zero_range;
 
 	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
@@ -96,7 +99,8 @@ static void req_prep(struct vd_blk *b, struct blk_req *q, struct io_uring_sqe *s
 		break;
 	case VD_BLK_DISCARD:
 	case VD_BLK_ZERO:
-		io_uring_prep_fallocate(sqe, b->fd, alloc_mode(b, q), (off_t)io->off, (off_t)io->len_bytes);
+		io_uring_prep_fallocate(sqe, b->fd, alloc_mode(b, q), (off_t)io->off,
+					(off_t)io->len_bytes);
 		break;
 	}
 	io_uring_sqe_set_data(sqe, q);
@@ -192,7 +196,7 @@ static int req_result(struct blk_req *q, int res)
 	if ((uint64_t)res >= io->len_bytes - q->done_bytes)
 		return 0;
 	if (res == 0)
-		return -EIO;	/* the file became shorter than the disk */
+		return -EIO; /* the file became shorter than the disk */
 	int r = req_advance(q, (uint64_t)res);
 	return r < 0 ? r : 1;
 }
@@ -353,7 +357,8 @@ static int open_all(struct vd_blk *b, const char *path, char *text, size_t text_
 		return r;
 	}
 	if (info->len_bytes < Q_SECTOR_BYTES) {
-		snprintf(text, text_bytes, "%s: has %llu bytes; a disk has at least one sector of 512", path,
+		snprintf(text, text_bytes,
+			 "%s: has %llu bytes; a disk has at least one sector of 512", path,
 			 (unsigned long long)info->len_bytes);
 		return -EINVAL;
 	}
@@ -362,9 +367,11 @@ static int open_all(struct vd_blk *b, const char *path, char *text, size_t text_
 	find_abilities(b, info);
 	r = ring_init(b);
 	if (r < 0)
-		snprintf(text, text_bytes, "%s: io_uring is not to be had: %s%s", path, strerrordesc_np(-r),
-			 r == -EPERM ? " (see the sysctl kernel.io_uring_disabled)" :
-			 r == -ENOMEM ? " (see the limit of locked memory, ulimit -l)" : "");
+		snprintf(text, text_bytes, "%s: io_uring is not to be had: %s%s", path,
+			 strerrordesc_np(-r),
+			 r == -EPERM  ? " (see the sysctl kernel.io_uring_disabled)" :
+			 r == -ENOMEM ? " (see the limit of locked memory, ulimit -l)" :
+					"");
 	return r;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file or block device as a disk, through io_uring. Submissions come with the owner's lock held, completions run on the I/O thread with it
- * held, so the two never overlap.
+ * A file or block device as a disk, through io_uring. Submissions come with the owner's lock held,
+ * completions run on the I/O thread with it held, so the two never overlap.
  */
 #pragma once
 
@@ -12,10 +12,10 @@
 struct loop;
 
 struct blkfile_cfg {
-	const char *path;	/* a leading '<' asks for read-only */
+	const char *path; /* a leading '<' asks for read-only */
 	struct loop *loop;
-	pthread_mutex_t *lock;	/* of the owner */
-	struct vdev **owner;	/* handed to done(); set by the time of the first completion */
+	pthread_mutex_t *lock; /* of the owner */
+	struct vdev **owner;   /* handed to done(); set by the time of the first completion */
 };
 
 /* 0; -errno with a sentence in @text. */

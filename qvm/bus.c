@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of windows is a sequence lock: a writer makes seq odd, moves slots, makes it even; a reader copies the slot it
- * found and believes it only when seq did not change. No allocation and no reclaiming, so a guest that moves BARs in a loop costs
- * nothing. A reader that met a writer too often takes the writers' mutex instead: a real-time vCPU must not spin for a writer that
- * it keeps off the processor. The mutex inherits priority for the same reason.
+ * The table of windows is a sequence lock: a writer makes seq odd, moves slots, makes it even; a
+ * reader copies the slot it found and believes it only when seq did not change. No allocation and
+ * no reclaiming, so a guest that moves BARs in a loop costs nothing. A reader that met a writer too
+ * often takes the writers' mutex instead: a real-time vCPU must not spin for a writer that it keeps
+ * off the processor. The mutex inherits priority for the same reason.
  */
 #include "qvm/bus.h"
 
@@ -76,7 +77,9 @@ static bool find_once(struct bus *b, uint64_t addr, struct bus_window *ret)
 bool bus_find(struct bus *b, uint64_t addr, struct bus_window *ret)
 {
 	for (unsigned n_spins = 0; n_spins < SPINS_MAX; n_spins++) {
-		/* Pairs with the release store in write_end(): the slots of that change are seen. */
+		/*
+		 * Pairs with the release store in write_end(): the slots of that change are seen.
+		 */
 		unsigned seq = atomic_load_explicit(&b->seq, memory_order_acquire);
 		if (seq & 1)
 			continue;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One address space of the guest (memory or ports) as a sorted table of windows. Lookups come from every vCPU thread at once and
- * take no lock; the table changes rarely (a BAR moves) and under a mutex. Owners live as long as the bus, so that an access that
- * races with a move reaches the old owner or the new one, never freed memory.
+ * One address space of the guest (memory or ports) as a sorted table of windows. Lookups come from
+ * every vCPU thread at once and take no lock; the table changes rarely (a BAR moves) and under a
+ * mutex. Owners live as long as the bus, so that an access that races with a move reaches the old
+ * owner or the new one, never freed memory.
  */
 #pragma once
 
@@ -23,10 +24,10 @@ struct bus_window {
 	uint64_t base, len_bytes;
 	const struct bus_ops *ops;
 	void *ctx;
-	unsigned win;		/* handed to ops */
+	unsigned win; /* handed to ops */
 };
 
-struct bus_slot {		/* a bus_window that is read while it changes: see bus.c */
+struct bus_slot { /* a bus_window that is read while it changes: see bus.c */
 	_Atomic uint64_t base, len_bytes;
 	_Atomic(const struct bus_ops *) ops;
 	_Atomic(void *) ctx;
@@ -34,16 +35,18 @@ struct bus_slot {		/* a bus_window that is read while it changes: see bus.c */
 };
 
 struct bus {
-	_Atomic unsigned seq;	/* odd while the table changes */
+	_Atomic unsigned seq; /* odd while the table changes */
 	_Atomic unsigned n;
-	pthread_mutex_t lock;	/* of writers, and of readers that waited too long */
-	struct bus_slot slots[BUS_WINDOWS_MAX];	/* sorted by base, never overlapping */
+	pthread_mutex_t lock; /* of writers, and of readers that waited too long */
+	struct bus_slot slots[BUS_WINDOWS_MAX]; /* sorted by base, never overlapping */
 };
 
 void bus_init(struct bus *b);
 void bus_fini(struct bus *b);
 
-/* 0; -EINVAL (empty or wraps), -EEXIST (another window is there), -ENOSPC (table full). Any thread. */
+/*
+ * 0; -EINVAL (empty or wraps), -EEXIST (another window is there), -ENOSPC (table full). Any thread.
+ */
 int bus_add(struct bus *b, const struct bus_window *w);
 /* Removes window @win of @ctx if it is there. Any thread. */
 void bus_del(struct bus *b, const void *ctx, unsigned win);
@@ -51,8 +54,9 @@ void bus_del(struct bus *b, const void *ctx, unsigned win);
 bool bus_find(struct bus *b, uint64_t addr, struct bus_window *ret);
 
 /*
- * One access of @size bytes at @data (little-endian, as the guest sees memory), cut where it crosses a window's end or is no power of 2. Bytes that nobody owns read as
- * all ones; returns how many there were. Any vCPU thread.
+ * One access of @size bytes at @data (little-endian, as the guest sees memory), cut where it
+ * crosses a window's end or is no power of 2. Bytes that nobody owns read as all ones; returns how
+ * many there were. Any vCPU thread.
  */
 unsigned bus_read(struct bus *b, uint64_t addr, void *data, unsigned size);
 unsigned bus_write(struct bus *b, uint64_t addr, const void *data, unsigned size);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Consoles. Descriptors 0 and 1 belong to whoever started us, and so do their file status flags: they are opened anew through /proc,
- * so that nonblocking is ours alone. What cannot be opened anew (a socket) is duplicated, and the flag set is a
- * matter of both.
+ * Consoles. Descriptors 0 and 1 belong to whoever started us, and so do their file status flags:
+ * they are opened anew through /proc, so that nonblocking is ours alone. What cannot be opened anew
+ * (a socket) is duplicated, and the flag set is a matter of both.
  *
- * A terminal on stdin goes to character-at-a-time without echo, because the guest echoes; signals stay (Ctrl-C is the power
- * button), and the old settings come back at the end.
+ * A terminal on stdin goes to character-at-a-time without echo, because the guest echoes; signals
+ * stay (Ctrl-C is the power button), and the old settings come back at the end.
  */
 #include "qvm/console.h"
 
@@ -58,7 +58,9 @@ static int reopen(int fd, int flags)
 	char path[32];
 	struct stat st;
 
-	/* A regular file never blocks, and its position is to stay that of whoever gave it to us. */
+	/*
+	 * A regular file never blocks, and its position is to stay that of whoever gave it to us.
+	 */
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return qfd_dup(fd);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -122,8 +124,8 @@ static int open_side(const struct vd_arg *a, const char *path, int flags, struct
 	int fd = is_std ? reopen(std_fd, flags) : open_path(path, flags);
 
 	if (fd < 0) {
-		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col, "hostdev %s: cannot be opened: %s", a->text,
-			     strerrordesc_np(-fd));
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "hostdev %s: cannot be opened: %s", a->text, strerrordesc_np(-fd));
 		return fd;
 	}
 	if (is_std && flags == O_RDONLY && isatty(fd))
@@ -132,7 +134,8 @@ static int open_side(const struct vd_arg *a, const char *path, int flags, struct
 	return 0;
 }
 
-int console_open(const struct vd_config *cfg, struct cf_errors *errs, int *ret_in_fd, int *ret_out_fd)
+int console_open(const struct vd_config *cfg, struct cf_errors *errs, int *ret_in_fd,
+		 int *ret_out_fd)
 {
 	struct choice c;
 	int in = -1, out = -1, r = 0;

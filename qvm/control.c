@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control channel. hostd is trusted more than we are, but its bytes are checked all the same by proto/. When it hangs up the VM
- * goes on: a supervisor that is upgraded takes no VM with it.
+ * The control channel. hostd is trusted more than we are, but its bytes are checked all the same by
+ * proto/. When it hangs up the VM goes on: a supervisor that is upgraded takes no VM with it.
  */
 #include "qvm/control.h"
 
@@ -13,11 +13,12 @@
 #include "lib/qfd.h"
 #include "proto/qp_chan.h"
 
-#define LAST_WORDS_NS (2 * Q_NSEC_PER_SEC)	/* that StartFailed and Ended may take */
-#define COUNTERS_MAX 256u
+#define LAST_WORDS_NS (2 * Q_NSEC_PER_SEC) /* that StartFailed and Ended may take */
+#define COUNTERS_MAX  256u
 
 struct control {
 	struct qp_chan *chan;
+	bool gone;	/* the supervisor hung up: nobody is told anything any more */
 };
 
 struct control *control_new(int take_fd)
@@ -63,7 +64,7 @@ void control_ready(struct control *c, const struct vm *vm)
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	Parley__Ready m = PARLEY__READY__INIT;
 
-	if (!c)
+	if (!c || c->gone)
 		return;
 	m.guest_ram_bytes = qmem_total(vm->mem);
 	m.n_cpus = (uint32_t)vm->n_vcpus;
@@ -81,7 +82,8 @@ static void flush_last(struct control *c)
 	unsigned n_fds;
 
 	while (qp_chan_wants_write(c->chan) && qnow_ns() < deadline) {
-		int r = qp_chan_wait(c->chan, Q_MIN(deadline, qnow_ns() + 10 * Q_NSEC_PER_MSEC), &e, fds, &n_fds);
+		int r = qp_chan_wait(c->chan, Q_MIN(deadline, qnow_ns() + 10 * Q_NSEC_PER_MSEC), &e,
+				     fds, &n_fds);
 		if (r == QP_OK) {
 			qp_msg_free(e);
 			while (n_fds > 0)
@@ -98,7 +100,7 @@ void control_start_failed(struct control *c, const char *stage, int sys_errno, c
 	Parley__StartFailed m = PARLEY__START_FAILED__INIT;
 	char cut[QP_STRING_MAX];
 
-	if (!c)
+	if (!c || c->gone)
 		return;
 	snprintf(cut, sizeof(cut), "%s", text);
 	m.stage = (char *)stage;
@@ -115,7 +117,7 @@ void control_ended(struct control *c, int exit_code, const char *reason)
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	Parley__Ended m = PARLEY__ENDED__INIT;
 
-	if (!c)
+	if (!c || c->gone)
 		return;
 	m.exit_code = exit_code;
 	m.reason = (char *)reason;
@@ -191,7 +193,8 @@ static enum control_order answer(struct control *c, struct vm *vm, const Parley_
 		send_stats(c, e->id, vm);
 		break;
 	default:
-		qp_chan_send_error(c->chan, e->id, PARLEY__CODE__E_USAGE, 0, "qvm does not serve this message");
+		qp_chan_send_error(c->chan, e->id, PARLEY__CODE__E_USAGE, 0,
+				   "qvm does not serve this message");
 		break;
 	}
 	return CONTROL_NOTHING;
@@ -211,9 +214,10 @@ enum control_order control_serve(struct control *c, struct vm *vm)
 		if (r != QP_OK) {
 			if (r == QP_FAULT)
 				qlog_warn("ev=control_fault why=%s", qp_chan_fault(c->chan));
+			c->gone = true;
 			return CONTROL_GONE;
 		}
-		while (n_fds > 0)	/* none of the messages that we serve carries any */
+		while (n_fds > 0) /* none of the messages that we serve carries any */
 			qfd_close(&fds[--n_fds]);
 		order = answer(c, vm, e);
 		qp_msg_free(e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * qvm's end of the channel to hostd (--control-fd): Ready or StartFailed, requests while the guest runs, Ended. Main thread. All
- * functions take NULL, for a qvm that runs by itself.
+ * qvm's end of the channel to hostd (--control-fd): Ready or StartFailed, requests while the guest
+ * runs, Ended. Main thread. All functions take NULL, for a qvm that runs by itself.
  */
 #pragma once
 
@@ -13,7 +13,7 @@ struct control;
 struct control *control_new(int take_fd);
 struct control *control_free(struct control *c);
 
-int control_fd(const struct control *c);	/* to wait on; -1 without a channel */
+int control_fd(const struct control *c); /* to wait on; -1 without a channel */
 bool control_wants_write(const struct control *c);
 
 void control_ready(struct control *c, const struct vm *vm);
@@ -22,9 +22,9 @@ void control_ended(struct control *c, int exit_code, const char *reason);
 
 enum control_order {
 	CONTROL_NOTHING = 0,
-	CONTROL_BUTTON,		/* press the power button */
-	CONTROL_CUT,		/* end at once */
-	CONTROL_GONE,		/* hostd hung up: the VM lives on, without a channel */
+	CONTROL_BUTTON, /* press the power button */
+	CONTROL_CUT,	/* end at once */
+	CONTROL_GONE,	/* hostd hung up: the VM lives on, without a channel */
 };
 /* Handles one message; answers what is only a question. Call again until CONTROL_NOTHING. */
 enum control_order control_serve(struct control *c, struct vm *vm);

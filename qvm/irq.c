@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Routes in the kernel's table and descriptors attached to them. A message has one route for as long as its device lives; its
- * entry is written again when the guest gives it another address. Masking detaches the descriptor, so that signals are kept in
- * its counter, and the kernel looks at the counter when it is attached again: nothing is lost, and no code of ours runs in between.
+ * Routes in the kernel's table and descriptors attached to them. A message has one route for as
+ * long as its device lives; its entry is written again when the guest gives it another address.
+ * Masking detaches the descriptor, so that signals are kept in its counter, and the kernel looks at
+ * the counter when it is attached again: nothing is lost, and no code of ours runs in between.
  *
  * One lock: the kernel takes the whole table at once, so writers must take turns. It is a leaf.
  */
@@ -53,7 +54,8 @@ void irq_line_set(struct irqs *q, struct irq_line *l, bool level)
 
 static int irqfd(int vm_fd, int fd, uint32_t gsi, bool on)
 {
-	struct kvm_irqfd kf = { .fd = (uint32_t)fd, .gsi = gsi,
+	struct kvm_irqfd kf = { .fd = (uint32_t)fd,
+				.gsi = gsi,
 				.flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
 
 	return ioctl(vm_fd, KVM_IRQFD, &kf) < 0 ? -errno : 0;
@@ -145,7 +147,8 @@ static void msi_detach(struct irqs *q, struct irq_msi *m)
 	m->attached = false;
 }
 
-static int msi_attach(struct irqs *q, struct irq_msi *m, uint64_t addr, uint32_t data, uint32_t devid)
+static int msi_attach(struct irqs *q, struct irq_msi *m, uint64_t addr, uint32_t data,
+		      uint32_t devid)
 {
 	int r = table_make(q);
 
@@ -162,7 +165,7 @@ static int msi_attach(struct irqs *q, struct irq_msi *m, uint64_t addr, uint32_t
 		m->data = data;
 		r = route_write(q, m, devid);
 		if (r < 0) {
-			m->addr = UINT64_MAX;	/* so that the next try writes again */
+			m->addr = UINT64_MAX; /* so that the next try writes again */
 			return r;
 		}
 	}

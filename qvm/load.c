@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of loading, the list of taken memory, and reading files straight into guest memory. Files are read, not mapped: one that
- * is cut short while we look is an error of read(), not a SIGBUS. Guest memory is zero before, so only bytes of files are written and
- * no page is touched for nothing.
+ * The order of loading, the list of taken memory, and reading files straight into guest memory.
+ * Files are read, not mapped: one that is cut short while we look is an error of read(), not a
+ * SIGBUS. Guest memory is zero before, so only bytes of files are written and no page is touched
+ * for nothing.
  */
 #include "qvm/load.h"
 
@@ -19,7 +20,7 @@
 #include "qvm/cfg_arch.h"
 
 #define BOUNCE_BYTES 65536u
-#define RAW_MIN 0x100000ull	/* a raw guest without an address goes above the first MiB */
+#define RAW_MIN	     0x100000ull /* a raw guest without an address goes above the first MiB */
 #define INITRD_ALIGN 4096u
 
 int load_bad(struct load_ctx *c, const char *fmt, ...)
@@ -64,7 +65,10 @@ int load_claim(struct load_ctx *c, uint64_t at, uint64_t len_bytes, const char *
 	return 0;
 }
 
-/* Moves @at to the next place to try inside region [lo, hi]: past (or before) what is taken there. False: no room. */
+/*
+ * Moves @at to the next place to try inside region [lo, hi]: past (or before) what is taken there.
+ * False: no room.
+ */
 static bool fit_in(const struct load_result *res, uint64_t len, uint64_t align, uint64_t lo,
 		   uint64_t hi, bool high, uint64_t *ret)
 {
@@ -114,7 +118,9 @@ int load_read(struct load_ctx *c, uint64_t off, void *buf, uint64_t len_bytes, c
 	char *p = buf;
 
 	if (!qspan_inside(off, len_bytes, c->file_bytes))
-		return load_bad(c, "damaged: its %s (0x%llx bytes at 0x%llx) is not inside the file, which has 0x%llx bytes",
+		return load_bad(c,
+				"damaged: its %s (0x%llx bytes at 0x%llx) is not inside the file, "
+				"which has 0x%llx bytes",
 				what, (unsigned long long)len_bytes, (unsigned long long)off,
 				(unsigned long long)c->file_bytes);
 	while (len_bytes > 0) {
@@ -188,12 +194,16 @@ static bool is_memory(const struct qmem *mem, uint64_t at, uint64_t len)
 int load_copy(struct load_ctx *c, uint64_t off, uint64_t len_bytes, uint64_t at, uint64_t mem_bytes)
 {
 	if (!qspan_inside(off, len_bytes, c->file_bytes))
-		return load_bad(c, "damaged: 0x%llx bytes at 0x%llx are not inside the file, which has 0x%llx bytes",
+		return load_bad(c,
+				"damaged: 0x%llx bytes at 0x%llx are not inside the file, which "
+				"has 0x%llx bytes",
 				(unsigned long long)len_bytes, (unsigned long long)off,
 				(unsigned long long)c->file_bytes);
 	if (!is_memory(c->mem, at, mem_bytes))
-		return load_bad(c, "belongs at 0x%llx (0x%llx bytes), where the guest has no memory: see ram",
-				(unsigned long long)at, (unsigned long long)mem_bytes);
+		return load_bad(
+			c,
+			"belongs at 0x%llx (0x%llx bytes), where the guest has no memory: see ram",
+			(unsigned long long)at, (unsigned long long)mem_bytes);
 	int r = load_claim(c, at, mem_bytes, c->path);
 	return r < 0 ? r : copy_in(c, off, Q_MIN(len_bytes, mem_bytes), at);
 }
@@ -312,16 +322,18 @@ static int load_one(struct load_ctx *c, const struct cfg_load *l, unsigned pass)
 	if (pass == 2)
 		return load_initrd(c);
 	if (l->type == CFG_LOAD_FDT || l->type == CFG_LOAD_ACPI)
-		return load_bad(c, "%s load is not served yet: the tables of this guest are made by qvm",
-				l->type == CFG_LOAD_FDT ? "fdt" : "acpi");
+		return load_bad(
+			c, "%s load is not served yet: the tables of this guest are made by qvm",
+			l->type == CFG_LOAD_FDT ? "fdt" : "acpi");
 	return load_data(c);
 }
 
 int load_all(const struct vm_cfg *cfg, const struct qmem *mem, struct load_result *res, char *text,
 	     size_t text_bytes)
 {
-	struct load_ctx c = { .mem = mem, .res = res, .fd = -1, .text = text,
-			      .text_bytes = text_bytes };
+	struct load_ctx c = {
+		.mem = mem, .res = res, .fd = -1, .text = text, .text_bytes = text_bytes
+	};
 	const struct cfg_load *guest = find_guest(cfg);
 
 	for (unsigned pass = 0; pass < 3; pass++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ELF guests: what PT_LOAD says goes to its physical address, and the entry is that of the PVH note where there is one (x86), else the
- * file's own. Everything in the file is hostile; headers are copied, checked, and only the copies are used.
+ * ELF guests: what PT_LOAD says goes to its physical address, and the entry is that of the PVH note
+ * where there is one (x86), else the file's own. Everything in the file is hostile; headers are
+ * copied, checked, and only the copies are used.
  */
 #include <elf.h>
 #include <endian.h>
@@ -10,18 +11,18 @@
 
 #include "qvm/load.h"
 
-#define PHDRS_MAX 64u
-#define NOTES_MAX 65536u	/* bytes of one PT_NOTE that are looked at */
-#define NOTE_PHYS32_ENTRY 18u	/* owner "Xen" */
+#define PHDRS_MAX	  64u
+#define NOTES_MAX	  65536u /* bytes of one PT_NOTE that are looked at */
+#define NOTE_PHYS32_ENTRY 18u	 /* owner "Xen" */
 
 #if defined(__aarch64__)
-#define MACHINE EM_AARCH64
+#define MACHINE	     EM_AARCH64
 #define MACHINE_NAME "arm64"
-#define HAS_PVH false
+#define HAS_PVH	     false
 #else
-#define MACHINE EM_X86_64
+#define MACHINE	     EM_X86_64
 #define MACHINE_NAME "x86-64"
-#define HAS_PVH true
+#define HAS_PVH	     true
 #endif
 
 static int check_header(struct load_ctx *c, const Elf64_Ehdr *e)
@@ -29,11 +30,14 @@ static int check_header(struct load_ctx *c, const Elf64_Ehdr *e)
 	if (e->e_ident[EI_CLASS] != ELFCLASS64 || e->e_ident[EI_DATA] != ELFDATA2LSB)
 		return load_bad(c, "is an ELF file, but no 64-bit little-endian one");
 	if (e->e_machine != MACHINE)
-		return load_bad(c, "is an ELF file for another processor (machine %u); this is "
-				MACHINE_NAME, e->e_machine);
+		return load_bad(
+			c,
+			"is an ELF file for another processor (machine %u); this is " MACHINE_NAME,
+			e->e_machine);
 	if (e->e_type != ET_EXEC && e->e_type != ET_DYN)
-		return load_bad(c, "is an ELF file that cannot be run (type %u): a guest must be linked",
-				e->e_type);
+		return load_bad(
+			c, "is an ELF file that cannot be run (type %u): a guest must be linked",
+			e->e_type);
 	if (e->e_phentsize != sizeof(Elf64_Phdr) || !e->e_phnum || e->e_phnum > PHDRS_MAX)
 		return load_bad(c, "damaged: %u program headers of %u bytes (at most %u, of %zu)",
 				e->e_phnum, e->e_phentsize, PHDRS_MAX, sizeof(Elf64_Phdr));
@@ -55,7 +59,8 @@ static bool find_pvh(const uint8_t *p, uint64_t len, uint64_t *ret_entry)
 	while (len >= sizeof(n)) {
 		memcpy(&n, p, sizeof(n));
 		p += sizeof(n), len -= sizeof(n);
-		uint64_t name = Q_ALIGN_UP((uint64_t)n.n_namesz, 4), desc = Q_ALIGN_UP((uint64_t)n.n_descsz, 4);
+		uint64_t name = Q_ALIGN_UP((uint64_t)n.n_namesz, 4),
+			 desc = Q_ALIGN_UP((uint64_t)n.n_descsz, 4);
 		if (name > len || desc > len - name)
 			return false;
 		if (n.n_type == NOTE_PHYS32_ENTRY && n.n_namesz == 4 && !memcmp(p, "Xen", 4) &&
@@ -72,7 +77,7 @@ static bool find_pvh(const uint8_t *p, uint64_t len, uint64_t *ret_entry)
 
 static int look_at_notes(struct load_ctx *c, const Elf64_Phdr *ph)
 {
-	static uint8_t notes[NOTES_MAX];	/* main thread only; too large for its stack */
+	static uint8_t notes[NOTES_MAX]; /* main thread only; too large for its stack */
 	uint64_t entry, len = Q_MIN(ph->p_filesz, NOTES_MAX);
 	int r = load_read(c, ph->p_offset, notes, len, "notes");
 

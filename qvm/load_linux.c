@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Linux kernels: the x86 bzImage (Documentation/arch/x86/boot.rst of the kernel) and the arm64 Image
- * (Documentation/arch/arm64/booting.rst). Where they go is decided here, from their headers; how they are entered is the architecture's
- * part. Both formats are known everywhere, so that a kernel for the other processor gets a sentence and not a try.
+ * Linux kernels: the x86 bzImage (Documentation/arch/x86/boot.rst of the kernel) and the arm64
+ * Image (Documentation/arch/arm64/booting.rst). Where they go is decided here, from their headers;
+ * how they are entered is the architecture's part. Both formats are known everywhere, so that a
+ * kernel for the other processor gets a sentence and not a try.
  */
 #include <endian.h>
 #include <errno.h>
@@ -19,22 +20,22 @@
 
 /* ---- bzImage ---- */
 
-#define BZ_SETUP_OFF 0x1f1u
-#define BZ_MAGIC 0x53726448u		/* "HdrS" */
-#define BZ_VERSION_MIN 0x0206u		/* cmdline_size */
+#define BZ_SETUP_OFF   0x1f1u
+#define BZ_MAGIC       0x53726448u /* "HdrS" */
+#define BZ_VERSION_MIN 0x0206u	   /* cmdline_size */
 #define BZ_LOADED_HIGH 0x01u
-#define BZ_XLF_64 0x01u
-#define BZ_LOW_ADDR 0x100000ull
-#define BZ_ENTRY_64 0x200u
+#define BZ_XLF_64      0x01u
+#define BZ_LOW_ADDR    0x100000ull
+#define BZ_ENTRY_64    0x200u
 
 /* The setup header from file offset 0x1f1 on, as far as it is read here. */
 struct bz_header {
-	uint8_t setup_sects;		/* 0x1f1 */
+	uint8_t setup_sects; /* 0x1f1 */
 	uint16_t root_flags;
-	uint32_t syssize;		/* of the protected-mode part, in 16 bytes */
+	uint32_t syssize; /* of the protected-mode part, in 16 bytes */
 	uint16_t ram_size, vid_mode, root_dev, boot_flag;
-	uint16_t jump;			/* 0x200 */
-	uint32_t header;		/* 0x202: BZ_MAGIC */
+	uint16_t jump;	 /* 0x200 */
+	uint32_t header; /* 0x202: BZ_MAGIC */
 	uint16_t version;
 	uint32_t realmode_swtch;
 	uint16_t start_sys_seg, kernel_version;
@@ -53,7 +54,8 @@ struct bz_header {
 	uint32_t init_size;
 } __attribute__((packed));
 static_assert(offsetof(struct bz_header, header) == 0x202 - BZ_SETUP_OFF, "packed as on disk");
-static_assert(offsetof(struct bz_header, pref_address) == 0x258 - BZ_SETUP_OFF, "packed as on disk");
+static_assert(offsetof(struct bz_header, pref_address) == 0x258 - BZ_SETUP_OFF,
+	      "packed as on disk");
 
 /* Where the protected-mode part goes, and how much memory it needs there. */
 static int bz_place(struct load_ctx *c, const struct bz_header *h, uint64_t bytes, uint64_t *ret_at,
@@ -82,7 +84,8 @@ static int bz_check(struct load_ctx *c, const struct bz_header *h)
 	if (IS_ARM64)
 		return load_bad(c, "is an x86 Linux kernel (bzImage); this is arm64");
 	if (le16toh(h->version) < BZ_VERSION_MIN || !(h->loadflags & BZ_LOADED_HIGH))
-		return load_bad(c, "is a Linux kernel with boot protocol %u.%02u, loaded %s: too old",
+		return load_bad(c,
+				"is a Linux kernel with boot protocol %u.%02u, loaded %s: too old",
 				le16toh(h->version) >> 8, le16toh(h->version) & 0xff,
 				h->loadflags & BZ_LOADED_HIGH ? "high" : "low");
 	return 0;
@@ -128,10 +131,10 @@ int load_bzimage(struct load_ctx *c)
 
 /* ---- arm64 Image ---- */
 
-#define IMAGE_MAGIC 0x644d5241u	/* "ARM\x64" */
-#define IMAGE_ALIGN 0x200000ull
+#define IMAGE_MAGIC    0x644d5241u /* "ARM\x64" */
+#define IMAGE_ALIGN    0x200000ull
 #define IMAGE_TEXT_OLD 0x80000ull /* where image_size is 0: kernels before 3.17 */
-#define IMAGE_FLAG_BE 1u
+#define IMAGE_FLAG_BE  1u
 
 struct image_header {
 	uint32_t code0, code1;

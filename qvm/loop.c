@@ -2,9 +2,10 @@
 /*
  * The I/O thread of a VM: a libevent base and a queue of posted calls.
  *
- * Who cancels holds the owner's lock and must not wait for a callback, because the callback waits for that very lock. So
- * cancelling takes the event out of the base without waiting, marks the handle dead under the owner's lock, and leaves the freeing to the
- * loop's own thread, after the round in which a callback may still be on its way to find the mark.
+ * Who cancels holds the owner's lock and must not wait for a callback, because the callback waits
+ * for that very lock. So cancelling takes the event out of the base without waiting, marks the
+ * handle dead under the owner's lock, and leaves the freeing to the loop's own thread, after the
+ * round in which a callback may still be on its way to find the mark.
  */
 #include "qvm/loop.h"
 
@@ -16,8 +17,8 @@
 
 #include "lib/qfd.h"
 
-#define POLL_FILE_USEC 1000	/* how often a regular file is offered to its reader */
-#define POSTS_PER_ROUND 64	/* then descriptors get their turn */
+#define POLL_FILE_USEC	1000 /* how often a regular file is offered to its reader */
+#define POSTS_PER_ROUND 64   /* then descriptors get their turn */
 
 struct handle {
 	struct loop *loop;
@@ -25,12 +26,12 @@ struct handle {
 	pthread_mutex_t *lock;
 	loop_fn fn;
 	void *owner, *arg;
-	bool dead;		/* under lock */
+	bool dead; /* under lock */
 	bool is_timer;
-	uint64_t at_ns;		/* of a timer, 0 = off; under lock */
-	struct handle *next;	/* in loop->posts or loop->grave */
+	uint64_t at_ns;			     /* of a timer, 0 = off; under lock */
+	struct handle *next;		     /* in loop->posts or loop->grave */
 	struct handle *all_next, **all_prev; /* under loop->lock */
-	_Alignas(max_align_t) char copy[]; /* of a posted call's argument */
+	_Alignas(max_align_t) char copy[];   /* of a posted call's argument */
 };
 struct loop_watch {
 	struct handle h;
@@ -44,10 +45,10 @@ struct loop {
 	struct event *wake;
 	int wake_fd;
 	bool running;
-	bool quit;		/* under lock */
+	bool quit; /* under lock */
 	pthread_t thread;
-	pthread_mutex_t lock;	/* leaf: nothing is called while it is held */
-	struct handle *posts, **posts_end;	/* first in, first out */
+	pthread_mutex_t lock;		   /* leaf: nothing is called while it is held */
+	struct handle *posts, **posts_end; /* first in, first out */
 	struct handle *grave;
 	struct handle *all;
 };
@@ -61,8 +62,10 @@ static void timer_wait(struct handle *h, uint64_t now)
 	event_add(h->ev, &tv);
 }
 
-/* A timer may have been moved or stopped while its event was on the way here; and libevent counts from the time that it read
- * at the start of a round, so an event may be early. */
+/*
+ * A timer may have been moved or stopped while its event was on the way here; and libevent counts
+ * from the time that it read at the start of a round, so an event may be early.
+ */
 static bool timer_due(struct handle *h)
 {
 	uint64_t now = qnow_ns();
@@ -111,8 +114,10 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 	handle_run(arg);
 }
 
-/* What has to be buried was cancelled before this round's callbacks were over: none can be on its way to it, for this is
- * the thread that they run on. */
+/*
+ * What has to be buried was cancelled before this round's callbacks were over: none can be on its
+ * way to it, for this is the thread that they run on.
+ */
 static void bury(struct loop *l)
 {
 	pthread_mutex_lock(&l->lock);
@@ -299,7 +304,9 @@ static struct handle *handle_drop(struct handle *h)
 	return NULL;
 }
 
-/* epoll refuses regular files: they are always ready, so ask again and again, at a measured pace. */
+/*
+ * epoll refuses regular files: they are always ready, so ask again and again, at a measured pace.
+ */
 static int poll_file(struct handle *h)
 {
 	const struct timeval every = { .tv_usec = POLL_FILE_USEC };
@@ -309,8 +316,8 @@ static int poll_file(struct handle *h)
 	return h->ev && event_add(h->ev, &every) == 0 ? 0 : -ENOMEM;
 }
 
-struct loop_watch *loop_watch(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn, void *owner,
-			      void *arg)
+struct loop_watch *loop_watch(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn,
+			      void *owner, void *arg)
 {
 	struct handle *h = handle_new(l, lock, fn, owner, arg, 0);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An event loop in a thread of its own: descriptors, timers and posted calls. Every handle belongs to an owner with a lock; a
- * callback runs with it held, and once the owner has cancelled (with the lock held) the callback never runs again. Functions may be
- * called from any thread with the owner's lock held.
+ * An event loop in a thread of its own: descriptors, timers and posted calls. Every handle belongs
+ * to an owner with a lock; a callback runs with it held, and once the owner has cancelled (with the
+ * lock held) the callback never runs again. Functions may be called from any thread with the
+ * owner's lock held.
  */
 #pragma once
 
@@ -26,10 +27,13 @@ void loop_stop(struct loop *l);
 struct loop *loop_free(struct loop *l);
 pthread_t loop_thread(const struct loop *l);
 
-/* @fn(@owner, @arg) with @lock held whenever @fd is readable or hung up. A file that cannot be waited for (a regular one) counts as always readable and is offered every
- * millisecond. NULL when out of memory. */
-struct loop_watch *loop_watch(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn, void *owner,
-			      void *arg);
+/*
+ * @fn(@owner, @arg) with @lock held whenever @fd is readable or hung up. A file that cannot be
+ * waited for (a regular one) counts as always readable and is offered every millisecond. NULL when
+ * out of memory.
+ */
+struct loop_watch *loop_watch(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn,
+			      void *owner, void *arg);
 void loop_unwatch(struct loop_watch *w);
 
 struct loop_timer *loop_timer_new(struct loop *l, pthread_mutex_t *lock, loop_fn fn, void *owner,

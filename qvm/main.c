@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * qvm: one virtual machine. Reads its options and its configuration, assembles the VM, waits for its end, and says by its exit code
- * how it was (the reference, 4.2). The only file of qvm/ that ends the process.
+ * qvm: one virtual machine. Reads its options and its configuration, assembles the VM, waits for
+ * its end, and says by its exit code how it was (the reference, 4.2). The only file of qvm/ that
+ * ends the process.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -23,28 +24,31 @@
 #include "qvm/watch.h"
 
 struct options {
-	int control_fd;		/* -1: none */
+	int control_fd; /* -1: none */
 	const char *run_dir;
 	bool check;
-	int first_arg;		/* of the configuration */
+	int first_arg; /* of the configuration */
 };
 
 static const char usage_text[] =
 	"usage: qvm [OPTION]... [@FILE | CONFIGURATION]...\n"
 	"\n"
-	"  Runs one virtual machine. @FILE is a configuration file (*.qvmconf); configuration may stand on the\n"
-	"  command line too, in the same words: qvm @guest.qvmconf ram 256m cmdline \"console=ttyS0\"\n"
+	"  Runs one virtual machine. @FILE is a configuration file (*.qvmconf); configuration\n"
+	"  may stand on the command line too, in the same words:\n"
+	"      qvm @guest.qvmconf ram 256m cmdline \"console=ttyS0\"\n"
 	"\n"
 	"  --check           say whether the configuration is right, and stop\n"
-	"  --run-dir DIR     where sockets and locks are (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
+	"  --run-dir DIR     where sockets and locks are\n"
+	"                    (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
 	"  --control-fd N    descriptor of the supervisor's channel\n"
 	"  --version         print the version\n"
 	"  --help            this text\n"
 	"\n"
-	"  Signals: SIGTERM, SIGINT power button, the second one ends the VM; SIGQUIT power cut; SIGUSR1 status.\n"
-	"  Exit status: 0 the guest shut down or rebooted; 3 power cut, or ended before the guest was done;\n"
-	"  4 watchdog; 5 unsupported operation; 6 vdev error; 7 unexpected error; 64 could not start;\n"
-	"  65 wrong configuration; 96 failed while the guest ran.\n";
+	"  Signals: SIGTERM, SIGINT power button, the second one ends the VM; SIGQUIT power cut;\n"
+	"  SIGUSR1 status.\n"
+	"  Exit status: 0 the guest shut down or rebooted; 3 power cut, or ended before the guest\n"
+	"  was done; 4 watchdog; 5 unsupported operation; 6 vdev error; 7 unexpected error;\n"
+	"  64 could not start; 65 wrong configuration; 96 failed while the guest ran.\n";
 
 static int usage_error(void)
 {
@@ -65,9 +69,12 @@ static int parse_fd(const char *text)
 static int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{ "control-fd", required_argument, NULL, 'c' }, { "run-dir", required_argument, NULL, 'r' },
-		{ "check", no_argument, NULL, 'k' },		{ "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },		{ NULL, 0, NULL, 0 },
+		{ "control-fd", required_argument, NULL, 'c' },
+		{ "run-dir", required_argument, NULL, 'r' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -76,7 +83,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case 'c':
 			o->control_fd = parse_fd(optarg);
 			if (o->control_fd < 0) {
-				fprintf(stderr, "qvm: --control-fd %s: a descriptor's number is expected\n", optarg);
+				fprintf(stderr,
+					"qvm: --control-fd %s: a descriptor's number is expected\n",
+					optarg);
 				return VM_EXIT_CONFIG;
 			}
 			break;
@@ -127,8 +136,10 @@ static int config_failed(struct control *c, const struct cf_errors *errs, int er
 	if (text)
 		fputs(text, stderr);
 	if (cf_errors_ok(errs))
-		fprintf(stderr, "qvm: the configuration could not be read: %s\n", strerrordesc_np(-err));
-	control_start_failed(c, "config", cf_errors_ok(errs) ? -err : 0, text ? text : "out of memory");
+		fprintf(stderr, "qvm: the configuration could not be read: %s\n",
+			strerrordesc_np(-err));
+	control_start_failed(c, "config", cf_errors_ok(errs) ? -err : 0,
+			     text ? text : "out of memory");
 	free(text);
 	return VM_EXIT_CONFIG;
 }
@@ -149,7 +160,8 @@ static int dry_run(const struct vm_cfg *cfg)
 	int r = cfg_plan_print(cfg, stdout, cfg->dryrun_json);
 
 	if (r < 0 || fflush(stdout) != 0) {
-		fprintf(stderr, "qvm: the plan could not be written: %s\n", strerrordesc_np(r < 0 ? -r : errno));
+		fprintf(stderr, "qvm: the plan could not be written: %s\n",
+			strerrordesc_np(r < 0 ? -r : errno));
 		return VM_EXIT_FATAL_START;
 	}
 	fprintf(stderr, "Exiting: dryrun completed\n");
@@ -202,7 +214,7 @@ static int run_vm(struct vm *vm, struct control *c)
 
 static int with_vm(const struct vm_cfg *cfg, const struct rundir *d, struct control *c)
 {
-	static struct vm vm;	/* large; one a process */
+	static struct vm vm; /* large; one a process */
 	struct cf_errors errs = CF_ERRORS_NULL;
 	int code;
 
@@ -215,18 +227,23 @@ static int with_vm(const struct vm_cfg *cfg, const struct rundir *d, struct cont
 	return code;
 }
 
-static int lock_failed(struct control *c, const struct vm_cfg *cfg, const struct rundir *d, int err, int pid)
+static int lock_failed(struct control *c, const struct vm_cfg *cfg, const struct rundir *d, int err,
+		       int pid)
 {
 	char text[1024];
 
 	if (err == -EBUSY)
-		snprintf(text, sizeof(text), "a VM named %s is running already: process %d (%s/pid)", cfg->system, pid,
+		snprintf(text, sizeof(text),
+			 "a VM named %s is running already: process %d (%s/pid)", cfg->system, pid,
 			 d->dir);
 	else if (err == -EINVAL)
-		snprintf(text, sizeof(text), "system %s: a name that is given to a VM has no / and does not start with a dot",
-			 cfg->system);
+		snprintf(
+			text, sizeof(text),
+			"system %s: the name of a VM has no / and does not start with a dot",
+			cfg->system);
 	else
-		snprintf(text, sizeof(text), "%s cannot be made: %s; say --run-dir DIR with a directory of your own",
+		snprintf(text, sizeof(text),
+			 "%s cannot be made: %s; say --run-dir DIR with a directory of your own",
 			 d->dir, strerrordesc_np(-err));
 	qlog(QLOG_FATAL, "ev=start_failed stage=run_dir why=\"%s\"", text);
 	control_start_failed(c, "run_dir", -err, text);
@@ -243,7 +260,8 @@ static int with_rundir(const struct vm_cfg *cfg, const struct options *o, struct
 	if (cfg->system_given && d.base[0])
 		r = rundir_lock(&d, cfg->system, &pid);
 	else if (cfg->system_given)
-		qlog_warn("ev=no_run_dir why=\"" RUNDIR_DEFAULT " cannot be written and XDG_RUNTIME_DIR is not set: a second VM of this "
+		qlog_warn("ev=no_run_dir why=\"" RUNDIR_DEFAULT
+			  " cannot be written and XDG_RUNTIME_DIR is not set: a second VM of this "
 			  "name would not be noticed; say --run-dir DIR\"");
 	int code = r < 0 ? lock_failed(c, cfg, &d, r, pid) : with_vm(cfg, &d, c);
 	rundir_fini(&d);
@@ -280,7 +298,8 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	if (sandbox_early(o.control_fd) < 0) {
-		fprintf(stderr, "qvm: descriptors that are not ours cannot be closed: %s\n", strerrordesc_np(errno));
+		fprintf(stderr, "qvm: descriptors that are not ours cannot be closed: %s\n",
+			strerrordesc_np(errno));
 		return VM_EXIT_FATAL_START;
 	}
 	watch_signals_block();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Routes configuration accesses to the functions and does what a board's firmware would have done before it starts a kernel: sizes and
- * places BARs. The functions keep their own configuration space; only the host bridge's is here, and it is constant.
+ * Routes configuration accesses to the functions and does what a board's firmware would have done
+ * before it starts a kernel: sizes and places BARs. The functions keep their own configuration
+ * space; only the host bridge's is here, and it is constant.
  */
 #include "qvm/pci.h"
 
@@ -13,11 +14,11 @@
 
 #define BRIDGE_VENDOR 0x1c05u
 #define BRIDGE_DEVICE 0x0002u
-#define BRIDGE_CLASS 0x0600u	/* host bridge */
-#define CFG_BYTES 256u		/* that the ports reach */
-#define CFG_EXT_BYTES 4096u	/* that ECAM reaches */
-#define LATCH_ENABLE 0x80000000u
-#define N_BARS 6u
+#define BRIDGE_CLASS  0x0600u /* host bridge */
+#define CFG_BYTES     256u    /* that the ports reach */
+#define CFG_EXT_BYTES 4096u   /* that ECAM reaches */
+#define LATCH_ENABLE  0x80000000u
+#define N_BARS	      6u
 
 void pci_init(struct pci *p, uint64_t mem_base, uint64_t mem_len, uint64_t io_base, uint64_t io_len)
 {
@@ -81,8 +82,10 @@ void pci_cfg_write(struct pci *p, unsigned devfn, unsigned off, unsigned size, u
 /* The function and register that the latch names; false when it names nothing on bus 0. */
 static bool latched(struct pci *p, uint64_t port_off, unsigned *ret_devfn, unsigned *ret_off)
 {
-	/* Relaxed: a guest that writes and uses the latch from two processors without a lock of its own
-	 * gets either value. */
+	/*
+	 * Relaxed: a guest that writes and uses the latch from two processors without a lock of its
+	 * own gets either value.
+	 */
 	uint32_t latch = atomic_load_explicit(&p->latch, memory_order_relaxed);
 
 	*ret_devfn = latch >> 8 & 0xff;
@@ -139,8 +142,10 @@ static const struct bus_ops ports_ops = { .read = ports_read, .write = ports_wri
 
 int pci_map_ports(struct pci *p, struct bus *io)
 {
-	const struct bus_window w = { .base = MM_X86_IO_PCI_BASE, .len_bytes = MM_X86_IO_PCI_LEN,
-				      .ops = &ports_ops, .ctx = p };
+	const struct bus_window w = { .base = MM_X86_IO_PCI_BASE,
+				      .len_bytes = MM_X86_IO_PCI_LEN,
+				      .ops = &ports_ops,
+				      .ctx = p };
 
 	return bus_add(io, &w);
 }
@@ -187,8 +192,9 @@ static const struct bus_ops ecam_ops = { .read = ecam_read, .write = ecam_write 
 
 int pci_map_ecam(struct pci *p, struct bus *mem, uint64_t base, uint64_t len_bytes)
 {
-	const struct bus_window w = { .base = base, .len_bytes = len_bytes, .ops = &ecam_ops,
-				      .ctx = p, .win = 1 };
+	const struct bus_window w = {
+		.base = base, .len_bytes = len_bytes, .ops = &ecam_ops, .ctx = p, .win = 1
+	};
 
 	return bus_add(mem, &w);
 }
@@ -207,7 +213,9 @@ static int window_take(uint64_t *base, uint64_t end, uint64_t len, uint64_t *ret
 	return 0;
 }
 
-/* Places BAR @i; *@ret_enable gets the bit that switches its space on. Returns how many BAR registers it was (1 or 2), or
+/*
+ * Places BAR @i; *@ret_enable gets the bit that switches its space on. Returns how many BAR
+ * registers it was (1 or 2), or
  * -errno. */
 static int bar_assign(struct pci *p, unsigned devfn, unsigned i, uint32_t *ret_enable)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lock is flock() on <dir>/pid: it goes with the process however that ends, so a file that a killed qvm left behind hinders nobody.
- * The file is removed with the lock held; who opened it before and locks it after finds that it has no name any more, and opens anew.
+ * The lock is flock() on <dir>/pid: it goes with the process however that ends, so a file that a
+ * killed qvm left behind hinders nobody. The file is removed with the lock held; who opened it
+ * before and locks it after finds that it has no name any more, and opens anew.
  */
 #include "qvm/rundir.h"
 
@@ -16,7 +17,7 @@
 
 #include "lib/qfd.h"
 
-#define DIR_MODE 0755
+#define DIR_MODE  0755
 #define TRIES_MAX 10
 
 static int make_dir(const char *path)
@@ -74,8 +75,8 @@ static int lock_once(const char *path, int *ret_fd, int *ret_pid)
 		r = errno == EWOULDBLOCK ? -EBUSY : -errno;
 	if (r == -EBUSY)
 		*ret_pid = read_pid(fd);
-	if (r == 0 && (fstat(fd, &mine) < 0 || stat(path, &there) < 0 || mine.st_ino != there.st_ino ||
-		       mine.st_dev != there.st_dev))
+	if (r == 0 && (fstat(fd, &mine) < 0 || stat(path, &there) < 0 ||
+		       mine.st_ino != there.st_ino || mine.st_dev != there.st_dev))
 		r = -ESTALE;
 	if (r < 0) {
 		qfd_close(&fd);

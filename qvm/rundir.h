@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The runtime directory: <run-dir>/qvm/<system>/ exists while the VM of that name lives, and its file `pid` is locked, so that a second VM of
- * the name is refused. Main thread.
+ * The runtime directory: <run-dir>/qvm/<system>/ exists while the VM of that name lives, and its
+ * file `pid` is locked, so that a second VM of the name is refused. Main thread.
  */
 #pragma once
 
@@ -10,19 +10,22 @@
 #define RUNDIR_DEFAULT "/run/parley"
 
 struct rundir {
-	char base[512];		/* <run-dir>, "" when there is none */
-	char dir[600];		/* <run-dir>/qvm/<system> */
-	int pid_fd;		/* locked; -1 = we have no directory */
+	char base[512]; /* <run-dir>, "" when there is none */
+	char dir[600];	/* <run-dir>/qvm/<system> */
+	int pid_fd;	/* locked; -1 = we have no directory */
 };
 #define RUNDIR_NULL ((struct rundir){ .pid_fd = -1 })
 
 /*
- * Finds the base: @given (an option) or $PARLEY_RUN_DIR, else /run/parley when it is there and ours to write, or can be made; else, for an ordinary
- * user, $XDG_RUNTIME_DIR/parley. "" when there is none of them. A given one is not checked here.
+ * Finds the base: @given (an option) or $PARLEY_RUN_DIR, else /run/parley when it is there and ours
+ * to write, or can be made; else, for an ordinary user, $XDG_RUNTIME_DIR/parley. "" when there is
+ * none of them. A given one is not checked here.
  */
 void rundir_base(struct rundir *d, const char *given);
-/* Makes and locks the directory of @system. 0; -EBUSY with *@ret_pid (0 = unknown) when such a VM runs; -EINVAL when @system
- * cannot be a file name; -errno. */
+/*
+ * Makes and locks the directory of @system. 0; -EBUSY with *@ret_pid (0 = unknown) when such a VM
+ * runs; -EINVAL when @system cannot be a file name; -errno.
+ */
 int rundir_lock(struct rundir *d, const char *system, int *ret_pid);
 /* Removes what rundir_lock() made. Idempotent. */
 void rundir_fini(struct rundir *d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stages, each with its contract in sandbox.h. Called once each, on the main thread, before other threads exist, so that what they
- * set holds for all threads.
+ * The stages, each with its contract in sandbox.h. Called once each, on the main thread, before
+ * other threads exist, so that what they set holds for all threads.
  */
 #include "qvm/sandbox.h"
 

@@ -6,14 +6,15 @@
 
 /*
  * sandbox_early() - before anything is opened.
- * Afterwards: of what we were started with, only stdin, stdout, stderr and @control_fd (-1: none) are open. 0 or -errno.
+ * Afterwards: of what we were started with, only stdin, stdout, stderr and @control_fd (-1: none)
+ * are open. 0 or -errno.
  */
 int sandbox_early(int control_fd);
 
 /*
  * sandbox_ready() - the last stage before the guest runs.
- * Still possible: ioctl(KVM_RUN), eventfds, io_uring on disks that are open, connecting to a back end again.
- * No longer: privileges by execve (set-user-ID, file capabilities).
- * Must come after: vm_init(). 0 or -errno.
+ * Still possible: ioctl(KVM_RUN), eventfds, io_uring on disks that are open, connecting to a back
+ * end again. No longer: privileges by execve (set-user-ID, file capabilities). Must come after:
+ * vm_init(). 0 or -errno.
  */
 int sandbox_ready(int control_fd);

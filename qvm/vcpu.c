@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vCPU threads. One loop: enter the guest, see why it left, answer, again. It ends when the VM is to end.
+ * The vCPU threads. One loop: enter the guest, see why it left, answer, again. It ends when the VM
+ * is to end.
  *
- * Leaving races with entering: the flag immediate_exit makes the next KVM_RUN return at once, the signal makes the present one
- * return. Set in this order, either the thread was inside and is interrupted, or it was not and does not get in.
+ * Leaving races with entering: the flag immediate_exit makes the next KVM_RUN return at once, the
+ * signal makes the present one return. Set in this order, either the thread was inside and is
+ * interrupted, or it was not and does not get in.
  */
 #include "qvm/vcpu.h"
 
@@ -26,8 +28,8 @@
 #define KICK_SIGNAL (SIGRTMIN + 1)
 
 static const char *const exit_str[] = {
-	[VCPU_EXIT_IO] = "io",	     [VCPU_EXIT_MMIO] = "mmio",	  [VCPU_EXIT_INTR] = "intr",
-	[VCPU_EXIT_SYSTEM] = "system", [VCPU_EXIT_HLT] = "hlt", [VCPU_EXIT_OTHER] = "other",
+	[VCPU_EXIT_IO] = "io",	       [VCPU_EXIT_MMIO] = "mmio", [VCPU_EXIT_INTR] = "intr",
+	[VCPU_EXIT_SYSTEM] = "system", [VCPU_EXIT_HLT] = "hlt",	  [VCPU_EXIT_OTHER] = "other",
 	[VCPU_EXIT_FAULT] = "fault",
 };
 static_assert(Q_ARRAY_LEN(exit_str) == VCPU_EXITS, "every exit has a word");
@@ -123,8 +125,8 @@ static enum vcpu_exit exit_bad(struct vcpu *v, enum vm_exit code, const char *wh
 	char where[256];
 
 	arch_vcpu_where(v, where, sizeof(where));
-	qlog(QLOG_FATAL, "ev=vcpu_stopped cpu=%u why=\"%s\" reason=%u detail=0x%llx %s", v->idx, why,
-	     v->run->exit_reason, (unsigned long long)detail, where);
+	qlog(QLOG_FATAL, "ev=vcpu_stopped cpu=%u why=\"%s\" reason=%u detail=0x%llx %s", v->idx,
+	     why, v->run->exit_reason, (unsigned long long)detail, where);
 	vm_end(v->vm, code, why);
 	return VCPU_EXIT_FAULT;
 }
@@ -143,7 +145,9 @@ static enum vcpu_exit handle(struct vcpu *v)
 	case KVM_EXIT_SYSTEM_EVENT:
 		return exit_system(v);
 	case KVM_EXIT_SHUTDOWN:
-		/* A triple fault: what "reboot=t" does, and what a kernel without a way out does. */
+		/*
+		 * A triple fault: what "reboot=t" does, and what a kernel without a way out does.
+		 */
 		vm_end(v->vm, VM_EXIT_OK, "guest reset (triple fault)");
 		return VCPU_EXIT_SYSTEM;
 	case KVM_EXIT_HLT:
@@ -163,7 +167,8 @@ static enum vcpu_exit run_failed(struct vcpu *v, int err)
 {
 	/* arm64: an access to a device by an instruction that says too little about itself. */
 	if (err == ENOSYS)
-		return exit_bad(v, VM_EXIT_UNSUPPORTED, "guest instruction not supported by KVM", 0);
+		return exit_bad(v, VM_EXIT_UNSUPPORTED, "guest instruction not supported by KVM",
+				0);
 	qlog_err(err, "ev=kvm_run_failed cpu=%u", v->idx);
 	return exit_bad(v, VM_EXIT_FATAL_RUN, "KVM_RUN failed", (uint64_t)err);
 }
@@ -198,8 +203,10 @@ struct deadline_attr {
 
 static int set_deadline(const struct cfg_cpu *c)
 {
-	struct deadline_attr a = { .size = sizeof(a), .policy = SCHED_DEADLINE,
-				   .runtime_ns = c->budget_ns, .deadline_ns = c->repl_period_ns,
+	struct deadline_attr a = { .size = sizeof(a),
+				   .policy = SCHED_DEADLINE,
+				   .runtime_ns = c->budget_ns,
+				   .deadline_ns = c->repl_period_ns,
 				   .period_ns = c->repl_period_ns };
 
 	return syscall(SYS_sched_setattr, 0, &a, 0) < 0 ? -errno : 0;
@@ -257,8 +264,11 @@ static void *vcpu_main(void *arg)
 	if (r == 0)
 		r = set_policy(v->cfg);
 	if (r < 0)
-		qlog_errno(QLOG_WARN, r, "ev=vcpu_sched_refused cpu=%u why=\"the guest runs without the scheduling that its "
-			   "configuration asks for; that takes CAP_SYS_NICE or an RLIMIT_RTPRIO\"", v->idx);
+		qlog_errno(QLOG_WARN, r,
+			   "ev=vcpu_sched_refused cpu=%u why=\"the guest runs without the "
+			   "scheduling that its configuration asks for; that takes "
+			   "CAP_SYS_NICE or an RLIMIT_RTPRIO\"",
+			   v->idx);
 	vcpu_loop(v);
 	return NULL;
 }
@@ -279,7 +289,7 @@ static void on_kick(int sig)
 
 void vcpu_signals_init(void)
 {
-	struct sigaction sa = { .sa_handler = on_kick };	/* no SA_RESTART: KVM_RUN must return */
+	struct sigaction sa = { .sa_handler = on_kick }; /* no SA_RESTART: KVM_RUN must return */
 	sigset_t kick;
 
 	sigaction(KICK_SIGNAL, &sa, NULL);
@@ -292,7 +302,9 @@ void vcpu_kick(struct vcpu *v)
 {
 	if (!v->has_thread)
 		return;
-	/* Read by the kernel at the next KVM_RUN; the signal below orders it for the present one. */
+	/*
+	 * Read by the kernel at the next KVM_RUN; the signal below orders it for the present one.
+	 */
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	pthread_kill(v->thread, KICK_SIGNAL);
 }

@@ -17,11 +17,11 @@ struct cfg_cpu;
 enum vcpu_exit {
 	VCPU_EXIT_IO,
 	VCPU_EXIT_MMIO,
-	VCPU_EXIT_INTR,		/* a signal */
-	VCPU_EXIT_SYSTEM,	/* power off, reset, triple fault */
+	VCPU_EXIT_INTR,	  /* a signal */
+	VCPU_EXIT_SYSTEM, /* power off, reset, triple fault */
 	VCPU_EXIT_HLT,
 	VCPU_EXIT_OTHER,
-	VCPU_EXIT_FAULT,	/* KVM cannot go on */
+	VCPU_EXIT_FAULT, /* KVM cannot go on */
 	VCPU_EXITS
 };
 const char *vcpu_exit_str(enum vcpu_exit e);
@@ -35,13 +35,15 @@ struct vcpu {
 	const struct cfg_cpu *cfg;
 	pthread_t thread;
 	bool has_thread;
-	_Atomic uint64_t n_exits[VCPU_EXITS];	/* written by its thread alone */
+	_Atomic uint64_t n_exits[VCPU_EXITS]; /* written by its thread alone */
 };
 
 /* 0 or -errno with vm->fail filled. Main thread. */
 int vcpu_init(struct vcpu *v, struct vm *vm, unsigned idx);
 void vcpu_fini(struct vcpu *v);
-/* Starts the thread with the scheduling that the configuration asks for; it runs the guest at once. */
+/*
+ * Starts the thread with the scheduling that the configuration asks for; it runs the guest at once.
+ */
 int vcpu_start(struct vcpu *v);
 /* After vm->stopping was set: makes the thread leave the guest. Then join. Any thread. */
 void vcpu_kick(struct vcpu *v);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a vdev gets from its host: struct vd_host_ops, done with KVM and Linux. Every function is called with the vdev's lock
- * held, from a vCPU thread, the I/O thread or, before the guest runs, the main thread.
+ * What a vdev gets from its host: struct vd_host_ops, done with KVM and Linux. Every function is
+ * called with the vdev's lock held, from a vCPU thread, the I/O thread or, before the guest runs,
+ * the main thread.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -18,7 +19,7 @@
 #include "qvm/vmdev.h"
 
 #define SOCKET_PATH_BYTES 108u
-#define PREFIX_MEDIATOR "mediator:"
+#define PREFIX_MEDIATOR	  "mediator:"
 #define PREFIX_VHOST_USER "vhost-user:"
 
 static struct vm_dev *dev_of(struct vd_host *h)
@@ -67,7 +68,8 @@ static int host_msi_fd(struct vd_host *h, unsigned vector)
 	return fd < 0 ? -1 : fd;
 }
 
-static int host_msi_set(struct vd_host *h, unsigned vector, bool masked, uint64_t addr, uint32_t data)
+static int host_msi_set(struct vd_host *h, unsigned vector, bool masked, uint64_t addr,
+			uint32_t data)
 {
 	struct vm_dev *d = dev_of(h);
 	struct irq_msi *m = msi_of(d, vector);
@@ -238,13 +240,15 @@ static int host_blk_open(struct vd_host *h, const struct vd_arg *hostdev, struct
 			 struct vd_blk **ret, struct vd_blk_info *ret_info)
 {
 	struct vm_dev *d = dev_of(h);
-	const struct blkfile_cfg cfg = { .path = hostdev->text, .loop = d->vm->loop,
-					 .lock = &d->lock, .owner = &d->v };
+	const struct blkfile_cfg cfg = {
+		.path = hostdev->text, .loop = d->vm->loop, .lock = &d->lock, .owner = &d->v
+	};
 	char text[512];
 	int r = blkfile_open(&cfg, text, sizeof(text), ret, ret_info);
 
 	if (r < 0)
-		cf_error_add(errs, CF_ERROR, hostdev->file, hostdev->line, hostdev->col, "hostdev %s", text);
+		cf_error_add(errs, CF_ERROR, hostdev->file, hostdev->line, hostdev->col,
+			     "hostdev %s", text);
 	return r;
 }
 

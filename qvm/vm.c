@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM from nothing to its end, in one order: KVM, memory, the board, vCPUs, vdevs, the guest's files, threads; and back in the reverse order.
- * Main thread, but for vm_end() and vm_missed().
+ * A VM from nothing to its end, in one order: KVM, memory, the board, vCPUs, vdevs, the guest's
+ * files, threads; and back in the reverse order. Main thread, but for vm_end() and vm_missed().
  *
- * The end: whoever learns that the guest is over calls vm_end(); the first decides the exit code and wakes the main thread, which calls
- * vm_stop(): vCPU threads leave the guest and are joined, so that nothing of the guest runs any more when the vdevs are quiesced;
- * then the I/O thread ends, and only then anything is freed.
+ * The end: whoever learns that the guest is over calls vm_end(); the first decides the exit code
+ * and wakes the main thread, which calls vm_stop(): vCPU threads leave the guest and are joined, so
+ * that nothing of the guest runs any more when the vdevs are quiesced; then the I/O thread ends,
+ * and only then anything is freed.
  */
 #include "qvm/vm.h"
 
@@ -49,11 +50,16 @@ static int open_failed(struct vm *vm, int err)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		return vm_fail(vm, "kvm", err, KVM_DEVICE " is not there: load the module kvm_intel or kvm_amd, switch "
-			       "virtualization on in the firmware, or run on a machine that has it");
+		return vm_fail(
+			vm, "kvm", err,
+			KVM_DEVICE
+			" is not there: load the module kvm_intel or kvm_amd, switch "
+			"virtualization on in the firmware, or run on a machine that has it");
 	case EACCES:
 	case EPERM:
-		return vm_fail(vm, "kvm", err, KVM_DEVICE " may not be opened: become a member of the group that owns it "
+		return vm_fail(vm, "kvm", err,
+			       KVM_DEVICE
+			       " may not be opened: become a member of the group that owns it "
 			       "(usually: adduser USER kvm), or run as root");
 	default:
 		return vm_fail(vm, "kvm", err, KVM_DEVICE " cannot be opened");
@@ -66,9 +72,11 @@ static int open_kvm(struct vm *vm)
 	if (vm->kvm_fd < 0)
 		return open_failed(vm, errno);
 	if (ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-		return vm_fail(vm, "kvm", ENOTSUP, KVM_DEVICE " has another API version than %d", KVM_API_VERSION);
+		return vm_fail(vm, "kvm", ENOTSUP, KVM_DEVICE " has another API version than %d",
+			       KVM_API_VERSION);
 	if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT) <= 0)
-		return vm_fail(vm, "kvm", ENOTSUP, "this kernel's KVM is too old: Linux 4.13 or newer is needed");
+		return vm_fail(vm, "kvm", ENOTSUP,
+			       "this kernel's KVM is too old: Linux 4.13 or newer is needed");
 	do
 		vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, arch_vm_type(vm->kvm_fd));
 	while (vm->vm_fd < 0 && errno == EINTR);
@@ -80,7 +88,9 @@ static int open_kvm(struct vm *vm)
 static int add_slot(struct vm *vm, unsigned slot, const struct qmem_region *r)
 {
 	struct kvm_userspace_memory_region m = {
-		.slot = slot, .guest_phys_addr = r->gpa, .memory_size = r->len_bytes,
+		.slot = slot,
+		.guest_phys_addr = r->gpa,
+		.memory_size = r->len_bytes,
 		.userspace_addr = (uintptr_t)r->host,
 		.flags = r->flags & QMEM_READONLY ? KVM_MEM_READONLY : 0,
 	};
@@ -102,8 +112,9 @@ static int make_memory(struct vm *vm)
 		int r = qmem_add(vm->mem, gpa(c->gpa), c->len_bytes, c->rom ? QMEM_READONLY : 0,
 				 c->rom ? "guest-rom" : "guest-ram");
 		if (r < 0)
-			return vm_fail(vm, "memory", r, "%s:%u: no memory for %s 0x%llx,0x%llx", c->pos.file,
-				       c->pos.line, c->rom ? "rom" : "ram", (unsigned long long)c->gpa,
+			return vm_fail(vm, "memory", r, "%s:%u: no memory for %s 0x%llx,0x%llx",
+				       c->pos.file, c->pos.line, c->rom ? "rom" : "ram",
+				       (unsigned long long)c->gpa,
 				       (unsigned long long)c->len_bytes);
 	}
 	for (unsigned i = 0; i < vm->mem->n; i++) {
@@ -222,9 +233,10 @@ void vm_stop(struct vm *vm)
 }
 
 /*
- * Lets go of the VM without waiting for its end. KVM takes up to 20 ms to dismantle one (grace periods, the timer's above all), and
- * whoever closes the last descriptor sits through it. A ring is dismantled by a kernel worker: what is registered with ours is
- * closed there, after us. Guest memory is not held up by it. Where there is no io_uring the end just takes longer.
+ * Lets go of the VM without waiting for its end. KVM takes up to 20 ms to dismantle one (grace
+ * periods, the timer's above all), and whoever closes the last descriptor sits through it. A ring
+ * is dismantled by a kernel worker: what is registered with ours is closed there, after us. Guest
+ * memory is not held up by it. Where there is no io_uring the end just takes longer.
  */
 static void let_go(int vm_fd)
 {
@@ -280,7 +292,8 @@ void vm_counters(struct vm *vm, void (*fn)(void *arg, const char *name, uint64_t
 	for (size_t i = 0; i < vm->n_devs; i++) {
 		struct vm_dev *d = &vm->devs[i];
 		for (unsigned f = 1; d->v && f < VD_FAULTS; f++) {
-			snprintf(name, sizeof(name), "vdev.%s.fault.%s", d->cfg->cfg.name, vd_fault_str(f));
+			snprintf(name, sizeof(name), "vdev.%s.fault.%s", d->cfg->cfg.name,
+				 vd_fault_str(f));
 			if (d->v->faults[f])
 				fn(arg, name, d->v->faults[f]);
 		}
@@ -333,9 +346,12 @@ void vm_missed(struct vm *vm, struct vcpu *v, enum vd_space space, uint64_t addr
 	if (!due)
 		return;
 	arch_vcpu_where(v, where, sizeof(where));
-	/* Ports are probed by every PC kernel; memory that is not there is a driver at a wrong address. */
+	/*
+	 * Ports are probed by every PC kernel; memory that is not there is a driver at a wrong
+	 * address.
+	 */
 	qlog(space == VD_IO ? QLOG_DEBUG : QLOG_WARN,
-	     "ev=unowned_access space=%s op=%s addr=0x%llx size=%u cpu=%u n=%llu %s", space == VD_IO ? "io" : "mem",
-	     is_write ? "write" : "read", (unsigned long long)addr, size, v->idx, (unsigned long long)n,
-	     where);
+	     "ev=unowned_access space=%s op=%s addr=0x%llx size=%u cpu=%u n=%llu %s",
+	     space == VD_IO ? "io" : "mem", is_write ? "write" : "read", (unsigned long long)addr,
+	     size, v->idx, (unsigned long long)n, where);
 }

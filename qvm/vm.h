@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One virtual machine: everything that a qvm process owns, assembled once on the main thread, run, and taken apart.
+ * One virtual machine: everything that a qvm process owns, assembled once on the main thread, run,
+ * and taken apart.
  *
- * Threads: main assembles and waits; one thread a vCPU; one I/O thread. What they share is in bus, irqs, the vdevs (a lock each) and
- * the end, which the first who calls vm_end() decides.
+ * Threads: main assembles and waits; one thread a vCPU; one I/O thread. What they share is in bus,
+ * irqs, the vdevs (a lock each) and the end, which the first who calls vm_end() decides.
  */
 #pragma once
 
@@ -20,8 +21,8 @@
 
 /* What the process returns (the reference, 4.2). */
 enum vm_exit {
-	VM_EXIT_OK = 0,		/* the guest shut down or rebooted */
-	VM_EXIT_CUT = 3,	/* power cut: SIGQUIT, or a guest that did not go by itself */
+	VM_EXIT_OK = 0,	 /* the guest shut down or rebooted */
+	VM_EXIT_CUT = 3, /* power cut: SIGQUIT, or a guest that did not go by itself */
 	VM_EXIT_WATCHDOG = 4,
 	VM_EXIT_UNSUPPORTED = 5,
 	VM_EXIT_VDEV = 6,
@@ -39,8 +40,8 @@ struct loop;
 
 /* Why it did not start: one sentence for the operator. */
 struct vm_failure {
-	const char *stage;	/* "kvm", "memory", "devices", "load", "threads", … */
-	int err;		/* positive errno or 0 */
+	const char *stage; /* "kvm", "memory", "devices", "load", "threads", … */
+	int err;	   /* positive errno or 0 */
 	char text[512];
 };
 
@@ -55,36 +56,40 @@ struct vm_miss {
 
 struct vm {
 	const struct vm_cfg *cfg;
-	const char *run_dir;	/* where sockets are found; NULL: there is none */
+	const char *run_dir; /* where sockets are found; NULL: there is none */
 	int kvm_fd, vm_fd;
 	struct qmem *mem;
-	struct bus bus[2];	/* by enum vd_space: VD_MEM, VD_IO */
+	struct bus bus[2]; /* by enum vd_space: VD_MEM, VD_IO */
 	struct irqs irqs;
 	struct pci pci;
 	struct load_result boot;
 	struct vm_arch *arch;
 	struct loop *loop;
-	struct vm_dev *devs;	/* n_devs, in the order of the configuration */
+	struct vm_dev *devs; /* n_devs, in the order of the configuration */
 	size_t n_devs;
 	struct vcpu *vcpus;
 	size_t n_vcpus;
 	pthread_mutex_t miss_lock;
-	struct vm_miss misses[2][VM_MISSES_MAX];	/* by enum vd_space */
+	struct vm_miss misses[2][VM_MISSES_MAX]; /* by enum vd_space */
 	unsigned n_misses[2];
 	_Atomic uint64_t n_missed;
-	_Atomic bool stopping;	/* vCPU threads leave at their next exit */
-	_Atomic int end_code;	/* enum vm_exit, -1 while it runs */
+	_Atomic bool stopping; /* vCPU threads leave at their next exit */
+	_Atomic int end_code;  /* enum vm_exit, -1 while it runs */
 	const char *_Atomic end_why;
-	int end_fd;		/* eventfd: end_code was set */
+	int end_fd; /* eventfd: end_code was set */
 	uint64_t started_ns;
 	struct vm_failure fail;
 };
 
-/* Fills vm->fail and returns -@err (@err: positive errno, or a negative -errno; 0 gives -EINVAL). */
+/*
+ * Fills vm->fail and returns -@err (@err: positive errno, or a negative -errno; 0 gives -EINVAL).
+ */
 int vm_fail(struct vm *vm, const char *stage, int err, const char *fmt, ...) Q_PRINTF(4, 5);
 
-/* Assembles everything up to the point where vm_run() starts the guest. 0, or -errno with vm->fail filled; configuration
- * errors of vdevs are in @errs too. vm_fini() is due in any case. */
+/*
+ * Assembles everything up to the point where vm_run() starts the guest. 0, or -errno with vm->fail
+ * filled; configuration errors of vdevs are in @errs too. vm_fini() is due in any case.
+ */
 int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct cf_errors *errs);
 /* Starts the threads: the guest runs. 0 or -errno with vm->fail filled. */
 int vm_run(struct vm *vm);
@@ -92,7 +97,10 @@ int vm_run(struct vm *vm);
 void vm_stop(struct vm *vm);
 void vm_fini(struct vm *vm);
 
-/* The VM has to end, with @code because of @why (a constant string). The first call counts. Any thread; returns at once. */
+/*
+ * The VM has to end, with @code because of @why (a constant string). The first call counts. Any
+ * thread; returns at once.
+ */
 void vm_end(struct vm *vm, enum vm_exit code, const char *why);
 /* The power button: true when the guest can notice it. Main thread. */
 bool vm_button(struct vm *vm);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vdevs of a VM from creation to their end. Main thread for both; in between, vCPU threads come through the buses and the I/O
- * thread through the loop, each with the vdev's lock. The lock inherits priority, because a real-time vCPU may wait
- * for the I/O thread here.
+ * The vdevs of a VM from creation to their end. Main thread for both; in between, vCPU threads come
+ * through the buses and the I/O thread through the loop, each with the vdev's lock. The lock
+ * inherits priority, because a real-time vCPU may wait for the I/O thread here.
  */
 #include "qvm/vmdev.h"
 
@@ -56,8 +56,8 @@ void vmdev_cfg_write(struct vm_dev *d, unsigned off, unsigned size, uint32_t val
 	pthread_mutex_unlock(&d->lock);
 }
 
-int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base, uint64_t len_bytes,
-	      bool on)
+int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base,
+	      uint64_t len_bytes, bool on)
 {
 	if (win >= Q_ARRAY_LEN(d->is_mapped) || (space != VD_MEM && space != VD_IO))
 		return -EINVAL;
@@ -66,8 +66,9 @@ int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base
 	d->is_mapped[win] = false;
 	if (!on)
 		return 0;
-	const struct bus_window w = { .base = base, .len_bytes = len_bytes, .ops = &dev_bus_ops,
-				      .ctx = d, .win = win };
+	const struct bus_window w = {
+		.base = base, .len_bytes = len_bytes, .ops = &dev_bus_ops, .ctx = d, .win = win
+	};
 	int r = bus_add(&d->vm->bus[space], &w);
 	d->is_mapped[win] = r == 0;
 	d->spaces[win] = space;
@@ -146,8 +147,11 @@ static void implicit_cfg(const struct vd_type *t, struct cfg_vdev *ret)
 {
 	*ret = (struct cfg_vdev){
 		.type = t,
-		.cfg = { .type = t->name, .name = t->name, .space = t->default_space,
-			 .base = t->default_base, .len_bytes = t->len_bytes,
+		.cfg = { .type = t->name,
+			 .name = t->name,
+			 .space = t->default_space,
+			 .base = t->default_base,
+			 .len_bytes = t->len_bytes,
 			 .file = "implicit" },
 		.pci_dev = -1,
 	};

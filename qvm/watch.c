@@ -2,8 +2,9 @@
 /*
  * The main thread's loop: a signalfd, the VM's end and the control channel on one libevent base.
  *
- * SIGTERM, SIGINT: the power button; when nobody in the guest can see it, or on the second one, the VM ends at once. SIGQUIT: power cut.
- * SIGUSR1: status. An end that was not the guest's own has exit code 3, as a power cut has: 0 says that the guest went by itself.
+ * SIGTERM, SIGINT: the power button; when nobody in the guest can see it, or on the second one, the
+ * VM ends at once. SIGQUIT: power cut. SIGUSR1: status. An end that was not the guest's own has
+ * exit code 3, as a power cut has: 0 says that the guest went by itself.
  */
 #include "qvm/watch.h"
 
@@ -48,7 +49,8 @@ static void press_button(struct watch *w, const char *who)
 	if (w->n_presses > 1) {
 		vm_end(w->vm, VM_EXIT_CUT, "asked to end a second time");
 	} else if (!vm_button(w->vm)) {
-		vm_end(w->vm, VM_EXIT_CUT, "asked to end; the guest does not listen to its power button");
+		vm_end(w->vm, VM_EXIT_CUT,
+		       "asked to end; the guest does not listen to its power button");
 	} else {
 		qlog_info("ev=power_button by=%s", who);
 	}
@@ -72,8 +74,9 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 			vm_status(w->vm);
 			break;
 		default:
-			qlog_warn("ev=signal_not_served signal=%u why=\"guest dumps are not served yet\"",
-				  si.ssi_signo);
+			qlog_warn(
+				"ev=signal_not_served signal=%u why=\"no guest dumps yet\"",
+				si.ssi_signo);
 			break;
 		}
 	}
@@ -91,7 +94,7 @@ static void lose_control(struct watch *w)
 	qlog_info("ev=control_gone why=\"the VM goes on without a supervisor\"");
 	event_del(w->ev_control);
 	event_del(w->ev_write);
-	w->control = NULL;	/* its owner frees it */
+	w->control = NULL; /* its owner frees it */
 }
 
 static void on_control(evutil_socket_t fd, short what, void *arg)

@@ -7,9 +7,13 @@
 #include "qvm/control.h"
 #include "qvm/vm.h"
 
-/* Blocks the signals that watch_run() serves, so that none is lost before it runs and no thread is interrupted by them. Before any
- * thread. */
+/*
+ * Blocks the signals that watch_run() serves, so that none is lost before it runs and no thread is
+ * interrupted by them. Before any thread.
+ */
 void watch_signals_block(void);
-/* Waits until the VM is to end; serves signals (the reference, 4.4) and @c (NULL: no channel) meanwhile. 0 or -errno (could
- * not wait: the VM must end). */
+/*
+ * Waits until the VM is to end; serves signals (the reference, 4.4) and @c (NULL: no channel)
+ * meanwhile. 0 or -errno (could not wait: the VM must end).
+ */
 int watch_run(struct vm *vm, struct control *c);

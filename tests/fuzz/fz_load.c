@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest's file of any bytes: it is loaded inside guest memory and nowhere else, or it is refused with a sentence. Guest memory is two
- * pieces of RAM and a rom with holes between them, so that what spans them is tried too.
+ * A guest's file of any bytes: it is loaded inside guest memory and nowhere else, or it is refused
+ * with a sentence. Guest memory is two pieces of RAM and a rom with holes between them, so that
+ * what spans them is tried too.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -44,8 +45,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char text[512] = "";
 	const struct cfg_load cfg = { .path = "guest" };
 	int fd QCLEAN(qfd_close) = qfd_memfd("guest", size);
-	struct load_ctx c = { .mem = memory(), .res = &res, .fd = fd, .file_bytes = size, .path = "guest",
-			      .cfg = &cfg, .text = text, .text_bytes = sizeof(text) };
+	struct load_ctx c = { .mem = memory(),
+			      .res = &res,
+			      .fd = fd,
+			      .file_bytes = size,
+			      .path = "guest",
+			      .cfg = &cfg,
+			      .text = text,
+			      .text_bytes = sizeof(text) };
 
 	if (size == 0 || fd < 0 || qfd_write_all(fd, data, size) < 0)
 		return 0;

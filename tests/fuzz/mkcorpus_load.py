@@ -39,7 +39,8 @@ def bzimage():
 
 
 def arm64_image():
-    return struct.pack("<IIQQQQQQII", 0x91005A4D, 0x14000000, 0, 0x200000, 0xA, 0, 0, 0, 0x644D5241, 64).ljust(512, b"\0")
+    head = struct.pack("<IIQQQQQQII", 0x91005A4D, 0x14000000, 0, 0x200000, 0xA, 0, 0, 0, 0x644D5241, 64)
+    return head.ljust(512, b"\0")
 
 
 def main():

@@ -122,7 +122,8 @@ def t_status(b):
     expect(int(exits[1]) > 0, "no port access was counted")
     r.until(r"ev=vdev_status dev=\S+ type=ser8250", "err")
     r.wait(0)
-    expect("slept_ms=1500" in r.out(), r.said())
+    slept = re.search(r"slept_ms=(\d+)", r.out())
+    expect(slept and int(slept[1]) >= 1500, r.said())
 
 
 def t_privileges(b):
@@ -154,7 +155,7 @@ def t_serial_in(b):
 
 
 def t_serial_file(b):
-    """Output is appended to a file, input read from another (what comes before the guest listens is lost, as on a wire)."""
+    """Output is appended to a file, input read from another. What comes before the guest listens is lost."""
     b.write("log", "before\n")
     b.write("keys", "k" * 2000)
     r = b.start(b.machine(cmdline="sleep_ms=1000", serial="hostdev >log hostdev <keys"))

@@ -4,6 +4,8 @@
 
 import os
 import struct
+import subprocess
+import sys
 
 import kvmtest
 from kvmtest import equal, expect
@@ -127,6 +129,25 @@ def t_no_disk(b):
 
 def t_no_serial(b):
     refused(b, b.machine(serial="hostdev absent/x"), 64, ".qvmconf:", "absent/x")
+
+
+def t_no_kvm(b):
+    """A missing device, and one that may not be opened: a sentence that says what to do."""
+    hide = "mount -t tmpfs none /dev && exec \"$0\" \"$@\""
+    trial = subprocess.run(["unshare", "-m", "sh", "-c", hide, "true"], check=False, capture_output=True)
+    if trial.returncode != 0:
+        print("skipped: no mount namespace of our own here")
+        sys.exit(kvmtest.SKIPPED)
+    b.write("vm.qvmconf", b.machine())
+    r = kvmtest.Run(b, ["unshare", "-m", "sh", "-c", hide, b.qvm, "--run-dir", b.run_dir, "@vm.qvmconf"])
+    r.wait(64)
+    expect("/dev/kvm is not there" in r.err() and "kvm_intel" in r.err(), r.said())
+    deny = "mount -t tmpfs none /dev && touch /dev/kvm && chmod 0 /dev/kvm && exec setpriv --reuid 65534 " \
+           "--clear-groups \"$0\" \"$@\""
+    os.chmod(b.folder, 0o777)
+    r = kvmtest.Run(b, ["unshare", "-m", "sh", "-c", deny, b.qvm, "--run-dir", b.path("run2"), "@vm.qvmconf"])
+    r.wait(64)
+    expect("may not be opened" in r.err() and "group" in r.err(), r.said())
 
 
 def t_bad_name(b):

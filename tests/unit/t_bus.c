@@ -48,14 +48,11 @@ static const struct {
 	uint64_t base, len;
 	int want;
 } add_rows[] = {
-	{ 0x1000, 0x100, 0 },
-	{ 0x1100, 0x100, 0 },			/* touches the one before */
-	{ 0x0f00, 0x100, 0 },
-	{ 0x10ff, 1, -EEXIST },
-	{ 0x0e00, 0x1000, -EEXIST },		/* covers several */
-	{ 0x5000, 0, -EINVAL },
-	{ UINT64_MAX, 1, 0 },			/* the last byte */
-	{ UINT64_MAX - 1, 3, -EINVAL },		/* wraps */
+	{ 0x1000, 0x100, 0 },		{ 0x1100, 0x100, 0 }, /* touches the one before */
+	{ 0x0f00, 0x100, 0 },		{ 0x10ff, 1, -EEXIST },
+	{ 0x0e00, 0x1000, -EEXIST },			      /* covers several */
+	{ 0x5000, 0, -EINVAL },		{ UINT64_MAX, 1, 0 }, /* the last byte */
+	{ UINT64_MAX - 1, 3, -EINVAL },			      /* wraps */
 };
 
 START_TEST(windows_do_not_overlap)
@@ -64,7 +61,8 @@ START_TEST(windows_do_not_overlap)
 
 	bus_init(&bus);
 	for (size_t i = 0; i < Q_ARRAY_LEN(add_rows); i++)
-		ck_assert_int_eq(add(&d, (unsigned)i, add_rows[i].base, add_rows[i].len), add_rows[i].want);
+		ck_assert_int_eq(add(&d, (unsigned)i, add_rows[i].base, add_rows[i].len),
+				 add_rows[i].want);
 	bus_fini(&bus);
 }
 END_TEST
@@ -98,13 +96,13 @@ static const struct {
 } read_rows[] = {
 	{ 0x10, 4, 0, 0x01010101 },
 	{ 0x10, 1, 0, 0x01 },
-	{ 0x12, 4, 0, 0x02020101 },		/* across both */
+	{ 0x12, 4, 0, 0x02020101 }, /* across both */
 	{ 0x10, 8, 0, 0x0202020201010101ull },
-	{ 0x16, 4, 2, 0xffff0202 },		/* beyond the end */
-	{ 0x0e, 4, 2, 0x0101ffff },		/* before the start */
+	{ 0x16, 4, 2, 0xffff0202 }, /* beyond the end */
+	{ 0x0e, 4, 2, 0x0101ffff }, /* before the start */
 	{ 0x11, 3, 0, 0x010101 },
 	{ 0x20, 8, 8, UINT64_MAX },
-	{ UINT64_MAX - 1, 4, 4, 0xffffffff },	/* the end of everything */
+	{ UINT64_MAX - 1, 4, 4, 0xffffffff }, /* the end of everything */
 };
 
 START_TEST(read_is_cut)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* qvm/loop: watches, timers and posts from another thread, and that nothing runs after it was cancelled. */
+/*
+ * qvm/loop: watches, timers and posts from another thread, and that nothing runs after it was
+ * cancelled.
+ */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -73,7 +76,7 @@ START_TEST(watch_sees_and_is_cancelled)
 	qfd_event_signal(o.fd);
 	wait_for(&o, 2);
 	pthread_mutex_lock(&o.lock);
-	qfd_event_signal(o.fd);		/* its callback is on its way, or will be, and waits for the lock */
+	qfd_event_signal(o.fd); /* its callback is on its way, or will be, and waits for the lock */
 	usleep(20000);
 	loop_unwatch(o.watch);
 	pthread_mutex_unlock(&o.lock);
@@ -92,7 +95,7 @@ static void on_file(void *owner, void *arg)
 		o->n++;
 		return;
 	}
-	loop_unwatch(o->watch);	/* from its own callback */
+	loop_unwatch(o->watch); /* from its own callback */
 	o->n += 100;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How an arm64 guest starts, whatever it is: at its first instruction with the address of the device tree in x0, as Linux'
- * booting.rst says. The tree stands in RAM that nobody else took.
+ * How an arm64 guest starts, whatever it is: at its first instruction with the address of the
+ * device tree in x0, as Linux' booting.rst says. The tree stands in RAM that nobody else took.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -13,9 +13,9 @@
 #include "qvm/arch/arm64/arm64.h"
 #include "qvm/vcpu.h"
 
-#define CORE_REG(field)                                                                            \
+#define CORE_REG(field) \
 	(KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(field))
-#define REG_MPIDR ARM64_SYS_REG(3, 0, 0, 0, 5)
+#define REG_MPIDR      ARM64_SYS_REG(3, 0, 0, 0, 5)
 #define MPIDR_AFFINITY 0xff00ffffffull
 
 static int set_reg(struct vcpu *v, uint64_t id, uint64_t val)
@@ -37,7 +37,8 @@ int arch_vcpu_init(struct vm *vm, struct vcpu *v)
 	struct kvm_vcpu_init init;
 
 	if (ioctl(vm->vm_fd, KVM_ARM_PREFERRED_TARGET, &init) < 0)
-		return vm_fail(vm, "kvm", errno, "KVM does not say what kind of vCPU this host makes");
+		return vm_fail(vm, "kvm", errno,
+			       "KVM does not say what kind of vCPU this host makes");
 	init.features[0] |= 1u << KVM_ARM_VCPU_PSCI_0_2;
 	if (v->idx > 0)
 		init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
@@ -60,7 +61,10 @@ int arm64_vcpu_start(struct vm *vm, struct vcpu *v, uint64_t pc, uint64_t fdt)
 {
 	int r = set_reg(v, CORE_REG(regs.pc), pc);
 
-	/* The other registers are as after reset: EL1, interrupts masked, no MMU; x1..x3 are zero as Linux asks. */
+	/*
+	 * The other registers are as after reset: EL1, interrupts masked, no MMU; x1..x3 are zero
+	 * as Linux asks.
+	 */
 	if (r == 0)
 		r = set_reg(v, CORE_REG(regs.regs[0]), fdt);
 	return r < 0 ? vm_fail(vm, "kvm", r, "KVM does not take the first registers") : 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The device tree of a VM, written in one pass. Vdevs with a place stand below /vdevs; PCI devices are found by the guest.
- * libfdt remembers nothing of a failure, so the first error is kept and ends the writing.
+ * The device tree of a VM, written in one pass. Vdevs with a place stand below /vdevs; PCI devices
+ * are found by the guest. libfdt remembers nothing of a failure, so the first error is kept and
+ * ends the writing.
  */
 #include <errno.h>
 #include <libfdt.h>
@@ -17,15 +18,15 @@
 enum { PHANDLE_GIC = 1, PHANDLE_ITS, PHANDLE_CLOCK };
 enum { IRQ_SPI = 0, IRQ_PPI = 1 };
 enum { IRQ_EDGE_RISING = 1, IRQ_LEVEL_HIGH = 4, IRQ_LEVEL_LOW = 8 };
-#define UART_CLOCK_HZ 24000000u
-#define CELLS_MAX 64u
+#define UART_CLOCK_HZ	24000000u
+#define CELLS_MAX	64u
 #define PCI_RANGE_MEM32 0x02000000u
-#define PCI_SLOT_SHIFT 11u
-#define PCI_BUSES (MM_ARM64_ECAM_LEN >> 20)
+#define PCI_SLOT_SHIFT	11u
+#define PCI_BUSES	(MM_ARM64_ECAM_LEN >> 20)
 
 struct tree {
 	void *buf;
-	int err;	/* the first error of libfdt, or 0 */
+	int err; /* the first error of libfdt, or 0 */
 };
 
 static void note(struct tree *t, int r)
@@ -86,8 +87,8 @@ static void cells(struct tree *t, const char *name, const uint32_t *val, size_t 
 		be[i] = cpu_to_fdt32(val[i]);
 	bytes(t, name, be, n * sizeof(be[0]));
 }
-#define CELLS(t, name, ...)                                                                        \
-	cells(t, name, (const uint32_t[]){ __VA_ARGS__ },                                          \
+#define CELLS(t, name, ...)                               \
+	cells(t, name, (const uint32_t[]){ __VA_ARGS__ }, \
 	      Q_ARRAY_LEN(((const uint32_t[]){ __VA_ARGS__ })))
 #define U64_CELLS(v) (uint32_t)((uint64_t)(v) >> 32), (uint32_t)(v)
 
@@ -209,7 +210,8 @@ static void put_timer(struct tree *t, const struct vm *vm)
 	node(t, "timer");
 	str(t, "compatible", "arm,armv8-timer");
 	flag(t, "always-on");
-	CELLS(t, "interrupts", IRQ_PPI, 13, how, IRQ_PPI, 14, how, IRQ_PPI, 11, how, IRQ_PPI, 10, how);
+	CELLS(t, "interrupts", IRQ_PPI, 13, how, IRQ_PPI, 14, how, IRQ_PPI, 11, how, IRQ_PPI, 10,
+	      how);
 	end(t);
 	node(t, "uart-clock");
 	str(t, "compatible", "fixed-clock");
@@ -226,8 +228,16 @@ static void put_pci(struct tree *t, const struct vm *vm)
 
 	/* Slots by their number modulo 4; unit addresses of the GIC have 2 cells. */
 	for (unsigned i = 0; i < MM_INTX_LINES; i++) {
-		const uint32_t row[] = { i << PCI_SLOT_SHIFT, 0, 0, 1, PHANDLE_GIC, 0, 0, IRQ_SPI,
-					 pci_intx_line(i) - MM_ARM64_SPI_FIRST, IRQ_LEVEL_HIGH };
+		const uint32_t row[] = { i << PCI_SLOT_SHIFT,
+					 0,
+					 0,
+					 1,
+					 PHANDLE_GIC,
+					 0,
+					 0,
+					 IRQ_SPI,
+					 pci_intx_line(i) - MM_ARM64_SPI_FIRST,
+					 IRQ_LEVEL_HIGH };
 		memcpy(map + n, row, sizeof(row));
 		n += Q_ARRAY_LEN(row);
 	}
@@ -270,12 +280,12 @@ static void put_virtio(struct tree *t, const struct cfg_vdev *c)
 }
 
 static const struct {
-	const char *prefix;	/* of the vdev's type */
+	const char *prefix; /* of the vdev's type */
 	void (*put)(struct tree *t, const struct cfg_vdev *c);
-	unsigned how;		/* its interrupt */
+	unsigned how; /* its interrupt */
 } kinds[] = {
 	{ "pl011", put_pl011, IRQ_LEVEL_HIGH },
-	{ "virtio-", put_virtio, IRQ_EDGE_RISING },	/* eventfds make edges */
+	{ "virtio-", put_virtio, IRQ_EDGE_RISING }, /* eventfds make edges */
 };
 
 static void put_vdev(struct tree *t, const struct vm_dev *d)
@@ -331,7 +341,8 @@ int fdt_build(struct vm *vm, void *buf, size_t *ret_bytes)
 	end(&t);
 	note(&t, fdt_finish(buf));
 	if (t.err)
-		return vm_fail(vm, "load", EINVAL, "the device tree cannot be made: %s", fdt_strerror(t.err));
+		return vm_fail(vm, "load", EINVAL, "the device tree cannot be made: %s",
+			       fdt_strerror(t.err));
 	*ret_bytes = fdt_totalsize(buf);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The GIC in the kernel: version 3 with an ITS where the host has it, version 2 on hosts with nothing else or when the
- * configuration asks for it. It exists before the vCPUs (the redistributors are attached to them as they come) and is started after them.
+ * The GIC in the kernel: version 3 with an ITS where the host has it, version 2 on hosts with
+ * nothing else or when the configuration asks for it. It exists before the vCPUs (the
+ * redistributors are attached to them as they come) and is started after them.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -88,8 +89,11 @@ int gic_create(struct vm *vm)
 	if (r != -ENODEV)
 		return r;
 	if (asked)
-		return vm_fail(vm, "kvm", ENODEV, "this host has no GIC of version %u for guests: say another version, or "
-			       "leave the line out", asked);
+		return vm_fail(
+			vm, "kvm", ENODEV,
+			"this host has no GIC of version %u for guests: say another version, or "
+			"leave the line out",
+			asked);
 	return vm_fail(vm, "kvm", ENODEV, "KVM has no interrupt controller for guests here");
 }
 
@@ -100,9 +104,11 @@ int gic_start(struct vm *vm)
 	int r = set_attr(a->gic_fd, KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0, &n_irqs);
 
 	if (r == 0)
-		r = set_attr(a->gic_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
+		r = set_attr(a->gic_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT,
+			     NULL);
 	if (r == 0 && a->has_its)
-		r = set_attr(a->its_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
+		r = set_attr(a->its_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT,
+			     NULL);
 	return r < 0 ? vm_fail(vm, "kvm", r, "the GIC does not start") : 0;
 }
 

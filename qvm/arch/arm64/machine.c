@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The arm64 board: the GIC, PCI by ECAM, and the numbers of interrupt lines. In the configuration a line is a GIC interrupt number
- * (INTID); the kernel counts shared peripheral interrupts from 0, which is INTID 32.
+ * The arm64 board: the GIC, PCI by ECAM, and the numbers of interrupt lines. In the configuration a
+ * line is a GIC interrupt number (INTID); the kernel counts shared peripheral interrupts from 0,
+ * which is INTID 32.
  */
 #include <asm/kvm.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include "qvm/arch/arm64/arm64.h"
 #include "qvm/memmap.h"
 
-#define N_SPIS (MM_ARM64_INTIDS - MM_ARM64_SPI_FIRST)
+#define N_SPIS	       (MM_ARM64_INTIDS - MM_ARM64_SPI_FIRST)
 #define IPA_BITS_USUAL 40
 
 const char *arch_name(void)
@@ -59,7 +60,8 @@ unsigned arch_irq_fixed_routes(struct kvm_irq_routing_entry *ret, unsigned max)
 	unsigned n = 0;
 
 	for (; n < N_SPIS && n < max; n++)
-		ret[n] = (struct kvm_irq_routing_entry){ .gsi = n, .type = KVM_IRQ_ROUTING_IRQCHIP,
+		ret[n] = (struct kvm_irq_routing_entry){ .gsi = n,
+							 .type = KVM_IRQ_ROUTING_IRQCHIP,
 							 .u.irqchip = { .pin = n } };
 	return n;
 }
@@ -76,6 +78,10 @@ int arch_vm_init(struct vm *vm)
 		return vm_fail(vm, "kvm", ENOMEM, "out of memory");
 	vm->arch->gic_fd = vm->arch->its_fd = -1;
 	pci_init(&vm->pci, MM_ARM64_PCI_MEM_BASE, MM_ARM64_PCI_MEM_LEN, 0, 0);
+	if (!vm->cfg->exit_on_halt)
+		return vm_fail(vm, "kvm", ENOTSUP,
+			       "set exit-on-halt off: KVM on arm64 always leaves a guest that "
+			       "waits for an interrupt");
 	int r = pci_map_ecam(&vm->pci, &vm->bus[VD_MEM], MM_ARM64_ECAM_BASE, MM_ARM64_ECAM_LEN);
 	if (r < 0)
 		return vm_fail(vm, "devices", r, "the PCI window cannot be had");

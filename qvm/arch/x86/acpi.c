@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS-less, MADT, MCFG, DSDT, and an SSDT for each serial port at its usual place. Built in a
- * buffer and copied to 0xe0000, where the RSDP is found by searching as well. What is constant is AML from .asl files.
+ * ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS-less, MADT, MCFG, DSDT, and an SSDT for each
+ * serial port at its usual place. Built in a buffer and copied to 0xe0000, where the RSDP is found
+ * by searching as well. What is constant is AML from .asl files.
  */
 #include <endian.h>
 #include <errno.h>
@@ -16,9 +17,9 @@
 #include "qvm/vmdev.h"
 #include "vdevs/acpipm.h"
 
-#define OEM_ID "PARLEY"
-#define OEM_TABLE "QVMX86  "
-#define CREATOR "PRLY"
+#define OEM_ID	   "PARLEY"
+#define OEM_TABLE  "QVMX86  "
+#define CREATOR	   "PRLY"
 #define TABLES_MAX 8u
 
 struct header {
@@ -42,7 +43,7 @@ struct rsdp {
 	uint8_t checksum_all, reserved[3];
 } __attribute__((packed));
 
-struct gas {	/* generic address */
+struct gas { /* generic address */
 	uint8_t space, bits, offset, access;
 	uint64_t addr;
 } __attribute__((packed));
@@ -55,7 +56,8 @@ struct fadt {
 	uint32_t smi_cmd;
 	uint8_t acpi_enable, acpi_disable, s4bios, pstate;
 	uint32_t pm1a_evt, pm1b_evt, pm1a_cnt, pm1b_cnt, pm2_cnt, pm_tmr, gpe0, gpe1;
-	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_len, gpe1_len, gpe1_base, cst;
+	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_len, gpe1_len, gpe1_base,
+		cst;
 	uint16_t c2_latency, c3_latency, flush_size, flush_stride;
 	uint8_t duty_offset, duty_width, day_alarm, month_alarm, century;
 	uint16_t boot_arch;
@@ -66,20 +68,26 @@ struct fadt {
 	uint16_t arm_boot_arch;
 	uint8_t minor;
 	uint64_t x_facs, x_dsdt;
-	struct gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0, x_gpe1;
+	struct gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0,
+		x_gpe1;
 	struct gas sleep_cnt, sleep_sts;
 	uint64_t hypervisor;
 } __attribute__((packed));
 static_assert(sizeof(struct fadt) == 276, "FADT of revision 6");
 
-enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_RESET_REG = 1 << 10 };
+enum {
+	FADT_WBINVD = 1 << 0,
+	FADT_PROC_C1 = 1 << 2,
+	FADT_SLP_BUTTON = 1 << 5,
+	FADT_RESET_REG = 1 << 10
+};
 enum { BOOT_LEGACY = 1 << 0, BOOT_NO_VGA = 1 << 2, BOOT_NO_RTC = 1 << 5 };
 #define GAS_IO 1u
 
 struct tables {
 	uint8_t buf[X86_ACPI_BYTES];
 	size_t n_bytes;
-	uint64_t gpas[TABLES_MAX];	/* of what the XSDT lists */
+	uint64_t gpas[TABLES_MAX]; /* of what the XSDT lists */
 	unsigned n;
 };
 
@@ -104,7 +112,10 @@ static void header_init(struct header *h, const char *sig, uint8_t revision, siz
 	h->creator_revision = htole32(1);
 }
 
-/* Appends a table, checksummed; its guest address. The buffer is large enough for all there can be: x86_acpi_build(). */
+/*
+ * Appends a table, checksummed; its guest address. The buffer is large enough for all there can be:
+ * x86_acpi_build().
+ */
 static uint64_t put(struct tables *t, const void *table, size_t len, bool listed)
 {
 	size_t at = Q_ALIGN_UP(t->n_bytes, (size_t)16);
@@ -122,21 +133,28 @@ static uint64_t put(struct tables *t, const void *table, size_t len, bool listed
 
 static struct gas io_reg(uint64_t port, uint8_t bytes)
 {
-	return (struct gas){ .space = GAS_IO, .bits = (uint8_t)(8 * bytes), .access = bytes == 1 ? 1 : 2,
+	return (struct gas){ .space = GAS_IO,
+			     .bits = (uint8_t)(8 * bytes),
+			     .access = bytes == 1 ? 1 : 2,
 			     .addr = htole64(port) };
 }
 
 static void put_fadt(struct tables *t, uint64_t dsdt)
 {
 	struct fadt f = {
-		.dsdt = htole32((uint32_t)dsdt), .x_dsdt = htole64(dsdt),
+		.dsdt = htole32((uint32_t)dsdt),
+		.x_dsdt = htole64(dsdt),
 		.sci = htole16(MM_X86_IRQ_SCI),
-		.pm1a_evt = htole32(VD_ACPIPM_PM1A_EVT), .pm1_evt_len = 4,
-		.pm1a_cnt = htole32(VD_ACPIPM_PM1A_CNT), .pm1_cnt_len = 2,
+		.pm1a_evt = htole32(VD_ACPIPM_PM1A_EVT),
+		.pm1_evt_len = 4,
+		.pm1a_cnt = htole32(VD_ACPIPM_PM1A_CNT),
+		.pm1_cnt_len = 2,
 		.x_pm1a_evt = io_reg(VD_ACPIPM_PM1A_EVT, 4),
 		.x_pm1a_cnt = io_reg(VD_ACPIPM_PM1A_CNT, 2),
-		.reset = io_reg(VD_ACPIPM_RESET, 1), .reset_value = VD_ACPIPM_RESET_VALUE,
-		.c2_latency = htole16(101), .c3_latency = htole16(1001), /* above the limit: not there */
+		.reset = io_reg(VD_ACPIPM_RESET, 1),
+		.reset_value = VD_ACPIPM_RESET_VALUE,
+		.c2_latency = htole16(101),
+		.c3_latency = htole16(1001), /* above the limit: not there */
 		.boot_arch = htole16(BOOT_LEGACY | BOOT_NO_VGA | BOOT_NO_RTC),
 		.flags = htole32(FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RESET_REG),
 		.minor = 4,
@@ -184,7 +202,8 @@ static void put_madt(struct tables *t, unsigned n_cpus)
 {
 	const uint16_t level_high = 0xd;
 	struct madt m = {
-		.head = { .lapic = htole32(MM_X86_LAPIC_BASE), .flags = htole32(1) /* there are PICs */ },
+		.head = { .lapic = htole32(MM_X86_LAPIC_BASE),
+			  .flags = htole32(1) /* there are PICs */ },
 		.ioapic = { MADT_IOAPIC, sizeof(m.ioapic), 0, 0, htole32(MM_X86_IOAPIC_BASE), 0 },
 		.sci = { MADT_OVERRIDE, sizeof(m.sci), 0, MM_X86_IRQ_SCI, htole32(MM_X86_IRQ_SCI),
 			 htole16(level_high) },
@@ -193,8 +212,8 @@ static void put_madt(struct tables *t, unsigned n_cpus)
 	size_t len = offsetof(struct madt, lapics) + n_cpus * sizeof(m.lapics[0]);
 
 	for (unsigned i = 0; i < n_cpus; i++)
-		m.lapics[i] = (struct madt_lapic){ MADT_LAPIC, sizeof(m.lapics[0]), (uint8_t)i, (uint8_t)i,
-						   htole32(1) };
+		m.lapics[i] = (struct madt_lapic){ MADT_LAPIC, sizeof(m.lapics[0]), (uint8_t)i,
+						   (uint8_t)i, htole32(1) };
 	header_init(&m.head.h, "APIC", 5, len);
 	put(t, &m, len, true);
 }
@@ -207,8 +226,8 @@ static void put_mcfg(struct tables *t)
 		uint16_t segment;
 		uint8_t first_bus, last_bus;
 		uint32_t reserved2;
-	} __attribute__((packed)) m = { .base = htole64(MM_X86_ECAM_BASE),
-					.last_bus = MM_X86_ECAM_LEN / (1u << 20) - 1 };
+	} __attribute__((packed))
+	m = { .base = htole64(MM_X86_ECAM_BASE), .last_bus = MM_X86_ECAM_LEN / (1u << 20) - 1 };
 
 	header_init(&m.h, "MCFG", 1, sizeof(m));
 	put(t, &m, sizeof(m), true);
@@ -253,7 +272,9 @@ static uint64_t put_xsdt(struct tables *t)
 
 static void put_rsdp(struct tables *t, uint64_t xsdt)
 {
-	struct rsdp r = { .sig = "RSD PTR ", .revision = 2, .len_bytes = htole32(sizeof(r)),
+	struct rsdp r = { .sig = "RSD PTR ",
+			  .revision = 2,
+			  .len_bytes = htole32(sizeof(r)),
 			  .xsdt = htole64(xsdt) };
 
 	memcpy(r.oem, OEM_ID, 6);
@@ -264,7 +285,7 @@ static void put_rsdp(struct tables *t, uint64_t xsdt)
 
 int x86_acpi_build(struct vm *vm)
 {
-	static struct tables t;	/* 64 KiB: not on the stack; main thread, once a process */
+	static struct tables t; /* 64 KiB: not on the stack; main thread, once a process */
 
 	memset(&t, 0, offsetof(struct tables, buf) + 16);
 	t.n = 0;
@@ -276,6 +297,8 @@ int x86_acpi_build(struct vm *vm)
 	put_serial_ports(&t, vm);
 	put_rsdp(&t, put_xsdt(&t));
 	int r = qmem_fill(vm->mem, gpa(X86_ACPI), t.buf, t.n_bytes);
-	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM or rom at 0x%x..0x%x, for its ACPI tables: see ram",
-			       X86_ACPI, X86_ACPI + X86_ACPI_BYTES - 1) : 0;
+	return r < 0 ? vm_fail(vm, "load", r,
+			       "ACPI tables need RAM or rom at 0x%x..0x%x: see ram",
+			       X86_ACPI, X86_ACPI + X86_ACPI_BYTES - 1) :
+		       0;
 }

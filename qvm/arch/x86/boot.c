@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an x86 guest finds when it starts: its memory map and command line, in a PVH start info (PVH and plain 64-bit guests) or in Linux' boot
- * parameters (bzImage), and the registers that its way of starting asks for.
+ * What an x86 guest finds when it starts: its memory map and command line, in a PVH start info (PVH
+ * and plain 64-bit guests) or in Linux' boot parameters (bzImage), and the registers that its way
+ * of starting asks for.
  */
 #include <asm/bootparam.h>
 #include <endian.h>
@@ -13,7 +14,7 @@
 #include "qvm/memmap.h"
 #include "qvm/vcpu.h"
 
-#define RANGE_RAM 1u
+#define RANGE_RAM      1u
 #define RANGE_RESERVED 2u
 
 /* ---- memory map ---- */
@@ -50,18 +51,21 @@ static int write_cmdline(struct vm *vm, size_t *ret_len)
 	size_t len = strlen(s);
 
 	if (len >= X86_CMDLINE_BYTES)
-		return vm_fail(vm, "load", E2BIG, "cmdline has %zu characters; at most %u can be given to a guest",
+		return vm_fail(vm, "load", E2BIG,
+			       "cmdline has %zu characters; at most %u can be given to a guest",
 			       len, X86_CMDLINE_BYTES - 1);
 	*ret_len = len;
 	int r = qmem_fill(vm->mem, gpa(X86_CMDLINE), s, len + 1);
-	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram", X86_LOW_END) : 0;
+	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram",
+			       X86_LOW_END) :
+		       0;
 }
 
 /* ---- PVH ---- */
 
-#define PVH_MAGIC 0x336ec578u
+#define PVH_MAGIC	0x336ec578u
 #define PVH_MODULES_OFF 0x80u
-#define PVH_MAP_OFF 0x100u
+#define PVH_MAP_OFF	0x100u
 
 struct pvh_info {
 	uint32_t magic, version, flags, n_modules;
@@ -86,10 +90,14 @@ static int write_start_info(struct vm *vm)
 	unsigned n = x86_memory_map(vm, ranges);
 	bool has_initrd = vm->boot.initrd_bytes > 0;
 	const struct pvh_info info = {
-		.magic = PVH_MAGIC, .version = 1, .n_modules = has_initrd,
+		.magic = PVH_MAGIC,
+		.version = 1,
+		.n_modules = has_initrd,
 		.modules = has_initrd ? X86_START_INFO + PVH_MODULES_OFF : 0,
-		.cmdline = X86_CMDLINE, .rsdp = X86_ACPI,
-		.memmap = X86_START_INFO + PVH_MAP_OFF, .n_memmap = n,
+		.cmdline = X86_CMDLINE,
+		.rsdp = X86_ACPI,
+		.memmap = X86_START_INFO + PVH_MAP_OFF,
+		.n_memmap = n,
 	};
 	const struct pvh_module mod = { .base = vm->boot.initrd_gpa,
 					.len_bytes = vm->boot.initrd_bytes };
@@ -103,28 +111,31 @@ static int write_start_info(struct vm *vm)
 		r = qmem_fill(vm->mem, gpa(X86_START_INFO + PVH_MODULES_OFF), &mod, sizeof(mod));
 	if (r == 0)
 		r = qmem_fill(vm->mem, gpa(X86_START_INFO + PVH_MAP_OFF), map, n * sizeof(map[0]));
-	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram", X86_LOW_END) : 0;
+	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram",
+			       X86_LOW_END) :
+		       0;
 }
 
 /* ---- Linux ---- */
 
 #define LOADER_UNDEFINED 0xffu
-#define LOADFLAG_HEAP 0x80u
+#define LOADFLAG_HEAP	 0x80u
 #define SETUP_HEADER_OFF 0x1f1u
 
 static int write_boot_params(struct vm *vm, size_t cmdline_len)
 {
-	static struct boot_params bp;	/* a page: not on the stack; main thread */
+	static struct boot_params bp; /* a page: not on the stack; main thread */
 	struct x86_range ranges[X86_RANGES_MAX];
 	unsigned n = x86_memory_map(vm, ranges);
 
 	memset(&bp, 0, sizeof(bp));
 	memcpy((uint8_t *)&bp + SETUP_HEADER_OFF, vm->boot.setup,
-	       Q_MIN(vm->boot.setup_bytes, offsetof(struct boot_params, edd_mbr_sig_buffer) -
-						   SETUP_HEADER_OFF));
+	       Q_MIN(vm->boot.setup_bytes,
+		     offsetof(struct boot_params, edd_mbr_sig_buffer) - SETUP_HEADER_OFF));
 	if (cmdline_len > le32toh(bp.hdr.cmdline_size))
-		return vm_fail(vm, "load", E2BIG, "cmdline has %zu characters; this kernel takes %u",
-			       cmdline_len, le32toh(bp.hdr.cmdline_size));
+		return vm_fail(vm, "load", E2BIG,
+			       "cmdline has %zu characters; this kernel takes %u", cmdline_len,
+			       le32toh(bp.hdr.cmdline_size));
 	bp.hdr.type_of_loader = LOADER_UNDEFINED;
 	bp.hdr.loadflags &= (uint8_t)~LOADFLAG_HEAP;
 	bp.hdr.cmd_line_ptr = X86_CMDLINE;
@@ -139,7 +150,9 @@ static int write_boot_params(struct vm *vm, size_t cmdline_len)
 							     .type = ranges[i].type };
 	bp.e820_entries = (uint8_t)n;
 	int r = qmem_fill(vm->mem, gpa(X86_ZERO_PAGE), &bp, sizeof(bp));
-	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram", X86_LOW_END) : 0;
+	return r < 0 ? vm_fail(vm, "load", r, "a guest needs RAM at 0..0x%x: see ram",
+			       X86_LOW_END) :
+		       0;
 }
 
 int arch_boot(struct vm *vm)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an x86 vCPU says it is (CPUID), the registers that firmware would have set, and the first state of the boot processor. The others wait
- * for INIT and SIPI in the kernel's local APICs.
+ * What an x86 vCPU says it is (CPUID), the registers that firmware would have set, and the first
+ * state of the boot processor. The others wait for INIT and SIPI in the kernel's local APICs.
  *
- * Hypervisor leaves: KVM's own signature stays at 0x40000000, so that guests find its clock and its paravirtual features where they look; ours is at
- * 0x40000100, the next place where guests look.
+ * Hypervisor leaves: KVM's own signature stays at 0x40000000, so that guests find its clock and its
+ * paravirtual features where they look; ours is at 0x40000100, the next place where guests look.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -17,11 +17,11 @@
 #include "qvm/vcpu.h"
 
 #define CPUID_ENTRIES_MAX 256u
-#define LEAF_OURS 0x40000100u
-#define SIGNATURE "ParleyParley"
+#define LEAF_OURS	  0x40000100u
+#define SIGNATURE	  "ParleyParley"
 
 #define LEAF1_ECX_HYPERVISOR (1u << 31)
-#define LEAF1_EDX_HTT (1u << 28)
+#define LEAF1_EDX_HTT	     (1u << 28)
 
 int x86_cpuid_init(struct vm *vm)
 {
@@ -60,12 +60,12 @@ static void topology_leaf(struct kvm_cpuid_entry2 *e, unsigned idx, unsigned n_c
 	e->edx = idx;
 	e->flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
 	switch (e->index) {
-	case 0:	/* threads of a core */
+	case 0: /* threads of a core */
 		e->eax = 0;
 		e->ebx = 1;
 		e->ecx = 1 << 8;
 		break;
-	case 1:	/* cores */
+	case 1: /* cores */
 		e->eax = bits;
 		e->ebx = n_cpus;
 		e->ecx = 2 << 8 | 1;
@@ -88,14 +88,14 @@ static void fix_leaf(struct kvm_cpuid_entry2 *e, unsigned idx, unsigned n_cpus)
 		else
 			e->edx &= ~LEAF1_EDX_HTT;
 		break;
-	case 4:	/* caches: cores in a package, and who shares them */
+	case 4: /* caches: cores in a package, and who shares them */
 		e->eax = (e->eax & 0x3fffu) | ((1u << bits_for(n_cpus)) - 1) << 26;
 		break;
 	case 0xb:
 	case 0x1f:
 		topology_leaf(e, idx, n_cpus);
 		break;
-	case 0x80000008:	/* AMD: number of cores, bits of their ids */
+	case 0x80000008: /* AMD: number of cores, bits of their ids */
 		e->ecx = (n_cpus - 1) | bits_for(n_cpus) << 12;
 		break;
 	default:
@@ -115,10 +115,10 @@ int x86_vcpu_cpuid(struct vm *vm, struct vcpu *v)
 	return 0;
 }
 
-#define MSR_MISC_ENABLE 0x1a0u
+#define MSR_MISC_ENABLE		0x1a0u
 #define MISC_ENABLE_FAST_STRING 1u
-#define MSR_MTRR_DEF_TYPE 0x2ffu
-#define MTRR_ENABLED_WB 0x806u
+#define MSR_MTRR_DEF_TYPE	0x2ffu
+#define MTRR_ENABLED_WB		0x806u
 
 int x86_vcpu_msrs(struct vm *vm, struct vcpu *v)
 {
@@ -139,36 +139,45 @@ int x86_vcpu_msrs(struct vm *vm, struct vcpu *v)
 
 /* ---- first state ---- */
 
-#define SEL_CODE 0x08u
-#define SEL_DATA 0x10u
-#define SEL_TSS 0x18u
-#define GDT_ENTRIES 4u
-#define CR0_PE (1u << 0)
-#define CR0_ET (1u << 4)
-#define CR0_PG (1u << 31)
-#define CR4_PAE (1u << 5)
-#define EFER_LME (1u << 8)
-#define EFER_LMA (1u << 10)
+#define SEL_CODE     0x08u
+#define SEL_DATA     0x10u
+#define SEL_TSS	     0x18u
+#define GDT_ENTRIES  4u
+#define CR0_PE	     (1u << 0)
+#define CR0_ET	     (1u << 4)
+#define CR0_PG	     (1u << 31)
+#define CR4_PAE	     (1u << 5)
+#define EFER_LME     (1u << 8)
+#define EFER_LMA     (1u << 10)
 #define EFLAGS_FIXED 2u
-#define PTE_TABLE 0x3u		/* present, writable */
-#define PTE_2M 0x83u		/* and a 2 MiB page */
-#define PD_COUNT 4u		/* one a GiB */
+#define PTE_TABLE    0x3u  /* present, writable */
+#define PTE_2M	     0x83u /* and a 2 MiB page */
+#define PD_COUNT     4u	   /* one a GiB */
 
 static struct kvm_segment segment(unsigned selector, unsigned type, bool code_64)
 {
 	bool is_tss = selector == SEL_TSS;
 
 	return (struct kvm_segment){
-		.base = 0, .limit = is_tss ? 0x67 : UINT32_MAX, .selector = (uint16_t)selector,
-		.type = (uint8_t)type, .present = 1, .s = !is_tss, .g = !is_tss,
-		.db = !is_tss && !code_64, .l = code_64,
+		.base = 0,
+		.limit = is_tss ? 0x67 : UINT32_MAX,
+		.selector = (uint16_t)selector,
+		.type = (uint8_t)type,
+		.present = 1,
+		.s = !is_tss,
+		.g = !is_tss,
+		.db = !is_tss && !code_64,
+		.l = code_64,
 	};
 }
 
 static int write_gdt(struct vm *vm)
 {
 	static const uint64_t gdt[GDT_ENTRIES] = {
-		0, 0x00af9b000000ffffull, 0x00cf93000000ffffull, 0x00008b0000000067ull,
+		0,
+		0x00af9b000000ffffull,
+		0x00cf93000000ffffull,
+		0x00008b0000000067ull,
 	};
 
 	return qmem_fill(vm->mem, gpa(X86_GDT), gdt, sizeof(gdt));
@@ -215,8 +224,12 @@ static int set_sregs(struct vm *vm, struct vcpu *v, bool is_64)
 
 int x86_vcpu_start(struct vm *vm, struct vcpu *v, const struct x86_start *st)
 {
-	struct kvm_regs regs = { .rflags = EFLAGS_FIXED, .rip = st->rip, .rsp = st->rsp,
-				 .rbx = st->rbx, .rsi = st->rsi, .rdi = st->rdi };
+	struct kvm_regs regs = { .rflags = EFLAGS_FIXED,
+				 .rip = st->rip,
+				 .rsp = st->rsp,
+				 .rbx = st->rbx,
+				 .rsi = st->rsi,
+				 .rdi = st->rdi };
 	int r = write_gdt(vm);
 
 	if (r == 0 && st->mode == X86_LONG_64)

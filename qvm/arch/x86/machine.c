@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The x86 board: the kernel's local APICs, PICs, ioapic and interval timer, the PCI ports, and the numbers of interrupt lines. The kernel's
- * ioapic answers at 0xfec00000 and nowhere else.
+ * The x86 board: the kernel's local APICs, PICs, ioapic and interval timer, the PCI ports, and the
+ * numbers of interrupt lines. The kernel's ioapic answers at 0xfec00000 and nowhere else.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -58,7 +58,8 @@ unsigned arch_irq_first_msi_gsi(void)
 
 static struct kvm_irq_routing_entry pin_entry(unsigned gsi, unsigned chip, unsigned pin)
 {
-	return (struct kvm_irq_routing_entry){ .gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP,
+	return (struct kvm_irq_routing_entry){ .gsi = gsi,
+					       .type = KVM_IRQ_ROUTING_IRQCHIP,
 					       .u.irqchip = { .irqchip = chip, .pin = pin } };
 }
 
@@ -88,9 +89,11 @@ static int check_ioapic(struct vm *vm)
 	for (size_t i = 0; i < vm->cfg->n_vdevs; i++) {
 		const struct cfg_vdev *c = &vm->cfg->vdevs[i];
 		if (c->type == &qvm_type_ioapic && c->cfg.base != MM_X86_IOAPIC_BASE)
-			return vm_fail(vm, "devices", EINVAL, "%s:%u: the kernel's ioapic is at 0x%llx and cannot move: say "
-				       "loc 0x%llx, or leave loc out", c->cfg.file, c->cfg.line,
-				       MM_X86_IOAPIC_BASE, MM_X86_IOAPIC_BASE);
+			return vm_fail(
+				vm, "devices", EINVAL,
+				"%s:%u: the kernel's ioapic is at 0x%llx and cannot move: say "
+				"loc 0x%llx, or leave loc out",
+				c->cfg.file, c->cfg.line, MM_X86_IOAPIC_BASE, MM_X86_IOAPIC_BASE);
 	}
 	return 0;
 }
@@ -106,9 +109,28 @@ static int make_irqchip(struct vm *vm)
 	/* Older processors only; others say no and do not need it. */
 	ioctl(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity);
 	if (ioctl(vm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
-		return vm_fail(vm, "kvm", errno, "KVM has no interrupt controllers of its own here");
+		return vm_fail(vm, "kvm", errno,
+			       "KVM has no interrupt controllers of its own here");
 	if (ioctl(vm->vm_fd, KVM_CREATE_PIT2, &pit) < 0)
 		return vm_fail(vm, "kvm", errno, "KVM has no interval timer of its own here");
+	return 0;
+}
+
+/* `set exit-on-halt off`: the guest keeps its processor while it waits. Before the vCPUs exist. */
+static int keep_halted(struct vm *vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+	int can = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS);
+
+	if (vm->cfg->exit_on_halt)
+		return 0;
+	if (can <= 0 || !(can & KVM_X86_DISABLE_EXITS_HLT))
+		return vm_fail(vm, "kvm", ENOTSUP,
+			       "set exit-on-halt off: this host's KVM always leaves a guest that "
+			       "halts");
+	cap.args[0] = (uint64_t)can & (KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE);
+	if (ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) < 0)
+		return vm_fail(vm, "kvm", errno, "set exit-on-halt off: KVM refuses");
 	return 0;
 }
 
@@ -118,6 +140,8 @@ int arch_vm_init(struct vm *vm)
 	if (!vm->arch)
 		return vm_fail(vm, "kvm", ENOMEM, "out of memory");
 	int r = check_ioapic(vm);
+	if (r == 0)
+		r = keep_halted(vm);
 	if (r == 0)
 		r = make_irqchip(vm);
 	if (r < 0)
