@@ -83,7 +83,6 @@ struct cfg_irq {
 	struct cf_pos pos;
 };
 
-#define CFG_LOG_MAX 4
 struct cfg_logger {
 	unsigned mask;		/* QLOG_BIT(…) */
 	enum { CFG_LOG_STDERR, CFG_LOG_STDOUT, CFG_LOG_SLOG, CFG_LOG_NONE } dest;
@@ -98,8 +97,6 @@ struct cfg_vdev {
 	unsigned n_irqs;	/* cfg.n_irqs says the same; automatic ones are counted */
 	bool on_pci;		/* will be a PCI function: bus 0, function 0 */
 	int pci_dev;		/* its slot (1..31), given, or chosen by the checker; else -1 */
-	struct cfg_logger logs[CFG_LOG_MAX];	/* `log`: instead of the VM's loggers */
-	unsigned n_logs;
 	bool loc_given;
 	bool loc_bad, irqs_bad;	/* of the parser: told already */
 	struct cf_pos pos;

@@ -141,7 +141,7 @@ cfg_opt_fn cfg_opt_system, cfg_opt_ram, cfg_opt_rom, cfg_opt_cmdline, cfg_opt_lo
 cfg_opt_fn cfg_opt_cpu, cfg_opt_sched, cfg_opt_runmask;
 cfg_opt_fn cfg_opt_reserve, cfg_opt_reserve_loc, cfg_opt_reserve_intr, cfg_opt_pass;
 cfg_opt_fn cfg_opt_logger, cfg_opt_set, cfg_opt_dryrun;
-cfg_opt_fn cfg_opt_vdev, cfg_opt_vdev_name, cfg_opt_vdev_loc, cfg_opt_vdev_intr, cfg_opt_vdev_log;
+cfg_opt_fn cfg_opt_vdev, cfg_opt_vdev_name, cfg_opt_vdev_loc, cfg_opt_vdev_intr;
 /* Opens a vdev context whose words are skipped. */
 void cfg_vdev_refused(struct cfg_parser *p, const struct cfg_tok *opt);
 /* The current vdev's own option of that name, or NULL. */

@@ -108,10 +108,6 @@ static void vdev_print(const struct cfg_vdev *v, FILE *to)
 		fprintf(to, " %s%s%s", a->opt->name, a->text ? " " : "",
 			a->text ? CFG_SHOW(a->text) : "");
 	}
-	for (unsigned i = 0; i < v->n_logs; i++) {
-		fputc(' ', to);
-		logger_print(to, "log", &v->logs[i]);
-	}
 	fputc('\n', to);
 }
 
@@ -251,16 +247,14 @@ static json_t *arg_json(const struct vd_arg *a)
 
 static json_t *vdev_json(const struct cfg_vdev *v)
 {
-	json_t *irqs = json_array(), *args = json_array(), *logs = json_array();
+	json_t *irqs = json_array(), *args = json_array();
 	int r = 0;
 	for (unsigned i = 0; i < v->n_irqs; i++)
 		r |= json_array_append_new(irqs, irq_json(&v->irqs[i]));
 	for (size_t i = 0; i < v->cfg.n_args; i++)
 		r |= json_array_append_new(args, arg_json(&v->cfg.args[i]));
-	for (unsigned i = 0; i < v->n_logs; i++)
-		r |= json_array_append_new(logs, logger_json(&v->logs[i]));
-	json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:o}", "name", v->cfg.name, "type",
-			      v->type->name, "intr", irqs, "options", args, "log", logs);
+	json_t *j = json_pack("{s:s, s:s, s:o, s:o}", "name", v->cfg.name, "type",
+			      v->type->name, "intr", irqs, "options", args);
 	if (v->on_pci) {
 		r |= json_object_set_new(j, "pci_slot", json_integer(v->pci_dev));
 	} else if (!(v->type->flags & VD_IMPLICIT)) {

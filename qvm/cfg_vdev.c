@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vdev context: the type, the common options (name, loc, intr, log) and the type's own options
+ * The vdev context: the type, the common options (name, loc, intr) and the type's own options
  * after its table. A vdev that is refused keeps its context, so that its words are skipped and the
  * names it would have given are known. Main thread, while the tokens are walked.
  */
@@ -337,19 +337,6 @@ void cfg_opt_vdev_intr(struct cfg_parser *p, const struct cfg_tok *opt, const st
 		if (!*at)
 			return;
 	}
-}
-
-void cfg_opt_vdev_log(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
-{
-	struct cfg_vdev *v = vdev_now(p);
-	struct cfg_logger logger;
-	if (p->ctx_refused || !cfg_logger_parse(p, arg, &logger))
-		return;
-	if (v->n_logs == CFG_LOG_MAX) {
-		cfg_err(p->errs, &opt->pos, "log: a vdev has at most %d", CFG_LOG_MAX);
-		return;
-	}
-	v->logs[v->n_logs++] = logger;
 }
 
 /* ---- a type's own options ---- */
