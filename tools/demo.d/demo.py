@@ -1,0 +1,410 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The demo itself: a whole Parley in one folder.
+
+Starts hostd (which starts the mediator), has hostctl start two VMs whose guests write, read and verify their share of one disk image
+through the mediator, and measures what the safety guest sees: alone, beside a guest that floods the disk, and the same with
+priorities switched off. Every step is a command that a user could type; each is shown.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+POLICY = """\
+# One disk image, two shares. Times and sizes are those of the demo's disk, a file in the page cache.
+[device disk]
+path = {disk}
+slots = 32
+# Slots that lower classes never take.
+reserve = 4
+# Lower-class requests are cut into slices of this size.
+slice = 64K
+# What a safety request may have to wait at most: the cap of lower-class slices follows from it.
+target = 10ms
+service-limit = 1ms
+
+[share cluster/data]
+device = disk
+class = safety
+depth = 1
+offset = 0
+length = 32M
+
+[share ivi/data]
+device = disk
+class = best-effort
+offset = 32M
+length = 32M
+"""
+
+GUEST = """\
+system {name}
+ram 0,0xa0000
+ram 1M,{ram}M
+cpu {sched}
+load {kernel}
+cmdline "{cmdline}"
+vdev ioapic
+    intr apic
+    name ioapic
+vdev ser8250
+    intr ioapic:4
+    hostdev -
+vdev virtio-blk
+    hostdev mediator:data
+    name data
+"""
+
+
+class Failure(Exception):
+    """Something went wrong; the sentence for the operator."""
+
+
+def readable(us):
+    return f"{us / 1000:.2f} ms" if us >= 1000 else f"{us:.0f} us"
+
+
+class Console:
+    """A `hostctl console` with a pipe at each end."""
+
+    def __init__(self, demo, name):
+        self.name = name
+        self.lines = []
+        self.news = threading.Condition()
+        self.proc = subprocess.Popen(demo.hostctl_argv("console", name), stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for raw in self.proc.stdout:
+            with self.news:
+                self.lines.append(raw.decode(errors="replace").rstrip("\r\n"))
+                self.news.notify_all()
+        with self.news:
+            self.lines.append(None)
+            self.news.notify_all()
+
+    def key(self, key):
+        self.proc.stdin.write(key.encode())
+        self.proc.stdin.flush()
+
+    def mark(self):
+        with self.news:
+            return len(self.lines)
+
+    def wait(self, pattern, since=0, seconds=30, what=None):
+        """The first line from index @since on that matches."""
+        deadline = time.monotonic() + seconds
+        with self.news:
+            at = since
+            while True:
+                for line in self.lines[at:]:
+                    if line is None:
+                        raise Failure(f"the console of {self.name} ended while waiting for "
+                                      f"{what or pattern}")
+                    if "guest: FAILED" in line:
+                        raise Failure(f"{self.name}: {line}")
+                    if re.search(pattern, line):
+                        return line
+                at = len(self.lines)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise Failure(f"{self.name} did not say {what or pattern} in {seconds} s")
+                self.news.wait(left)
+
+    def close(self):
+        self.proc.terminate()
+        self.proc.wait()
+
+
+def words(line):
+    return dict(re.findall(r"(\w+)=([^ ]+)", line))
+
+
+class Table:
+    """Rows that fill while the measurement runs, in place on a terminal."""
+
+    COLUMNS = ("", "p50", "p99", "worst", "mediator worst", "bound")
+    WIDTHS = (34, 10, 10, 10, 15, 10)
+
+    def __init__(self):
+        self.live = sys.stdout.isatty()
+        print()
+        self.show(self.COLUMNS)
+        self.show(["-" * (w - 1) for w in self.WIDTHS])
+
+    def show(self, cells, end="\n"):
+        text = "  ".join(f"{c:<{w}}" if i == 0 else f"{c:>{w}}"
+                         for i, (c, w) in enumerate(zip(cells, self.WIDTHS)))
+        print(text, end=end, flush=True)
+
+    def update(self, cells):
+        if self.live:
+            print("\r", end="")
+            self.show(cells, end="\x1b[K")
+
+    def settle(self, cells):
+        if self.live:
+            print("\r\x1b[K", end="")
+        self.show(cells)
+
+
+class Demo:
+    def __init__(self, args):
+        self.args = args
+        self.build = os.path.abspath(args.build)
+        self.dir = args.dir or tempfile.mkdtemp(prefix="parley-demo.")
+        self.dir = os.path.abspath(self.dir)
+        self.hostd = None
+        self.consoles = []
+
+    # ---- the world ----
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def write(self, text, *parts):
+        os.makedirs(os.path.dirname(self.path(*parts)), exist_ok=True)
+        with open(self.path(*parts), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def program(self, name):
+        return os.path.join(self.build, name, name)
+
+    def guest_config(self, name, klass, cmdline):
+        can_rt = os.geteuid() == 0
+        # The vCPU of a safety VM runs before everything else; it sleeps whenever its guest does.
+        sched = "sched 10r" if klass == "safety" and can_rt else ""
+        kernel = os.path.join(self.build, "tests", "guests", "blkworker.elf")
+        self.write(GUEST.format(name=name, ram=63, sched=sched, kernel=f'"{kernel}"',
+                                cmdline=cmdline), "etc", "vms", f"{name}.qvmconf")
+        self.write(f"class = {klass}\nstop-timeout = 10s\n", "etc", "vms", f"{name}.vm")
+
+    def lay_out(self):
+        os.makedirs(self.path("bin"), exist_ok=True)
+        for name in ("qvm", "mediator", "hostd", "hostctl"):
+            if not os.path.exists(self.program(name)):
+                raise Failure(f"{self.program(name)} is not there: it was not built")
+            link = self.path("bin", name)
+            if os.path.lexists(link):
+                os.unlink(link)
+            os.symlink(self.program(name), link)
+        with open(self.path("disk.img"), "wb") as f:
+            f.truncate(64 << 20)
+        self.write("# All defaults.\n", "etc", "hostd.conf")
+        self.write(POLICY.format(disk=self.path("disk.img")), "etc", "mediator.d", "disk.policy")
+        common = "region=16 secs=0 verify=1 init=1 final=1"
+        self.guest_config("cluster", "safety", f"{common} seed=1 qd=1 bs=4096 rw=70 live=1")
+        self.guest_config("ivi", "best-effort",
+                          f"{common} seed=2 qd=64 bs=65536 rw=50 paused=1")
+
+    # ---- commands ----
+
+    def hostctl_argv(self, *words_):
+        return [self.path("bin", "hostctl"), "--run-dir", self.path("run"), *words_]
+
+    def hostctl(self, *words_, quiet=False):
+        if not quiet:
+            print(f"$ hostctl {' '.join(words_)}", flush=True)
+        r = subprocess.run(self.hostctl_argv(*words_), stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+        if not quiet and r.stdout:
+            print(r.stdout.rstrip())
+        if r.returncode:
+            raise Failure(f"hostctl {' '.join(words_)}: exit {r.returncode}: "
+                          f"{r.stdout.strip() or 'it said nothing'}")
+        return r.stdout
+
+    def start_hostd(self):
+        log = open(self.path("hostd.log"), "wb")
+        argv = [self.path("bin", "hostd"), "--config-dir", self.path("etc"),
+                "--state-dir", self.path("state"), "--run-dir", self.path("run"),
+                "--bin-dir", self.path("bin")]
+        print("$ hostd --config-dir etc --state-dir state --run-dir run &", flush=True)
+        self.hostd = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if self.hostd.poll() is not None:
+                raise Failure(f"hostd ended at once; see {self.path('hostd.log')}")
+            r = subprocess.run(self.hostctl_argv("list", "--json"), capture_output=True, text=True,
+                               timeout=10, check=False)
+            if r.returncode == 0:
+                procs = json.loads(r.stdout)["processes"]
+                if any(p.get("state") == "running" for p in procs):
+                    return
+            time.sleep(0.05)
+        raise Failure(f"hostd did not get its mediator running in 10 s; see {self.path('hostd.log')}")
+
+    # ---- the measurement ----
+
+    def share_stats(self, share, reset=False):
+        words_ = ["stats", "--json"] + (["--reset-worst"] if reset else [])
+        stats = json.loads(self.hostctl(*words_, quiet=True))
+        for s in stats["shares"]:
+            if s["share"] == share:
+                return s
+        raise Failure(f"hostctl stats does not know the share {share}")
+
+    def measure(self, table, title, cluster):
+        self.share_stats("cluster/data", reset=True)
+        since = cluster.mark()
+        cluster.key("r")
+        cluster.wait("^blk: reset", since)
+        until = time.monotonic() + self.args.seconds
+        while time.monotonic() < until:
+            at = cluster.mark()
+            w = words(cluster.wait("^blk: t=", at, 10, "its line of the second"))
+            table.update([title, *(readable(float(w[k])) for k in ("p50_us", "p99_us", "max_us")),
+                          "...", "..."])
+        at = cluster.mark()
+        cluster.key("s")
+        w = words(cluster.wait("^blk: stats", at, 10))
+        s = self.share_stats("cluster/data")
+        row = {k: float(w[k]) for k in ("p50_us", "p99_us", "max_us")}
+        row["worst_us"] = s["latency"]["max_ns"] / 1000
+        row["bound_us"] = s["bound_ns"] / 1000
+        row["violations"] = s["bound_violations"]
+        table.settle([title, *(readable(row[k]) for k in ("p50_us", "p99_us", "max_us", "worst_us",
+                                                          "bound_us"))])
+        return row
+
+    def run_phases(self, cluster, ivi):
+        print(f"\nWhat the safety guest sees: 4 KiB requests, one after the other, "
+              f"{self.args.seconds} s each")
+        table = Table()
+        rows = [self.measure(table, "(a) cluster alone", cluster)]
+        ivi.key("g")
+        rows.append(self.measure(table, "(b) ivi floods, 64 x 64 KiB", cluster))
+        self.hostctl("priorities", "off", quiet=True)
+        rows.append(self.measure(table, "(c) the same, priorities off", cluster))
+        self.hostctl("priorities", "on", quiet=True)
+        return rows
+
+    def explain(self, rows):
+        a, b, c = rows
+        print(f"""
+The first three columns are the guest's own clock, interrupts and all; "mediator worst" is from taking the
+request off the ring to completing it. The bound is what the policy promises for that, whatever ivi does.
+With priorities the flood costs the safety guest a factor of {b['p99_us'] / a['p99_us']:.1f} at p99; without them, \
+{c['p99_us'] / a['p99_us']:.1f}.""")
+        if b["violations"]:
+            print(f"NOTE: {b['violations']:.0f} requests took longer than the bound: this machine took the "
+                  "processor away from the mediator.")
+
+    # ---- the whole ----
+
+    def guest_started(self, name):
+        console = Console(self, name)
+        self.consoles.append(console)
+        line = console.wait("^blk: ready", 0, 20)
+        print(f"  {name}: {line}")
+        return console
+
+    def stop_vm(self, console):
+        at = console.mark()
+        self.hostctl("stop", console.name)
+        final = console.wait("^blk: final done", at, 20, "that all content was right")
+        console.wait("^guest: done ok", at, 20)
+        print(f"  {console.name}: {final}: all content verified")
+
+    def run(self):
+        self.lay_out()
+        print(f"All state is in {self.dir}\n")
+        self.start_hostd()
+        self.hostctl("start", "cluster")
+        self.hostctl("start", "ivi")
+        cluster = self.guest_started("cluster")
+        ivi = self.guest_started("ivi")
+        for console in (cluster, ivi):
+            console.wait("^blk: init done", 0, 60, "that its region is written")
+            print(f"  {console.name}: 16 MiB written through the mediator, verified from now on")
+        self.hostctl("list")
+        rows = self.run_phases(cluster, ivi)
+        self.explain(rows)
+        if self.args.keep:
+            self.hand_over()
+            return
+        print()
+        self.stop_vm(ivi)
+        self.stop_vm(cluster)
+        self.hostctl("list")
+        self.end_hostd()
+        print(f"""
+Everything was right. To go on from here:
+  tools/demo --keep        the same, and everything stays up for play
+  {self.path('etc')}    the configuration of this run: two guests, one policy
+  tools/check              every test
+  README.md                a session with hostctl, and where to read first""")
+
+    def hand_over(self):
+        ctl = " ".join(f"'{w}'" if " " in w else w for w in self.hostctl_argv())
+        print(f"""
+Everything runs on. Try:
+  {ctl} stats --watch 1
+  {ctl} console cluster          (Ctrl-] leaves; s prints statistics)
+  {ctl} priorities off
+  kill -9 $(pgrep -x mediator)   and look at the guests: a stall, no error
+and at the end:
+  {ctl} stop cluster; {ctl} stop ivi; kill {self.hostd.pid}""")
+        self.hostd = None
+
+    def end_hostd(self):
+        if not self.hostd:
+            return
+        self.hostd.send_signal(signal.SIGTERM)
+        try:
+            code = self.hostd.wait(30)
+        except subprocess.TimeoutExpired as e:
+            raise Failure("hostd did not end in 30 s after SIGTERM") from e
+        self.hostd = None
+        if code:
+            raise Failure(f"hostd ended with {code}; see {self.path('hostd.log')}")
+
+    def clean_up(self):
+        for console in self.consoles:
+            console.close()
+        if self.hostd and self.hostd.poll() is None:
+            self.hostd.send_signal(signal.SIGTERM)
+            try:
+                self.hostd.wait(30)
+            except subprocess.TimeoutExpired:
+                self.hostd.kill()
+
+
+def main():
+    p = argparse.ArgumentParser(prog="demo")
+    p.add_argument("--build", required=True)
+    p.add_argument("--dir")
+    p.add_argument("--seconds", type=int, default=6)
+    p.add_argument("--keep", action="store_true")
+    p.add_argument("--linux", action="store_true")
+    args = p.parse_args()
+    demo = Demo(args)
+    try:
+        demo.run()
+        if not args.keep and not args.dir:
+            shutil.rmtree(demo.dir)
+        return 0
+    except Failure as e:
+        print(f"\ndemo: {e}\ndemo: logs are in {demo.dir}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted", file=sys.stderr)
+        return 1
+    finally:
+        demo.clean_up()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
