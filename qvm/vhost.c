@@ -311,7 +311,7 @@ static void host_fault(struct vd_host *h, enum vd_fault f)
 			  (unsigned long long)n);
 }
 
-static void host_log(struct vd_host *h, int sev, const char *fmt, ...)
+static void Q_PRINTF(3, 4) host_log(struct vd_host *h, int sev, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;

@@ -18,10 +18,11 @@
 
 #define CPUID_ENTRIES_MAX 256u
 #define LEAF_OURS	  0x40000100u
-#define SIGNATURE	  "ParleyParley"
 
 #define LEAF1_ECX_HYPERVISOR (1u << 31)
 #define LEAF1_EDX_HTT	     (1u << 28)
+
+static const char signature[12] = { "ParleyParley" };
 
 int x86_cpuid_init(struct vm *vm)
 {
@@ -36,9 +37,9 @@ int x86_cpuid_init(struct vm *vm)
 		return vm_fail(vm, "kvm", errno, "KVM does not say which CPUID it supports");
 	struct kvm_cpuid_entry2 *e = &c->entries[c->nent++];
 	*e = (struct kvm_cpuid_entry2){ .function = LEAF_OURS, .eax = LEAF_OURS };
-	memcpy(&e->ebx, SIGNATURE, 4);
-	memcpy(&e->ecx, SIGNATURE + 4, 4);
-	memcpy(&e->edx, SIGNATURE + 8, 4);
+	memcpy(&e->ebx, signature, 4);
+	memcpy(&e->ecx, signature + 4, 4);
+	memcpy(&e->edx, signature + 8, 4);
 	return 0;
 }
 
@@ -122,19 +123,22 @@ int x86_vcpu_cpuid(struct vm *vm, struct vcpu *v)
 
 int x86_vcpu_msrs(struct vm *vm, struct vcpu *v)
 {
-	struct {
-		struct kvm_msrs h;
-		struct kvm_msr_entry e[2];
-	} m = {
-		.h = { .nmsrs = 2 },
-		.e = { { .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
-		       { .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WB } },
+	static const struct kvm_msr_entry entries[] = {
+		{ .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
+		{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WB },
 	};
+	struct kvm_msrs *m = calloc(1, sizeof(*m) + sizeof(entries));
 
-	/* A host that lacks one of them has a processor without it: the guest goes by CPUID. */
-	if (ioctl(v->fd, KVM_SET_MSRS, &m) < 0)
-		return vm_fail(vm, "kvm", errno, "KVM takes no machine-specific registers");
-	return 0;
+	if (!m)
+		return vm_fail(vm, "kvm", ENOMEM, "out of memory");
+	m->nmsrs = Q_ARRAY_LEN(entries);
+	memcpy(m->entries, entries, sizeof(entries));
+	/* It says how many it took. A host that lacks one of them has a processor without it: the
+	 * guest goes by CPUID. */
+	int r = ioctl(v->fd, KVM_SET_MSRS, m);
+	int err = errno;
+	free(m);
+	return r < 0 ? vm_fail(vm, "kvm", err, "KVM takes no machine-specific registers") : 0;
 }
 
 /* ---- first state ---- */
