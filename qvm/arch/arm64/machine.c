@@ -78,6 +78,10 @@ int arch_vm_init(struct vm *vm)
 		return vm_fail(vm, "kvm", ENOMEM, "out of memory");
 	vm->arch->gic_fd = vm->arch->its_fd = -1;
 	pci_init(&vm->pci, MM_ARM64_PCI_MEM_BASE, MM_ARM64_PCI_MEM_LEN, 0, 0);
+	if (!vm->cfg->exit_on_halt)
+		return vm_fail(vm, "kvm", ENOTSUP,
+			       "set exit-on-halt off: KVM on arm64 always leaves a guest that "
+			       "waits for an interrupt");
 	int r = pci_map_ecam(&vm->pci, &vm->bus[VD_MEM], MM_ARM64_ECAM_BASE, MM_ARM64_ECAM_LEN);
 	if (r < 0)
 		return vm_fail(vm, "devices", r, "the PCI window cannot be had");

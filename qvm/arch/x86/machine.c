@@ -116,12 +116,32 @@ static int make_irqchip(struct vm *vm)
 	return 0;
 }
 
+/* `set exit-on-halt off`: the guest keeps its processor while it waits. Before the vCPUs exist. */
+static int keep_halted(struct vm *vm)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS };
+	int can = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS);
+
+	if (vm->cfg->exit_on_halt)
+		return 0;
+	if (can <= 0 || !(can & KVM_X86_DISABLE_EXITS_HLT))
+		return vm_fail(vm, "kvm", ENOTSUP,
+			       "set exit-on-halt off: this host's KVM always leaves a guest that "
+			       "halts");
+	cap.args[0] = (uint64_t)can & (KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE);
+	if (ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) < 0)
+		return vm_fail(vm, "kvm", errno, "set exit-on-halt off: KVM refuses");
+	return 0;
+}
+
 int arch_vm_init(struct vm *vm)
 {
 	vm->arch = calloc(1, sizeof(*vm->arch));
 	if (!vm->arch)
 		return vm_fail(vm, "kvm", ENOMEM, "out of memory");
 	int r = check_ioapic(vm);
+	if (r == 0)
+		r = keep_halted(vm);
 	if (r == 0)
 		r = make_irqchip(vm);
 	if (r < 0)
