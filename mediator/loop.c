@@ -111,7 +111,10 @@ struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w)
 	w->fn = NULL;
 	struct io_uring_sqe *sqe = get_sqe(l);
 	if (sqe) {
-		/* Not POLL_REMOVE: that one fails, for good, while the descriptor is just signalled. */
+		/*
+		 * Not POLL_REMOVE: that one fails, for good, while the descriptor is just
+		 * signalled.
+		 */
 		io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)w | TAG_WATCH, 0);
 		set_tag(sqe, NULL, TAG_NONE);
 		/*

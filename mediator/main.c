@@ -166,8 +166,10 @@ static int open_disks(struct mediator *m, struct cf_errors *errs)
 	return first_err ? first_err : med_policy_resolve(m->policy, sizes, errs);
 }
 
-/* The kernel keeps the sockets of a mediator that was killed until the last I/O of it has ended: that
- * is waited for, as its disks are (disk.h). */
+/*
+ * The kernel keeps the sockets of a mediator that was killed until the last I/O of it has ended:
+ * that is waited for, as its disks are (disk.h).
+ */
 static int listen_at(const char *path)
 {
 	static const struct timespec pause = { .tv_nsec = 1000000 };

@@ -2,7 +2,8 @@
 /*
  * Credit is earned by looks that found work and spent by looks in vain; without credit only a trial
  * now and then, ever rarer. A device's thread calls it for each idle moment.
- * Invariant: while nothing is found, at most one look in SPIN_LAST_PAUSE + 1 sleeps in the long run.
+ * Invariant: while nothing is found, at most one look in SPIN_LAST_PAUSE + 1 sleeps in the long
+ * run.
  */
 #include "mediator/spin.h"
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vuclient: a vhost-user-blk client that outlives its back end. It keeps its memory and the in-flight region, and when the
- * back end is gone it comes to the next one with both, as qvm does; requests that were out stay out.
+ * vuclient: a vhost-user-blk client that outlives its back end. It keeps its memory and the
+ * in-flight region, and when the back end is gone it comes to the next one with both, as qvm does;
+ * requests that were out stay out.
  *
- * Every block holds words made of its number and generation. At most one request is out on a block, so what a read must
- * show is known: the last acknowledged generation. At the end every block is read: an acknowledged write that was lost, or
- * one that landed elsewhere, is a wrong block. SIGALRM never; SIGTERM ends the run early. Exit codes: 0 all well, 1 wrong
- * content or an I/O error, 3 no back end.
+ * Every block holds words made of its number and generation. At most one request is out on a block,
+ * so what a read must show is known: the last acknowledged generation. At the end every block is
+ * read: an acknowledged write that was lost, or one that landed elsewhere, is a wrong block.
+ * SIGALRM never; SIGTERM ends the run early. Exit codes: 0 all well, 1 wrong content or an I/O
+ * error, 3 no back end.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -23,13 +25,13 @@
 #include "lib/qfd.h"
 #include "lib/qvhu_fe.h"
 
-#define NUM 128u
-#define DEPTH 32u
-#define BLOCK 4096u
-#define META_AT (512u << 10)
-#define DATA_AT (1u << 20)
+#define NUM	     128u
+#define DEPTH	     32u
+#define BLOCK	     4096u
+#define META_AT	     (512u << 10)
+#define DATA_AT	     (1u << 20)
 #define RECONNECT_NS (20 * Q_NSEC_PER_SEC)
-#define SILENT_NS (20 * Q_NSEC_PER_SEC)
+#define SILENT_NS    (20 * Q_NSEC_PER_SEC)
 
 struct request {
 	unsigned slot;
@@ -46,8 +48,8 @@ struct world {
 	int kick_fd, call_fd, inflight_fd;
 	struct qvhu_inflight inflight;
 	uint32_t n_blocks;
-	uint32_t *generation;	/* acknowledged */
-	uint32_t *issued;	/* last written, acknowledged or not */
+	uint32_t *generation; /* acknowledged */
+	uint32_t *issued;     /* last written, acknowledged or not */
 	struct request req[DEPTH];
 	uint64_t rng, ended, errors, wrong, reconnects;
 };

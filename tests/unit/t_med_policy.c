@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mediator/policy.h: what a policy says, and every error with its file, line and sentence. Each row
+ * is a file's text; all its errors must come in one run.
+ */
+#include "mediator/policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "tests/unit/fixture.h"
+
+#define DEVICE	  "[device d]\npath = img\n"
+#define LONG_NAME "s/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static void write_file(const char *dir, const char *name, const char *text, size_t len)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, len), (ssize_t)len);
+	close(fd);
+}
+
+/* All errors as text: what follows the folder's name in each line. */
+static char *errors_of(const struct cf_errors *errs, const char *dir)
+{
+	char *text = NULL, *out = NULL;
+	size_t len, out_len, skip = strlen(dir) + 1;
+	FILE *f = open_memstream(&text, &len), *to = open_memstream(&out, &out_len);
+
+	cf_errors_print(errs, f);
+	(void)fclose(f);
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		fprintf(to, "%s\n", strncmp(line, dir, skip - 1) == 0 ? line + skip : line);
+	(void)fclose(to);
+	free(text);
+	return out;
+}
+
+/* ---- what is right ---- */
+
+START_TEST(defaults)
+{
+	static const char text[] = DEVICE
+		"[share s/a]\ndevice = d\n[share s/b]\ndevice=d\nclass : safety\n"
+		"offset = 1M\nlength = 64K\n[share s/c]\ndevice = d\nread-only = yes\n"
+		"offset = 0x200\nlength=512\n";
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct med_policy *p = NULL;
+	char dir[200], path[300];
+
+	fixture_mkdir(dir, sizeof(dir));
+	write_file(dir, "p", text, strlen(text));
+	snprintf(path, sizeof(path), "%s/p", dir);
+	const char *paths[] = { path };
+	/* The first share's open length overlaps the others. */
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), -EINVAL);
+	cf_errors_fini(&errs);
+	errs = CF_ERRORS_NULL;
+	static const char fine[] = DEVICE
+		"[share s/b]\ndevice=d\nclass : safety\noffset = 1M\nlength = 64K\n"
+		"[share s/a]\ndevice = d\noffset = 2M\n";
+	write_file(dir, "p", fine, strlen(fine));
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), 0);
+	ck_assert_uint_eq(p->n_devices, 1);
+	const struct med_device_policy *d = &p->devices[0];
+	ck_assert_str_eq(d->name, "d");
+	char want[300];
+	snprintf(want, sizeof(want), "%s/img", dir);
+	ck_assert_str_eq(d->path, want); /* beside the policy */
+	ck_assert_uint_eq(d->slots, 32);
+	ck_assert_uint_eq(d->reserve, 4);
+	ck_assert_uint_eq(d->slice_bytes, 64 << 10);
+	ck_assert_uint_eq(d->target_ns, 10 * Q_NSEC_PER_MSEC);
+	ck_assert_uint_eq(d->service_limit_ns, Q_NSEC_PER_MSEC);
+	ck_assert_uint_eq(d->flush_limit_ns, Q_NSEC_PER_MSEC);
+	ck_assert(!d->direct);
+	ck_assert_uint_eq(d->line, 1);
+	ck_assert_uint_eq(p->n_shares, 2);
+	ck_assert_uint_eq(p->shares[0].depth, 1);
+	ck_assert_uint_eq(p->shares[0].len_bytes, 64 << 10);
+	ck_assert_int_eq(p->shares[1].class, SCHED_NORMAL);
+	ck_assert_uint_eq(p->shares[1].weight, 100);
+	ck_assert_uint_eq(p->shares[1].depth, 0);
+	ck_assert_uint_eq(p->shares[1].line, 8);
+	/* Open lengths reach to the end, in whole sectors. */
+	uint64_t size = (3 << 20) + 700;
+	ck_assert_int_eq(med_policy_resolve(p, &size, &errs), 0);
+	ck_assert_uint_eq(p->shares[1].len_bytes, (1 << 20) + 512);
+	size = (1 << 20) + 100;
+	ck_assert_int_eq(med_policy_resolve(p, &size, &errs), -EINVAL);
+	char *got = errors_of(&errs, dir);
+	ck_assert_str_eq(
+		got,
+		"p:3: error: share 's/b': offset 1048576 + length 65536 is beyond the end of "
+		"device 'd' (1048676 bytes)\n"
+		"p:8: error: share 's/a': offset 2097152 + length 1049088 is beyond the end of "
+		"device 'd' (1048676 bytes)\n");
+	free(got);
+	med_policy_free(p);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
+
+/* ---- what is wrong: text, all of its errors ---- */
+
+static const struct {
+	const char *text, *errors;
+} rows[] = {
+	{ DEVICE, "" },
+	{ "\xef\xbb\xbf" DEVICE "# comment\n; another\n\n  \t\n", "" },
+	{ "[device d]\r\npath = img\r\n  slots = 8\r\n[share s/a]\r\ndevice = d", "" },
+	{ "", "p: error: no [device NAME] section\n" },
+	{ "[device d]\n",
+	  "p:1: error: device 'd': expected path = FILE, or null = SIZE, and not both\n" },
+	{ "[device d]\npath = x\nnull = 1M\n",
+	  "p:1: error: device 'd': expected path = FILE, or null = SIZE, and not both\n" },
+	{ "slots = 4\n" DEVICE, "p:1: error: 'slots' stands before the first [section]\n" },
+	{ DEVICE "[disc e]\nx = y\n",
+	  "p:3: error: section [disc e]: expected [device NAME] or [share SYSTEM/NAME]\n" },
+	{ DEVICE "[device e\n", "p:3: error: a section's name ends with ']'\n" },
+	{ DEVICE "nonsense\n= x\n[share s/a]\nmore\ndevice = d\n",
+	  "p:3: error: expected [section] or key = value\n"
+	  "p:4: error: expected [section] or key = value\n"
+	  "p:6: error: expected [section] or key = value\n" },
+	{ DEVICE "slot = 4\nbanana = 1\n",
+	  "p:3: error: unknown key 'slot'; did you mean 'slots'?\np:4: error: unknown key 'banana'\n" },
+	{ DEVICE "slots = 8\nslots = 9\n", "p:4: error: slots is set twice in this section\n" },
+	{ DEVICE "slots = 0\n", "p:3: error: slots = 0: expected a number from 1 to 1024\n" },
+	{ DEVICE "slots = 1025\n", "p:3: error: slots = 1025: expected a number from 1 to 1024\n" },
+	{ DEVICE "slots = -1\n", "p:3: error: slots = -1: expected a number from 1 to 1024\n" },
+	{ DEVICE "slots = 8x\n", "p:3: error: slots = 8x: expected a number from 1 to 1024\n" },
+	{ DEVICE "slots =\n", "p:3: error: slots = : expected a number from 1 to 1024\n" },
+	{ DEVICE "slots = 010\n", "" }, /* ten, so that the reserve of four fits */
+	{ DEVICE "slots = 4\n",
+	  "p:1: error: device 'd': reserve 4 of 4 slots leaves none for lower classes; expected at most "
+	  "3\n" },
+	{ DEVICE "slice = 5000\n",
+	  "p:1: error: device 'd': slice 5000 is not a multiple of 4096\n" },
+	{ DEVICE "slice = 17M\n", "p:3: error: slice = 17M: expected a size from 4K to 16M\n" },
+	{ DEVICE "slice = 99999999999999999999\n",
+	  "p:3: error: slice = 99999999999999999999: expected a size from 4K to 16M\n" },
+	{ DEVICE "slice = 18446744073709551615K\n",
+	  "p:3: error: slice = 18446744073709551615K: expected a size from 4K to 16M\n" },
+	{ DEVICE "target = 10\n",
+	  "p:3: error: target = 10: expected a time from 1us to 1h, such as 10ms\n" },
+	{ DEVICE "target = 10 m\n",
+	  "p:3: error: target = 10 m: expected a time from 1us to 1h, such as 10ms\n" },
+	{ DEVICE "service-limit = 61s\n",
+	  "p:3: error: service-limit = 61s: expected a time from 1us to 60s, such as 1ms\n" },
+	{ DEVICE "flush-limit = 0us\n",
+	  "p:3: error: flush-limit = 0us: expected a time from 1us to 600s, such as 5ms\n" },
+	{ DEVICE "direct = maybe\n", "p:3: error: direct = maybe: expected yes or no\n" },
+	{ DEVICE "poll = 2ms\n", "p:3: error: poll = 2ms: expected a time from 0us to 1ms\n" },
+	{ DEVICE DEVICE, "p:3: error: device 'd' is there twice\n" },
+	{ "[device a b]\npath = x\n",
+	  "p:1: error: 'a b': expected a name of letters, digits, '-', '_' and '.', at most 64 in all\n" },
+	{ "[device .a]\npath = x\n",
+	  "p:1: error: '.a': expected a name of letters, digits, '-', '_' and '.', at most 64 in all\n" },
+	{ DEVICE "[share s/a]\n",
+	  "p:3: error: share 's/a' has no device: expected device = NAME\n" },
+	{ DEVICE "[share s/a]\ndevice = e\n", "p:3: error: share 's/a': there is no [device e]\n" },
+	{ DEVICE "[share a]\ndevice = d\n",
+	  "p:3: error: 'a': expected SYSTEM/NAME, each of letters, digits, '-', '_' and '.', at most 64 "
+	  "in all\n" },
+	{ DEVICE "[share a/../b]\ndevice = d\n",
+	  "p:3: error: 'a/../b': expected SYSTEM/NAME, each of letters, digits, '-', '_' and '.', at most "
+	  "64 in all\n" },
+	{ DEVICE "[share " LONG_NAME "]\ndevice = d\n",
+	  "p:3: error: '" LONG_NAME
+	  "': expected SYSTEM/NAME, each of letters, digits, '-', '_' and '.', "
+	  "at most 64 in all\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nlength = 4K\n[share s/a]\ndevice = d\noffset = 4K\n",
+	  "p:6: error: share 's/a' is there already: DIR/p:3\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nclass = urgent\n",
+	  "p:5: error: class = urgent: expected safety, normal or best-effort\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nweight = 1001\nfault-budget = 0\n",
+	  "p:5: error: weight = 1001: expected a number from 1 to 1000\n"
+	  "p:6: error: fault-budget = 0: expected a number from 1 to 1000000\n" },
+	{ DEVICE "[share s/a]\ndevice = d\ndepth = 2\n",
+	  "p:3: error: share 's/a': depth is promised to class safety only\n" },
+	{ DEVICE "[share s/a]\ndevice = d\noffset = 100\nlength = 513\n",
+	  "p:3: error: share 's/a': offset and length must be multiples of 512\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nlength = 8K\n[share s/b]\ndevice = d\noffset = 4K\n",
+	  "p:6: error: share 's/b' (offset 4096) overlaps share 's/a' (offset 0, length 8192; DIR/p:3), "
+	  "and one of them writes\n" },
+	{ DEVICE
+	  "[share s/a]\ndevice = d\nread-only = yes\n[share s/b]\ndevice = d\nread-only = on\n",
+	  "" },
+	{ DEVICE "[share s/a]\ndevice = d\nread-only = yes\n[share s/b]\ndevice = d\n",
+	  "p:6: error: share 's/b' (offset 0) overlaps share 's/a' (offset 0, length 0; DIR/p:3), and one "
+	  "of them writes\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nclass = safety\ndepth = 5\n",
+	  "p:1: error: device 'd': its safety shares are promised 5 requests at once, but only 4 slots are "
+	  "reserved; expected reserve = 5 or more\n" },
+	{ DEVICE
+	  "target = 3ms\nflush-limit = 2ms\n[share s/a]\ndevice = d\nclass = safety\ndepth = 2\n",
+	  "p:1: error: device 'd': target 3000 us cannot be kept: a lower-class slice and a safety request "
+	  "of service-limit 1000 us each + a flush of flush-limit 2000 us + 1 more safety requests of the "
+	  "longer of these = 6000 us\n" },
+	{ DEVICE
+	  "target = 6ms\nflush-limit = 2ms\n[share s/a]\ndevice = d\nclass = safety\ndepth = 2\n",
+	  "" },
+};
+
+START_TEST(row)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct med_policy *p = NULL;
+	char dir[200], path[300], want[2048], *at = want;
+
+	fixture_mkdir(dir, sizeof(dir));
+	write_file(dir, "p", rows[_i].text, strlen(rows[_i].text));
+	snprintf(path, sizeof(path), "%s/p", dir);
+	for (const char *s = rows[_i].errors; *s;)
+		if (strncmp(s, "DIR", 3) == 0) {
+			at += sprintf(at, "%s", dir);
+			s += 3;
+		} else {
+			*at++ = *s++;
+		}
+	*at = '\0';
+	const char *paths[] = { path };
+	int r = med_policy_load(paths, 1, &errs, &p);
+	char *got = errors_of(&errs, dir);
+	ck_assert_str_eq(got, want);
+	ck_assert_int_eq(r, *want ? -EINVAL : 0);
+	ck_assert_int_eq(p != NULL, r == 0);
+	free(got);
+	med_policy_free(p);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
+
+START_TEST(long_lines_and_zero_bytes)
+{
+	static char text[6000] = "[device d]\n";
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct med_policy *p = NULL;
+	char dir[200], path[300];
+	size_t n = strlen(text);
+
+	memset(text + n, 'x', 5000);
+	memcpy(text + n, "path = ", 7);
+	n += 5000;
+	n += (size_t)sprintf(text + n, "\nslots = 0\npath = a");
+	text[n++] = '\0';
+	n += (size_t)sprintf(text + n, "b\nslots = zero\n");
+	fixture_mkdir(dir, sizeof(dir));
+	write_file(dir, "p", text, n);
+	snprintf(path, sizeof(path), "%s/p", dir);
+	const char *paths[] = { path };
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), -EINVAL);
+	char *got = errors_of(&errs, dir);
+	ck_assert_str_eq(
+		got,
+		"p:2: error: the line is too long, or holds a zero byte\n"
+		"p:3: error: slots = 0: expected a number from 1 to 1024\n"
+		"p:4: error: the line is too long, or holds a zero byte\n"
+		"p:5: error: slots is set twice in this section\n"
+		"p:5: error: slots = zero: expected a number from 1 to 1024\n"
+		"p:1: error: device 'd': expected path = FILE, or null = SIZE, and not both\n");
+	free(got);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
+
+/* A folder gives its *.policy files in order of name; errors of all of them come together. */
+START_TEST(folders_and_several_files)
+{
+	static const char dev[] = "[device d]\npath = /img\n",
+			  dev2[] = "[device e]\npath = img\nslots = 0\n";
+	static const char share[] = "[share s/a]\ndevice = d\nlength = 4K\ncolor = 1\n";
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct med_policy *p = NULL;
+	char dir[200];
+
+	fixture_mkdir(dir, sizeof(dir));
+	const char *paths[] = { dir };
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), -EINVAL);
+	char *got = errors_of(&errs, dir);
+	ck_assert_ptr_nonnull(strstr(got, "holds no *.policy file"));
+	free(got);
+	cf_errors_fini(&errs);
+	errs = CF_ERRORS_NULL;
+	write_file(dir, "20.policy", dev2, strlen(dev2));
+	write_file(dir, "10.policy", share, strlen(share));
+	write_file(dir, "30.policy", dev, strlen(dev));
+	write_file(dir, ".hidden.policy", "x", 1);
+	write_file(dir, "README", "x", 1);
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), -EINVAL);
+	got = errors_of(&errs, dir);
+	ck_assert_str_eq(got, "10.policy:4: error: unknown key 'color'\n"
+			      "20.policy:3: error: slots = 0: expected a number from 1 to 1024\n");
+	free(got);
+	cf_errors_fini(&errs);
+	errs = CF_ERRORS_NULL;
+	write_file(dir, "10.policy", share, strlen(share) - strlen("color = 1\n"));
+	write_file(dir, "20.policy", dev2, strlen(dev2) - strlen("slots = 0\n"));
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), 0);
+	ck_assert_str_eq(p->devices[p->shares[0].device].name, "d");
+	ck_assert_str_eq(p->devices[p->shares[0].device].path, "/img");
+	med_policy_free(p);
+	ck_assert_int_eq(med_policy_load(NULL, 0, &errs, &p), -EINVAL);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("med_policy");
+	TCase *tc = fixture_case(s, "policy");
+
+	tcase_add_test(tc, defaults);
+	tcase_add_loop_test(tc, row, 0, Q_ARRAY_LEN(rows));
+	tcase_add_test(tc, long_lines_and_zero_bytes);
+	tcase_add_test(tc, folders_and_several_files);
+	return fixture_main(s);
+}
