@@ -6,7 +6,7 @@
  * With its own file: one queue, served on the I/O thread. A chain is decoded into a slot (qblk),
  * goes to the host's block back end, and its done() answers the guest. Slots are as many as the
  * queue has entries, which is as many as a driver that keeps the rules can have out. Invariant:
- * in_flight slots are off the free list; STOPPING ends when it is 0.
+ * in_flight slots are out; STOPPING ends when it is 0.
  */
 #include <endian.h>
 #include <errno.h>
@@ -40,7 +40,10 @@ struct virtio_blk {
 	struct qblk_dev qd;
 	unsigned in_flight;
 	uint64_t n_read, n_write, n_other, n_errors;
-	struct blk_slot *slots, *free;	/* QUEUE_SIZE of them */
+	/* QUEUE_SIZE slots. Those that were never used are not linked: a queue that is never deep
+	 * leaves most of their half a megabyte untouched. */
+	struct blk_slot *slots, *free;
+	unsigned n_touched;
 };
 
 static struct virtio_blk *blk_of(struct virtio_dev *d)
@@ -49,6 +52,24 @@ static struct virtio_blk *blk_of(struct virtio_dev *d)
 }
 
 /* ---- requests ---- */
+
+/* NULL: all are out. */
+static struct blk_slot *slot_get(struct virtio_blk *b)
+{
+	struct blk_slot *s = b->free;
+
+	if (s)
+		b->free = s->next_free;
+	else if (b->n_touched < QUEUE_SIZE)
+		s = &b->slots[b->n_touched++];
+	return s;
+}
+
+static void slot_put(struct virtio_blk *b, struct blk_slot *s)
+{
+	s->next_free = b->free;
+	b->free = s;
+}
 
 static void slot_answer(struct virtio_blk *b, struct blk_slot *s, uint8_t status)
 {
@@ -60,8 +81,7 @@ static void slot_answer(struct virtio_blk *b, struct blk_slot *s, uint8_t status
 		virtio_push(&b->d, 0, s->req.head, qblk_done(&s->req, status));
 	if (status != VIRTIO_BLK_S_OK)
 		b->n_errors++;
-	s->next_free = b->free;
-	b->free = s;
+	slot_put(b, s);
 	b->in_flight--;
 	if (!b->in_flight && b->d.run == VIRTIO_STOPPING)
 		virtio_stopped(&b->d);
@@ -148,7 +168,7 @@ static void slot_parse(struct virtio_blk *b, struct blk_slot *s, const struct qr
 /* Serves one chain; false when there is none. */
 static bool serve_one(struct virtio_blk *b)
 {
-	struct blk_slot *s = b->free;
+	struct blk_slot *s = slot_get(b);
 	struct qring_chain c;
 
 	if (!s) {	/* more chains are out than the queue has entries */
@@ -156,9 +176,10 @@ static bool serve_one(struct virtio_blk *b)
 			virtio_broken(&b->d, VD_FAULT_BAD_INDEX);
 		return false;
 	}
-	if (!virtio_pop(&b->d, 0, s->iov, QBLK_IOV_MAX, &c))
+	if (!virtio_pop(&b->d, 0, s->iov, QBLK_IOV_MAX, &c)) {
+		slot_put(b, s);
 		return false;
-	b->free = s->next_free;
+	}
 	b->in_flight++;
 	slot_parse(b, s, &c);
 	return b->d.run == VIRTIO_RUNNING;
@@ -266,10 +287,6 @@ static int blk_open(struct virtio_blk *b, const struct vd_arg *hostdev, struct c
 	b->slots = calloc(QUEUE_SIZE, sizeof(*b->slots));
 	if (!b->slots)
 		return -ENOMEM;
-	for (unsigned i = QUEUE_SIZE; i > 0; i--) {
-		b->slots[i - 1].next_free = b->free;
-		b->free = &b->slots[i - 1];
-	}
 	r = h->ops->blk_open(h, hostdev, errs, &b->blk, &info);
 	if (r < 0)
 		return r;
