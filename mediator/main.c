@@ -54,7 +54,8 @@ static void usage(FILE *to)
 	      "Owns the shared disks named in the policy files (or folders of *.policy files) and\n"
 	      "serves each share as a vhost-user block device.\n"
 	      "\n"
-	      "  --run-dir DIR     sockets go to DIR/mediator/ (default $PARLEY_RUN_DIR or /run/parley)\n"
+	      "  --run-dir DIR     sockets go to DIR/mediator/ (default $PARLEY_RUN_DIR or "
+	      "/run/parley)\n"
 	      "  --control-fd N    take the listening sockets from hostd on descriptor N\n"
 	      "  --check           check the policy and the devices, start nothing\n"
 	      "  --help, --version\n"
@@ -255,7 +256,8 @@ static void set_priority(struct mediator *m)
 	if (r != 0)
 		qlog_errno(
 			QLOG_WARN, r,
-			"ev=no_realtime why=\"the promise holds only while the processors are free; "
+			"ev=no_realtime why=\"the promise holds only while the processors are "
+			"free; "
 			"run with CAP_SYS_NICE or a limit on rtprio\"");
 }
 

@@ -64,6 +64,26 @@ def refused_devices():
         says(run("--check", m.policy), 64, "device 'disk'")
 
 
+def the_example_is_right():
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(here + "/../../conf/mediator.d/example.policy", encoding="utf-8") as f:
+        text = f.read()
+    # What is behind '#' are the defaults: with them it must say the same.
+    full = "\n".join(line[1:] if line[:1] == "#" and " = " in line and line[1:2] != " " else line
+                     for line in text.split("\n"))
+    check(full != text and "poll = 30us" in full, full)
+    said = []
+    with med.Folder() as d:
+        with open(d + "/img", "wb") as f:
+            f.truncate(24 << 30)
+        for words in (text, full):
+            m = med.Mediator(d, words.replace("/var/lib/parley/disk.img", "img"), start=False)
+            result = run("--check", m.policy)
+            says(result, 0, "device disk: 25769803776 bytes, 3 shares", "safety bound")
+            said.append(result[1])
+    check(said[0] == said[1], f"{said}")
+
+
 def check_beside_a_running_one():
     with med.Folder() as d:
         med.image(d + "/img", 32)
@@ -142,5 +162,5 @@ def descriptors():
             med.wait_for(f"{before} descriptors again", lambda: m.fds() <= before)
 
 
-med.run_tests(usage, refused_policies, refused_devices, check_beside_a_running_one, stops_by_signal,
+med.run_tests(usage, refused_policies, refused_devices, the_example_is_right, check_beside_a_running_one, stops_by_signal,
               stats_and_priorities, descriptors)

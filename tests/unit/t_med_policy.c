@@ -128,7 +128,8 @@ static const struct {
 	  "p:4: error: expected [section] or key = value\n"
 	  "p:6: error: expected [section] or key = value\n" },
 	{ DEVICE "slot = 4\nbanana = 1\n",
-	  "p:3: error: unknown key 'slot'; did you mean 'slots'?\np:4: error: unknown key 'banana'\n" },
+	  "p:3: error: unknown key 'slot'; did you mean 'slots'?\np:4: error: unknown key "
+	  "'banana'\n" },
 	{ DEVICE "slots = 8\nslots = 9\n", "p:4: error: slots is set twice in this section\n" },
 	{ DEVICE "slots = 0\n", "p:3: error: slots = 0: expected a number from 1 to 1024\n" },
 	{ DEVICE "slots = 1025\n", "p:3: error: slots = 1025: expected a number from 1 to 1024\n" },
@@ -137,7 +138,8 @@ static const struct {
 	{ DEVICE "slots =\n", "p:3: error: slots = : expected a number from 1 to 1024\n" },
 	{ DEVICE "slots = 010\n", "" }, /* ten, so that the reserve of four fits */
 	{ DEVICE "slots = 4\n",
-	  "p:1: error: device 'd': reserve 4 of 4 slots leaves none for lower classes; expected at most "
+	  "p:1: error: device 'd': reserve 4 of 4 slots leaves none for lower classes; expected "
+	  "at most "
 	  "3\n" },
 	{ DEVICE "slice = 5000\n",
 	  "p:1: error: device 'd': slice 5000 is not a multiple of 4096\n" },
@@ -158,17 +160,21 @@ static const struct {
 	{ DEVICE "poll = 2ms\n", "p:3: error: poll = 2ms: expected a time from 0us to 1ms\n" },
 	{ DEVICE DEVICE, "p:3: error: device 'd' is there twice\n" },
 	{ "[device a b]\npath = x\n",
-	  "p:1: error: 'a b': expected a name of letters, digits, '-', '_' and '.', at most 64 in all\n" },
+	  "p:1: error: 'a b': expected a name of letters, digits, '-', '_' and '.', at most 64 in "
+	  "all\n" },
 	{ "[device .a]\npath = x\n",
-	  "p:1: error: '.a': expected a name of letters, digits, '-', '_' and '.', at most 64 in all\n" },
+	  "p:1: error: '.a': expected a name of letters, digits, '-', '_' and '.', at most 64 in "
+	  "all\n" },
 	{ DEVICE "[share s/a]\n",
 	  "p:3: error: share 's/a' has no device: expected device = NAME\n" },
 	{ DEVICE "[share s/a]\ndevice = e\n", "p:3: error: share 's/a': there is no [device e]\n" },
 	{ DEVICE "[share a]\ndevice = d\n",
-	  "p:3: error: 'a': expected SYSTEM/NAME, each of letters, digits, '-', '_' and '.', at most 64 "
+	  "p:3: error: 'a': expected SYSTEM/NAME, each of letters, digits, '-', '_' and '.', at "
+	  "most 64 "
 	  "in all\n" },
 	{ DEVICE "[share a/../b]\ndevice = d\n",
-	  "p:3: error: 'a/../b': expected SYSTEM/NAME, each of letters, digits, '-', '_' and '.', at most "
+	  "p:3: error: 'a/../b': expected SYSTEM/NAME, each of letters, digits, '-', '_' and '.', "
+	  "at most "
 	  "64 in all\n" },
 	{ DEVICE "[share " LONG_NAME "]\ndevice = d\n",
 	  "p:3: error: '" LONG_NAME
@@ -186,21 +192,26 @@ static const struct {
 	{ DEVICE "[share s/a]\ndevice = d\noffset = 100\nlength = 513\n",
 	  "p:3: error: share 's/a': offset and length must be multiples of 512\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nlength = 8K\n[share s/b]\ndevice = d\noffset = 4K\n",
-	  "p:6: error: share 's/b' (offset 4096) overlaps share 's/a' (offset 0, length 8192; DIR/p:3), "
+	  "p:6: error: share 's/b' (offset 4096) overlaps share 's/a' (offset 0, length 8192; "
+	  "DIR/p:3), "
 	  "and one of them writes\n" },
 	{ DEVICE
 	  "[share s/a]\ndevice = d\nread-only = yes\n[share s/b]\ndevice = d\nread-only = on\n",
 	  "" },
 	{ DEVICE "[share s/a]\ndevice = d\nread-only = yes\n[share s/b]\ndevice = d\n",
-	  "p:6: error: share 's/b' (offset 0) overlaps share 's/a' (offset 0, length 0; DIR/p:3), and one "
+	  "p:6: error: share 's/b' (offset 0) overlaps share 's/a' (offset 0, length 0; DIR/p:3), "
+	  "and one "
 	  "of them writes\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nclass = safety\ndepth = 5\n",
-	  "p:1: error: device 'd': its safety shares are promised 5 requests at once, but only 4 slots are "
+	  "p:1: error: device 'd': its safety shares are promised 5 requests at once, but only 4 "
+	  "slots are "
 	  "reserved; expected reserve = 5 or more\n" },
 	{ DEVICE
 	  "target = 3ms\nflush-limit = 2ms\n[share s/a]\ndevice = d\nclass = safety\ndepth = 2\n",
-	  "p:1: error: device 'd': target 3000 us cannot be kept: a lower-class slice and a safety request "
-	  "of service-limit 1000 us each + a flush of flush-limit 2000 us + 1 more safety requests of the "
+	  "p:1: error: device 'd': target 3000 us cannot be kept: a lower-class slice and a "
+	  "safety request "
+	  "of service-limit 1000 us each + a flush of flush-limit 2000 us + 1 more safety "
+	  "requests of the "
 	  "longer of these = 6000 us\n" },
 	{ DEVICE
 	  "target = 6ms\nflush-limit = 2ms\n[share s/a]\ndevice = d\nclass = safety\ndepth = 2\n",
