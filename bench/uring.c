@@ -21,7 +21,7 @@
 #define DEPTH_MAX 128u
 
 struct reader {
-	unsigned depth, secs;
+	unsigned depth, msecs;
 	uint32_t bs_bytes;
 	uint64_t span_bytes;
 	bool direct;
@@ -79,7 +79,7 @@ static bool reap(struct reader *r, bool go, unsigned *out)
 
 static bool run(struct reader *r)
 {
-	uint64_t until = qnow_ns() + r->secs * Q_NSEC_PER_SEC;
+	uint64_t until = qnow_ns() + r->msecs * Q_NSEC_PER_MSEC;
 	unsigned out = r->depth;
 
 	for (unsigned i = 0; i < r->depth; i++)
@@ -126,7 +126,7 @@ static bool parse(int argc, char **argv, struct reader *r)
 {
 	static const struct option longs[] = {
 		{ "depth", required_argument, NULL, 'd' }, { "bs", required_argument, NULL, 'b' },
-		{ "secs", required_argument, NULL, 's' },  { "span", required_argument, NULL, 'n' },
+		{ "msecs", required_argument, NULL, 'm' },  { "span", required_argument, NULL, 'n' },
 		{ "direct", no_argument, NULL, 'D' },	   { 0 },
 	};
 	int opt;
@@ -137,7 +137,7 @@ static bool parse(int argc, char **argv, struct reader *r)
 		switch (opt) {
 		case 'd': r->depth = (unsigned)num; break;
 		case 'b': r->bs_bytes = (uint32_t)num; break;
-		case 's': r->secs = (unsigned)num; break;
+		case 'm': r->msecs = (unsigned)num; break;
 		case 'n': r->span_bytes = num; break;
 		case 'D': r->direct = true; break;
 		default: return false;
@@ -150,10 +150,10 @@ static bool parse(int argc, char **argv, struct reader *r)
 
 int main(int argc, char **argv)
 {
-	static struct reader r = { .depth = 32, .secs = 1, .bs_bytes = 4096 };
+	static struct reader r = { .depth = 32, .msecs = 1000, .bs_bytes = 4096 };
 
 	if (!parse(argc, argv, &r)) {
-		fputs("usage: uring [--depth N] [--bs BYTES] [--secs N] [--span BYTES] [--direct] FILE\n",
+		fputs("usage: uring [--depth N] [--bs BYTES] [--msecs N] [--span BYTES] [--direct] FILE\n",
 		      stderr);
 		return 2;
 	}

@@ -31,8 +31,8 @@ enum { EXIT_OK = 0, EXIT_DATA = 1, EXIT_USAGE = 2, EXIT_PEER = 3 };
 
 struct options {
 	const char *socket;
-	unsigned depth, bs_bytes, read_percent, secs;
-	uint64_t ops;		/* 0 = as many as fit into secs */
+	unsigned depth, bs_bytes, read_percent, msecs;
+	uint64_t ops;		/* 0 = as many as fit into msecs */
 	uint64_t span_bytes;	/* of the device that is used; 0 = all */
 	uint64_t seed;
 	bool poll, verify, fill, seq, indirect;
@@ -199,7 +199,7 @@ static bool may_issue(const struct client *c, uint64_t until_ns)
 /* Keeps depth requests out until time or count is up. False when the back end broke. */
 static bool run(struct client *c)
 {
-	uint64_t until = qnow_ns() + c->opt.secs * Q_NSEC_PER_SEC, last = qnow_ns();
+	uint64_t until = qnow_ns() + c->opt.msecs * Q_NSEC_PER_MSEC, last = qnow_ns();
 	bool go = true;
 
 	qdriver_disarm(&c->drv);
@@ -341,7 +341,7 @@ static void usage(FILE *to)
 	      "  --depth N (1)      requests out at once, 1..126\n"
 	      "  --bs BYTES (4096)  of a request, multiple of 512, at most 65536\n"
 	      "  --read PERCENT (100)\n"
-	      "  --secs N (2)       or --ops N\n"
+	      "  --secs N (2)       or --msecs N, or --ops N\n"
 	      "  --span BYTES (0)   part of the device that is used, 0 = all\n"
 	      "  --seq              in order, not at random\n"
 	      "  --poll             look at the used ring instead of sleeping\n"
@@ -360,13 +360,14 @@ static bool parse(int argc, char **argv, struct options *o)
 		{ "ops", required_argument, NULL, 'o' },   { "span", required_argument, NULL, 'n' },
 		{ "seed", required_argument, NULL, 'e' },  { "seq", no_argument, NULL, 'q' },
 		{ "poll", no_argument, NULL, 'p' },	   { "verify", no_argument, NULL, 'v' },
+		{ "msecs", required_argument, NULL, 'm' },
 		{ "indirect", no_argument, NULL, 'i' },	   { "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int opt;
 
 	*o = (struct options){
-		.depth = 1, .bs_bytes = 4096, .read_percent = 100, .secs = 2, .seed = 1
+		.depth = 1, .bs_bytes = 4096, .read_percent = 100, .msecs = 2000, .seed = 1
 	};
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		uint64_t num = optarg ? strtoull(optarg, NULL, 0) : 0;
@@ -375,7 +376,8 @@ static bool parse(int argc, char **argv, struct options *o)
 		case 'd': o->depth = (unsigned)num; break;
 		case 'b': o->bs_bytes = (unsigned)num; break;
 		case 'r': o->read_percent = (unsigned)num; break;
-		case 's': o->secs = (unsigned)num; break;
+		case 's': o->msecs = (unsigned)num * 1000; break;
+		case 'm': o->msecs = (unsigned)num; break;
 		case 'o': o->ops = num; break;
 		case 'n': o->span_bytes = num; break;
 		case 'e': o->seed = num; break;

@@ -34,24 +34,24 @@ length = 64M
 
 
 class Measure:
-    def __init__(self, world, seconds):
-        self.world, self.seconds = world, seconds
+    def __init__(self, world, msecs):
+        self.world, self.msecs = world, msecs
 
     def vublk(self, socket, depth, poll):
-        r = self.world.json_of([self.world.built("bench", "vublk"), "--depth", str(depth), "--secs",
-                                str(self.seconds), *(["--poll"] if poll else []), socket])
+        r = self.world.json_of([self.world.built("bench", "vublk"), "--depth", str(depth), "--msecs",
+                                str(self.msecs), *(["--poll"] if poll else []), socket])
         return r["iops"] / 1e3
 
     def plain(self, path, depth):
-        r = self.world.json_of([self.world.built("bench", "uring"), "--depth", str(depth), "--secs",
-                                str(self.seconds), path])
+        r = self.world.json_of([self.world.built("bench", "uring"), "--depth", str(depth), "--msecs",
+                                str(self.msecs), path])
         return r["iops"] / 1e3
 
     def fio(self, path, depth):
         r = self.world.json_of([
             self.world.peer("fio"), "--name=x", "--ioengine=io_uring", "--rw=randread", "--bs=4k",
             f"--iodepth={depth}", f"--filename={path}", "--time_based",
-            f"--runtime={self.seconds}", "--output-format=json"])
+            f"--runtime={self.msecs}ms", "--output-format=json"])
         return r["jobs"][0]["read"]["iops"] / 1e3
 
 
@@ -112,7 +112,7 @@ def null_rows(m, rounds, mediator, qsd):
 
 
 def run(world, rounds):
-    m = Measure(world, 1)
+    m = Measure(world, 200 if world.quick else 1000)
     paths = {name: world.disk_file("tmpfs", name + ".img", SIZE)
              for name in ("file", "safe", "qsd", "plain")}
     mediator = world.start(Mediator, POLICY.format(**paths), run="backend")

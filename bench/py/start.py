@@ -5,7 +5,7 @@ import re
 import time
 
 from table import Row
-from world import Broken, Process, Vm, guest_config
+from world import Broken, Console, Vm, guest_config
 
 SUITE = "Start and size (128 MiB guest)"
 RAM_MIB = 128
@@ -57,12 +57,11 @@ def memory(world):
     vm.expect("^guest: done ok")
     vm.proc.wait(10)
     vm.stop()
-    qemu = world.start(Process, "qemu", qemu_argv(
+    qemu = world.start(Console, "qemu", qemu_argv(
         world, "hello.elf", "-append", f"sleep_ms={sleep_ms} exit=debug", "-serial", "stdio",
-        "-drive", f"if=none,id=d,file={disk},format=raw", "-device", "virtio-blk-device,drive=d"),
-        stdin=-3, stdout=-3)
-    time.sleep(0.8)
-    qemu.check()
+        "-drive", f"if=none,id=d,file={disk},format=raw", "-device", "virtio-blk-device,drive=d"))
+    qemu.expect("^hello: ram_end")
+    time.sleep(0.2)
     theirs = beyond_ram(qemu.proc.pid, RAM_MIB)
     qemu.stop()
     return ours, theirs

@@ -205,12 +205,11 @@ def guest_config(world, system, guest, cmdline, ram=64, devices=("blk",), disk=N
     return world.write(f"{system}.qvmconf", "\n".join(text) + "\n")
 
 
-class Vm(Process):
-    """A qvm with its console on our pipes."""
+class Console(Process):
+    """A VMM with its guest's console on our pipes."""
 
-    def __init__(self, world, name, config, run_dir):
-        super().__init__(world, name, [world.program("qvm"), "--run-dir", run_dir, "@" + config],
-                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, world, name, argv):
+        super().__init__(world, name, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = []
         self.news = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
@@ -248,6 +247,13 @@ class Vm(Process):
                 if left <= 0:
                     raise Broken(f"{self.name} did not say {pattern} in {seconds} s")
                 self.news.wait(left)
+
+
+class Vm(Console):
+    """A qvm, usually with a block worker in it."""
+
+    def __init__(self, world, name, config, run_dir):
+        super().__init__(world, name, [world.program("qvm"), "--run-dir", run_dir, "@" + config])
 
     def stats(self):
         """The guest's own statistics since the last reset."""
