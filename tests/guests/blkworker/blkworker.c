@@ -314,7 +314,7 @@ static uint64_t next_deadline(void)
 
 static void idle(uint32_t seen)
 {
-	if (cfg.poll && in_flight > 0) {
+	if ((cfg.poll || blk.dev->irq[0] < 0) && in_flight > 0) {
 		arch_relax();
 		return;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log-linear histogram of durations in ns: 32 buckets an octave, a value is off by at most 1.6 %. */
+/* Log-linear histogram of durations in ns: 32 buckets an octave, off by 1.6 % at most. */
 #pragma once
 #include "tests/guests/rt/rt.h"
 

@@ -6,14 +6,12 @@
  */
 #include "tests/guests/drv/pci.h"
 
-#define HOLE_START	0xc0000000u
-#define HOLE_END	0xfe000000u
 #define REG_COMMAND	0x04
 #define REG_BAR0	0x10
 #define CMD_MEMORY	0x02
 #define CMD_MASTER	0x04
 
-static uint64_t hole_next;
+static uint64_t hole_next, hole_end;
 static unsigned functions[64], n_functions;
 
 static unsigned n_bars(unsigned bdf)
@@ -70,7 +68,7 @@ static uint64_t take_from_hole(uint64_t size)
 		at = (map[i].base + map[i].size + size - 1) & ~(size - 1);
 		i = (unsigned)-1;	/* moved: look at all of them again */
 	}
-	if (at > HOLE_END || size > HOLE_END - at)
+	if (at > hole_end || size > hole_end - at)
 		return 0;
 	hole_next = at + size;
 	return at;
@@ -120,7 +118,7 @@ static void note_placed(unsigned bdf, unsigned reg, uint64_t addr, uint64_t size
 {
 	(void)bdf;
 	(void)reg;
-	if (addr >= hole_next && addr < HOLE_END)
+	if (addr >= hole_next && addr < hole_end)
 		hole_next = addr + size;
 }
 
@@ -136,10 +134,9 @@ static void place(unsigned bdf, unsigned reg, uint64_t addr, uint64_t size)
 
 bool pci_init(void)
 {
-	arch_out32(0xcf8, 0x80000000u);
-	if (arch_in32(0xcf8) != 0x80000000u)
+	if (!rt_pci_window(&hole_next, &hole_end))
 		return false;
-	hole_next = rt_arg_u64("pci_hole", HOLE_START);
+	hole_next = rt_arg_u64("pci_hole", hole_next);
 	find_functions();
 	for_each_bar(note_placed);
 	for_each_bar(place);

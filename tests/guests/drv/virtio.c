@@ -58,6 +58,8 @@ const char *vio_begin(struct vio_dev *d, uint64_t wanted)
 
 void vio_run(struct vio_dev *d)
 {
+	/* A device may look at its rings as soon as it runs: they are filled by then. */
+	arch_mb();
 	d->ops->set_status(d, d->ops->status(d) | VIO_S_DRIVER_OK);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over MMIO, version 2. Where the devices are is told on the command line, as
- * "mmio=ADDR,GSI" or in Linux's words "virtio_mmio.device=SIZE@ADDR:GSI". The interrupt is routed
- * edge-triggered: acknowledge first, look at the rings after, and no edge can be lost.
+ * virtio over MMIO, version 2. Where the devices are is told by the device tree, or on the command
+ * line as "mmio=ADDR,GSI" or in Linux's words "virtio_mmio.device=SIZE@ADDR:GSI". The interrupt is
+ * routed edge-triggered: acknowledge first, look at the rings after, and no edge can be lost.
  */
 #include "tests/guests/drv/virtio.h"
 
@@ -107,8 +107,6 @@ static const struct vio_ops mmio_ops = {
 static bool probe(struct vio_dev *d, uint64_t addr, unsigned gsi)
 {
 	volatile uint8_t *regs = (volatile uint8_t *)addr;
-	uint64_t msi_addr;
-	uint32_t msi_data;
 
 	if (addr >= 1ull << 32 || *vio_reg32(regs, R_MAGIC) != MAGIC ||
 	    !*vio_reg32(regs, R_DEVICE_ID))
@@ -121,7 +119,7 @@ static bool probe(struct vio_dev *d, uint64_t addr, unsigned gsi)
 	memcpy(d->name, "mmio-", 6);
 	for (unsigned i = 0; i < 8; i++)
 		d->name[5 + i] = "0123456789abcdef"[addr >> (28 - 4 * i) & 15];
-	int irq = rt_irq_alloc(&msi_addr, &msi_data);
+	int irq = rt_irq_alloc();
 	rt_irq_route(gsi, irq);
 	for (unsigned i = 0; i < VIO_MAX_QUEUES; i++)
 		d->irq[i] = irq;
@@ -132,8 +130,10 @@ unsigned vio_mmio_scan(struct vio_dev *devs, unsigned n_max)
 {
 	char text[64];
 	uint64_t addr, gsi, size;
-	unsigned n = 0;
+	unsigned n = 0, line;
 
+	for (unsigned i = 0; n < n_max && rt_mmio_device(i, &addr, &line); i++)
+		n += probe(&devs[n], addr, line);
 	for (unsigned i = 0; n < n_max && rt_arg_nth("mmio", i, text, sizeof(text)); i++) {
 		const char *s = text;
 		if (!rt_parse_u64(&s, &addr) || *s++ != ',' || !rt_parse_u64(&s, &gsi))

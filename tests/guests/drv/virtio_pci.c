@@ -2,7 +2,7 @@
 /*
  * virtio over PCI, version 1: walks bus 0, gives addresses to memory BARs that have none (or one
  * out of our reach), finds the structures by the vendor capabilities, and points one MSI-X vector
- * at each queue. BARs are placed in the first free space from 3 GiB on (key pci_hole).
+ * at each queue. BARs are placed in the first free space of the window (key pci_hole).
  */
 #include "tests/guests/drv/pci.h"
 #include "tests/guests/drv/virtio.h"
@@ -67,7 +67,7 @@ static uint16_t queue_vector(struct vio_dev *d, unsigned q)
 	if (!d->msix || q >= VIO_MAX_QUEUES || q >= d->n_msix)
 		return NO_VECTOR;
 	if (d->irq[q] < 0)
-		d->irq[q] = rt_irq_alloc(&d->msi_addr[q], &d->msi_data[q]);
+		d->irq[q] = rt_irq_alloc_msi(d->bdf, &d->msi_addr[q], &d->msi_data[q]);
 	if (d->irq[q] < 0)
 		return NO_VECTOR;
 	volatile uint8_t *entry = d->msix + 16 * q;

@@ -29,5 +29,5 @@ void guest_main(void)
 		rt_printf("hello: slept_ms=%lu pressed=%d\n",
 			  rt_ns(arch_ticks() - t0) / RT_NS_PER_MS, pressed);
 	if (rt_arg_u64("crash", 0))
-		__asm__ volatile("ud2");
+		arch_crash();
 }

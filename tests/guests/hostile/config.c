@@ -21,11 +21,14 @@ static bool is_pci(const struct target *t)
 	return t->dev->common != NULL;
 }
 
-/* @arg 0 reads, 1 writes ones, 2 writes random values; every offset, aligned or not. */
+/*
+ * @arg 0 reads, 1 writes ones, 2 writes random values; every offset, aligned or not, as far as the
+ * processor lets it out.
+ */
 static void sweep(volatile uint8_t *base, unsigned bytes, uint64_t arg)
 {
 	for (unsigned width = 1; width <= 4; width *= 2)
-		for (unsigned off = 0; off + width <= bytes; off++) {
+		for (unsigned off = 0; off + width <= bytes; off += ARCH_ODD_MMIO ? 1 : width) {
 			if (arg == 0)
 				(void)vio_read(base, off, width);
 			else
@@ -168,6 +171,12 @@ static void bar_garbage(struct target *t, uint64_t arg)
 	restore_config(t->dev->bdf, regs);
 }
 
+/* Over the last memory there is, at a multiple of @arg. */
+static void bar_over_ram(struct target *t, uint64_t arg)
+{
+	bar_garbage(t, (rt_ram_end() - 1) & ~(arg - 1));
+}
+
 /* The device is used while it must not reach memory. */
 static void no_bus_master(struct target *t, uint64_t arg)
 {
@@ -219,7 +228,7 @@ const struct attack config_attacks[] = {
 	{ "pci-write-random", pci_sweep, 2 },
 	{ "bar-0", bar_garbage, 0 },
 	{ "bar-ones", bar_garbage, UINT64_MAX },
-	{ "bar-over-ram", bar_garbage, 0x400000 },
+	{ "bar-over-ram", bar_over_ram, 0x100000 },
 	{ "bar-over-lapic", bar_garbage, 0xfee00000 },
 	{ "bar-at-top", bar_garbage, UINT64_C(0xfffffffffffff000) },
 	{ "bar-bit-63", bar_garbage, UINT64_C(0x8000000000000000) },

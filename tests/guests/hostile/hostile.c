@@ -292,6 +292,7 @@ void guest_main(void)
 	uint64_t rounds = rt_arg_u64("rounds", 100), seed = rt_arg_u64("seed", 1);
 	char lost[8] = "";
 
+	rt_bus_errors_ok = true;
 	rt_arg_str("only", only, sizeof(only));
 	rt_arg_str("lost", lost, sizeof(lost));
 	lost_ok = !strcmp(lost, "ok");
@@ -302,8 +303,9 @@ void guest_main(void)
 	hole = rt_arg_u64("hole", 0xf0000000);
 	if (n == 0)
 		rt_fail("no virtio device");
-	if (real_ram_end > MAX_RAM)
-		rt_fail("want at most 1 GiB of RAM, have 0x%lx bytes", real_ram_end);
+	if (real_ram_end - rt_ram_base() > MAX_RAM)
+		rt_fail("want at most 1 GiB of RAM, have 0x%lx bytes",
+			real_ram_end - rt_ram_base());
 	for (unsigned i = 0; i < n; i++) {
 		struct target *t = rt_need(sizeof(*t), 64, "a target");
 		t->dev = &devs[i];

@@ -3,6 +3,8 @@
 #pragma once
 #if defined(__x86_64__)
 #include "tests/guests/rt/x86/arch.h"
+#elif defined(__aarch64__)
+#include "tests/guests/rt/arm64/arch.h"
 #else
 #error "no runtime for this processor"
 #endif

@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The part of the runtime that knows no processor: formatted output, command line, memory, the
- * closing line. Owns copies of the command line and the memory map, because the loader may have
- * put the originals into memory that rt_alloc() is about to hand out.
+ * clock's arithmetic, the closing line. Owns copies of the command line and the memory map, because
+ * the loader may have put the originals into memory that rt_alloc() is about to hand out.
  */
 #include "tests/guests/rt/rt.h"
 
 extern char _image_end[];
 
+volatile bool rt_bus_errors_ok;
+
 static char cmdline[2048];
 static struct rt_range map[32];
 static unsigned n_map;
-static uint64_t heap_next, heap_end;
+static uint64_t ram_base, heap_next, heap_end;
+static uint64_t tick_khz;
+static uint64_t ns_per_tick;		/* 32.32 */
+static const char *tick_source = "none";
 
 void *memcpy(void *dst, const void *src, size_t n)
 {
-	void *d = dst;
-	__asm__ volatile("rep movsb" : "+D"(d), "+S"(src), "+c"(n) : : "memory");
+	arch_copy(dst, src, n);
 	return dst;
 }
 
 void *memset(void *dst, int c, size_t n)
 {
-	void *d = dst;
-	__asm__ volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
+	arch_fill(dst, (unsigned char)c, n);
 	return dst;
 }
 
@@ -222,6 +225,11 @@ unsigned rt_memmap(const struct rt_range **ret_map)
 	return n_map;
 }
 
+uint64_t rt_ram_base(void)
+{
+	return ram_base;
+}
+
 uint64_t rt_ram_end(void)
 {
 	return heap_end;
@@ -264,10 +272,39 @@ void rt_common_init(const struct rt_boot *boot)
 	heap_next = heap_end = image_end;
 	for (unsigned i = 0; i < n_map; i++)
 		if (map[i].type == 1 && map[i].base <= image_end &&
-		    image_end - map[i].base <= map[i].size)
+		    image_end - map[i].base <= map[i].size) {
+			ram_base = map[i].base;
 			heap_end = map[i].base + map[i].size;
+		}
 	if (heap_end > 0xc0000000)
 		heap_end = 0xc0000000;
+}
+
+void rt_clock_set(uint64_t khz, const char *source)
+{
+	tick_khz = khz;
+	ns_per_tick = (1000000ull << 32) / khz;
+	tick_source = source;
+}
+
+uint64_t rt_ns(uint64_t ticks)
+{
+	return (uint64_t)((unsigned __int128)ticks * ns_per_tick >> 32);
+}
+
+uint64_t rt_ticks(uint64_t ns)
+{
+	return ns / 1000000 * tick_khz + ns % 1000000 * tick_khz / 1000000;
+}
+
+uint64_t rt_tick_khz(void)
+{
+	return tick_khz;
+}
+
+const char *rt_tick_source(void)
+{
+	return tick_source;
 }
 
 _Noreturn void rt_done_ok(void)

@@ -2,9 +2,9 @@
 /*
  * The runtime of the test guests: console, command line, memory, time, interrupts, the end.
  *
- * A guest is one program on one processor. It runs guest_main() unprivileged (ring 3 on x86) with
- * all memory and device windows mapped one to one, and may be interrupted at any point; handlers
- * only count (rt_irq_count) and wake (rt_wake).
+ * A guest is one program on one processor. It runs guest_main() in ring 3 on x86, at EL1 on arm64,
+ * with all memory and device windows mapped one to one, and may be interrupted at any point;
+ * handlers only count (rt_irq_count) and wake (rt_wake).
  */
 #pragma once
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 /* The guest's own part. Returning means success. */
 void guest_main(void);
 
-/* --- console (8250 at 0x3f8, polled) --- */
+/* --- console (x86: 8250 at 0x3f8; arm64: the first PL011), output polled --- */
 void rt_putc(char c);
 /* Conversions: %c %s %d %u %x with l or ll, 0 and width; nothing else. */
 void rt_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -49,7 +49,8 @@ void *rt_alloc(size_t size, size_t align);
 /* The same, but the guest ends as FAILED instead of NULL. */
 void *rt_need(size_t size, size_t align, const char *what);
 uint64_t rt_alloc_left(void);
-/* First address after the RAM that the guest runs in. */
+/* First address of the RAM that the guest runs in, and the one after it. */
+uint64_t rt_ram_base(void);
 uint64_t rt_ram_end(void);
 
 void *memcpy(void *dst, const void *src, size_t n);
@@ -64,12 +65,24 @@ uint64_t rt_ticks(uint64_t ns);
 uint64_t rt_tick_khz(void);
 const char *rt_tick_source(void);
 
+/* --- the bus --- */
+/*
+ * While true, an access that the bus refuses reads as ones or is dropped, as it always is on x86;
+ * else it is an exception.
+ */
+extern volatile bool rt_bus_errors_ok;
+
 /* --- interrupts --- */
 extern volatile uint32_t rt_irq_count[ARCH_N_IRQ];
 extern volatile uint32_t rt_wake;	/* incremented by every interrupt */
-/* A fresh line and the message that raises it; -1 when all are handed out. */
-int rt_irq_alloc(uint64_t *ret_msi_addr, uint32_t *ret_msi_data);
-/* Routes interrupt-controller input @gsi to @irq, edge-triggered. */
+/* A fresh line; -1 when all are handed out. */
+int rt_irq_alloc(void);
+/*
+ * A fresh line and the message by which PCI function @bdf raises it; -1 when all are handed out or
+ * this machine has no messages.
+ */
+int rt_irq_alloc_msi(unsigned bdf, uint64_t *ret_addr, uint32_t *ret_data);
+/* Routes interrupt-controller input @gsi (arm64: the INTID) to @irq, edge-triggered. */
 void rt_irq_route(unsigned gsi, int irq);
 /*
  * Sleeps until an interrupt has come since rt_wake was @seen, or arch_ticks() has reached
@@ -91,6 +104,12 @@ struct rt_boot {
 };
 void rt_common_init(const struct rt_boot *boot);
 void rt_time_init(void);
+/* How fast arch_ticks() runs, and who says so. */
+void rt_clock_set(uint64_t khz, const char *source);
 _Noreturn void rt_arch_end(bool ok);
+/* Free addresses for memory BARs; false if there is no PCI. */
+bool rt_pci_window(uint64_t *ret_base, uint64_t *ret_end);
 uint32_t rt_pci_read(unsigned bdf, unsigned reg, unsigned width);
 void rt_pci_write(unsigned bdf, unsigned reg, unsigned width, uint32_t v);
+/* The @nth place of a virtio-mmio device that the machine itself names; x86 names none. */
+bool rt_mmio_device(unsigned nth, uint64_t *ret_addr, unsigned *ret_gsi);

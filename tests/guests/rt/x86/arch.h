@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the rest of the guests may ask of the processor, x86-64. Everything here runs in ring 3
- * with IOPL 3; an arm64 guest brings an arch.h with the same names.
+ * with IOPL 3; the arch.h of another processor has the same names.
  */
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 #define ARCH_N_IRQ	80	/* interrupt lines a guest can hand out */
+#define ARCH_ODD_MMIO	1	/* device windows take accesses that are not aligned */
 
 static inline void arch_out8(uint16_t port, uint8_t v)
 {
@@ -66,4 +68,20 @@ static inline void arch_order(void)
 static inline void arch_relax(void)
 {
 	__asm__ volatile("pause" : : : "memory");
+}
+
+/* An instruction that is none. */
+static inline void arch_crash(void)
+{
+	__asm__ volatile("ud2");
+}
+
+static inline void arch_copy(void *dst, const void *src, size_t n)
+{
+	__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+}
+
+static inline void arch_fill(void *dst, unsigned char c, size_t n)
+{
+	__asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(c) : "memory");
 }

@@ -86,12 +86,9 @@ static void read_boot_info(struct rt_boot *b)
 
 static void power_button_init(void)
 {
-	uint64_t addr;
-	uint32_t data;
-
 	if (arch_in16(PORT_PM1_EVT) == 0xffff)
 		return;		/* no ACPI power management here */
-	sci_irq = rt_irq_alloc(&addr, &data);
+	sci_irq = rt_irq_alloc();
 	rt_irq_route(GSI_SCI, sci_irq);
 	arch_out16(PORT_PM1_EN, PM1_PWRBTN);
 }

@@ -68,17 +68,27 @@ uint64_t x86_lapic_per_tick(void)
 	return lapic_per_tick;
 }
 
-int rt_irq_alloc(uint64_t *ret_msi_addr, uint32_t *ret_msi_data)
+int rt_irq_alloc(void)
 {
-	if (next_irq >= ARCH_N_IRQ)
+	return next_irq < ARCH_N_IRQ ? next_irq++ : -1;
+}
+
+int rt_irq_alloc_msi(unsigned bdf, uint64_t *ret_addr, uint32_t *ret_data)
+{
+	int irq = rt_irq_alloc();
+
+	(void)bdf;	/* the local APIC does not ask who sends */
+	if (irq < 0)
 		return -1;
-	*ret_msi_addr = X86_LAPIC | (lapic_read(LAPIC_ID) >> 24) << 12;
-	*ret_msi_data = X86_IRQ_VECTOR(next_irq);
-	return next_irq++;
+	*ret_addr = X86_LAPIC | (lapic_read(LAPIC_ID) >> 24) << 12;
+	*ret_data = X86_IRQ_VECTOR(irq);
+	return irq;
 }
 
 void rt_irq_route(unsigned gsi, int irq)
 {
+	if (irq < 0)
+		return;
 	ioapic_write(0x11 + 2 * gsi, lapic_read(LAPIC_ID));
 	ioapic_write(0x10 + 2 * gsi, X86_IRQ_VECTOR(irq));
 }

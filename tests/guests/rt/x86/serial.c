@@ -55,12 +55,10 @@ void rt_putc(char c)
 static int input_irq(void)
 {
 	static int irq = -1;
-	uint64_t addr;
-	uint32_t data;
 
 	if (irq >= 0)
 		return irq;
-	irq = rt_irq_alloc(&addr, &data);
+	irq = rt_irq_alloc();
 	rt_irq_route(GSI_COM1, irq);
 	arch_out8(REG_MCR, 0x0b);	/* OUT2 lets the interrupt through */
 	arch_out8(REG_IER, 0x01);

@@ -11,10 +11,6 @@
 #define PIT_HZ		1193182u
 #define PIT_COUNTS	11932u		/* 10 ms */
 
-static uint64_t tick_khz;
-static uint64_t ns_per_tick;		/* 32.32 */
-static const char *tick_source = "none";
-
 struct kvm_clock {
 	uint32_t version, pad;
 	uint64_t tsc, system_ns;
@@ -92,67 +88,49 @@ static uint64_t khz_from_pit(void)
 /* Emulated LAPIC timers run at 1 GHz: what KVM and QEMU have always done. */
 static uint64_t khz_from_lapic(void)
 {
-	tick_khz = 1000000;
+	rt_clock_set(1000000, "none");
 	return x86_lapic_per_tick() ? ((uint64_t)1000000 << 32) / x86_lapic_per_tick() : 0;
 }
 
-static uint64_t find_khz(void)
+static uint64_t find_khz(const char **ret_source)
 {
 	bool is_kvm;
 	uint32_t leaves = hypervisor_leaves(&is_kvm), r[4];
 	uint64_t khz;
 
-	tick_source = "cmdline";
+	*ret_source = "cmdline";
 	khz = rt_arg_u64("tsc_khz", 0);
 	if (khz)
 		return khz;
-	tick_source = "cpuid";
+	*ret_source = "cpuid";
 	khz = khz_from_cpuid();
 	if (khz)
 		return khz;
-	tick_source = "hypervisor";
+	*ret_source = "hypervisor";
 	if (leaves >= 0x40000010) {
 		cpuid(0x40000010, r);
 		if (r[0])
 			return r[0];
 	}
-	tick_source = "kvmclock";
+	*ret_source = "kvmclock";
 	khz = is_kvm ? khz_from_kvm_clock() : 0;
 	if (khz)
 		return khz;
-	tick_source = "pit";
+	*ret_source = "pit";
 	khz = khz_from_pit();
 	if (khz)
 		return khz;
-	tick_source = "lapic";
+	*ret_source = "lapic";
 	return khz_from_lapic();
 }
 
 void rt_time_init(void)
 {
-	tick_khz = find_khz();
-	if (!tick_khz)
+	const char *source;
+	uint64_t khz = find_khz(&source);
+
+	if (!khz)
 		rt_fail("no source knows the speed of the TSC; give tsc_khz=");
-	ns_per_tick = (1000000ull << 32) / tick_khz;
+	rt_clock_set(khz, source);
 	x86_lapic_per_tick();
-}
-
-uint64_t rt_ns(uint64_t ticks)
-{
-	return (uint64_t)((unsigned __int128)ticks * ns_per_tick >> 32);
-}
-
-uint64_t rt_ticks(uint64_t ns)
-{
-	return ns / 1000000 * tick_khz + ns % 1000000 * tick_khz / 1000000;
-}
-
-uint64_t rt_tick_khz(void)
-{
-	return tick_khz;
-}
-
-const char *rt_tick_source(void)
-{
-	return tick_source;
 }

@@ -38,8 +38,8 @@ rt_irq_spurious:
 
 	/*
 	 * int3, the one software interrupt that every host delivers from ring 3. eax is the
-	 * service: 0: sleep until rt_wake differs from edi; 1: wrmsr of edx:esi to ecx; 2: interrupts on
-	 * (`sti` in ring 3 needs an IOPL that some hosts do not give).
+	 * service: 0: sleep until rt_wake differs from edi; 1: wrmsr of edx:esi to ecx; 2:
+	 * interrupts on (`sti` in ring 3 needs an IOPL that some hosts do not give).
 	 */
 	.globl rt_service
 rt_service:
