@@ -20,14 +20,19 @@ struct device_out {
 	Parley__Latency service;
 };
 
+/* From a copy: the device's thread goes on counting in @h. */
 static void fill_latency(Parley__Latency *l, const struct qhist *h)
 {
+	struct qhist seen;
+
+	qhist_reset(&seen);
+	qhist_merge(&seen, h);
 	parley__latency__init(l);
-	l->n = h->n;
-	l->p50_ns = qhist_quantile(h, 500);
-	l->p99_ns = qhist_quantile(h, 990);
-	l->p999_ns = qhist_quantile(h, 999);
-	l->max_ns = h->max_ns;
+	l->n = seen.n;
+	l->p50_ns = qhist_quantile(&seen, 500);
+	l->p99_ns = qhist_quantile(&seen, 990);
+	l->p999_ns = qhist_quantile(&seen, 999);
+	l->max_ns = seen.max_ns;
 }
 
 static Parley__Class class_of(const struct med_share *sh)
