@@ -25,6 +25,7 @@ struct handle {
 	struct event *ev;
 	pthread_mutex_t *lock;
 	loop_fn fn;
+	void (*work)(void *arg); /* of a posted call: before fn, without the lock */
 	void *owner, *arg;
 	bool dead; /* under lock */
 	bool is_timer;
@@ -154,6 +155,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
 	qfd_event_clear(l->wake_fd);
 	for (struct handle *h; n < POSTS_PER_ROUND && (h = take_post(l)); n++) {
+		if (h->work)
+			h->work(h->arg);
 		handle_run(h);
 		handle_free(h);
 	}
@@ -367,10 +370,17 @@ void loop_timer_free(struct loop_timer *t)
 int loop_post(struct loop *l, pthread_mutex_t *lock, loop_fn fn, void *owner, const void *arg,
 	      size_t arg_bytes)
 {
+	return loop_call(l, lock, NULL, fn, owner, arg, arg_bytes);
+}
+
+int loop_call(struct loop *l, pthread_mutex_t *lock, void (*work)(void *arg), loop_fn fn,
+	      void *owner, const void *arg, size_t arg_bytes)
+{
 	struct handle *h = handle_new(l, lock, fn, owner, NULL, arg_bytes);
 
 	if (!h)
 		return -ENOMEM;
+	h->work = work;
 	memcpy(h->copy, arg, arg_bytes);
 	h->arg = h->copy;
 	pthread_mutex_lock(&l->lock);

@@ -45,3 +45,10 @@ void loop_timer_free(struct loop_timer *t);
 /* @fn once, soon, with a copy of the @arg_bytes bytes at @arg. 0 or -ENOMEM. */
 int loop_post(struct loop *l, pthread_mutex_t *lock, loop_fn fn, void *owner, const void *arg,
 	      size_t arg_bytes);
+
+/*
+ * As loop_post(), but @work(the copy) comes first, without any lock: for what may wait. The rest of
+ * the loop waits with it; who holds the lock does not.
+ */
+int loop_call(struct loop *l, pthread_mutex_t *lock, void (*work)(void *arg), loop_fn fn,
+	      void *owner, const void *arg, size_t arg_bytes);

@@ -214,6 +214,36 @@ static int host_post(struct vd_host *h, void (*fn)(struct vdev *v, void *arg), v
 	return loop_post(d->vm->loop, &d->lock, run_posted, d, &c, sizeof(c));
 }
 
+/* Work that waits, then done() as any callback. */
+struct vd_job {
+	void (*work)(void *work_arg);
+	void *work_arg;
+	struct vd_call done;
+};
+
+static void job_work(void *arg)
+{
+	struct vd_job *j = arg;
+
+	j->work(j->work_arg);
+}
+
+static void job_done(void *owner, void *arg)
+{
+	struct vd_job *j = arg;
+
+	run_call(owner, &j->done);
+}
+
+static int host_call(struct vd_host *h, void (*work)(void *work_arg), void *work_arg,
+		     void (*done)(struct vdev *v, void *arg), void *arg)
+{
+	struct vm_dev *d = dev_of(h);
+	const struct vd_job j = { work, work_arg, { done, arg } };
+
+	return loop_call(d->vm->loop, &d->lock, job_work, job_done, d, &j, sizeof(j));
+}
+
 /* ---- host resources ---- */
 
 static int host_console_open(struct vd_host *h, const struct vd_config *cfg, struct cf_errors *errs,
@@ -336,6 +366,7 @@ const struct vd_host_ops vhost_ops = {
 	.timer_arm = host_timer_arm,
 	.timer_free = host_timer_free,
 	.post = host_post,
+	.call = host_call,
 	.console_open = host_console_open,
 	.blk_open = host_blk_open,
 	.blk_submit = host_blk_submit,

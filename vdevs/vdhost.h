@@ -96,8 +96,7 @@ struct vd_host_ops {
 	int (*post)(struct vd_host *h, void (*fn)(struct vdev *v, void *arg), void *arg);
 	/* Work that may wait (2 s at most): @work(@work_arg) on the I/O thread without the vdev's
 	 * lock, so that no vCPU waits with it; it calls nothing of the vdev or the host. Then
-	 * @done with the lock. Never after free(). 0 or -ENOMEM. NULL = the host has one
-	 * thread only, and @work runs at once. */
+	 * @done with the lock. Never after free(). 0 or -ENOMEM. */
 	int (*call)(struct vd_host *h, void (*work)(void *work_arg), void *work_arg,
 		    void (*done)(struct vdev *v, void *arg), void *arg);
 

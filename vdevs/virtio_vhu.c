@@ -207,11 +207,6 @@ static void job_begin(struct virtio_vhu *u, enum vhu_state st, void (*work)(void
 	set_state(u, st, why);
 	u->job_done = done;
 	u->job.r = -ENOMEM;	/* what it comes to when it cannot be run */
-	if (!h->ops->call) {	/* a host of one thread: nobody waits for the lock */
-		work(&u->job);
-		job_ended(&u->d.v, u);
-		return;
-	}
 	if (h->ops->call(h, work, &u->job, job_ended, u) < 0)
 		job_ended(&u->d.v, u);
 }

@@ -180,6 +180,49 @@ START_TEST(posts_keep_their_order)
 }
 END_TEST
 
+struct call {
+	struct owner *o;
+	unsigned n_at_work;
+};
+
+/* Takes the lock, so that it would wait for ever if it were held already. */
+static void call_work(void *arg)
+{
+	struct call *c = arg;
+
+	pthread_mutex_lock(&c->o->lock);
+	c->n_at_work = ++c->o->n;
+	pthread_mutex_unlock(&c->o->lock);
+}
+
+static void call_done(void *owner, void *arg)
+{
+	struct owner *o = owner;
+	struct call *c = arg;
+
+	ck_assert_int_ne(pthread_mutex_trylock(&o->lock), 0);
+	ck_assert_uint_eq(c->n_at_work, o->n);	/* the copy, after the work and nothing between */
+	o->n++;
+}
+
+/* The work without the lock, what follows it with it, in the order of the calls. */
+START_TEST(calls_work_without_the_lock)
+{
+	struct owner o;
+
+	owner_init(&o);
+	struct call c = { .o = &o };
+	pthread_mutex_lock(&o.lock);
+	for (unsigned i = 0; i < 100; i++)
+		ck_assert_int_eq(loop_call(o.loop, &o.lock, call_work, call_done, &o, &c,
+					   sizeof(c)), 0);
+	pthread_mutex_unlock(&o.lock);
+	wait_for(&o, 200);
+	ck_assert_uint_eq(c.n_at_work, 0);
+	owner_fini(&o);
+}
+END_TEST
+
 /* What was posted and did not run, watched and not cancelled: freed with the loop, never run. */
 START_TEST(stop_drops_the_rest)
 {
@@ -210,6 +253,7 @@ int main(void)
 	tcase_add_test(tc, watch_of_a_file);
 	tcase_add_test(tc, timer_is_never_early);
 	tcase_add_test(tc, posts_keep_their_order);
+	tcase_add_test(tc, calls_work_without_the_lock);
 	tcase_add_test(tc, stop_drops_the_rest);
 	return fixture_main(s);
 }
