@@ -6,6 +6,8 @@ import platform
 import re
 import subprocess
 
+from world import Missing
+
 
 def first_line(argv):
     try:
@@ -25,12 +27,14 @@ def kvm(world):
     if not os.path.exists("/dev/kvm"):
         return "none"
     modules = [m for m in ("kvm_intel", "kvm_amd", "kvm_pvm") if os.path.isdir(f"/sys/module/{m}")]
+    kind = "guest ring 0 not probed"
     try:
-        probe = first_line([world.built("bench", "kvmkind")]).split()
-    except Exception:
-        probe = []
-    kind = f"guest ring 0 {probe[0]}, {probe[1]} ns an instruction" if len(probe) == 2 else \
-        "guest ring 0 not probed"
+        # The best of several: others may have had the processor.
+        tries = [first_line([world.built("bench", "kvmkind")]).split() for _ in range(5)]
+        best = min((t for t in tries if len(t) == 2), key=lambda t: int(t[1]))
+        kind = f"guest ring 0 {best[0]}, {best[1]} ns an instruction"
+    except (Missing, ValueError):
+        pass
     return f"{' '.join(modules) or 'built in'}; {kind}"
 
 
