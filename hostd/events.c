@@ -28,27 +28,35 @@ static uint64_t wall_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / Q_NSEC_PER_MSEC;
 }
 
-void hd_event_add(struct hd_events *e, const char *kind, const char *subject, const char *fmt, ...)
+void hd_event_keep(struct hd_events *e, const char *kind, const char *subject, const char *text)
 {
 	struct hd_event ev = { .time_ms = wall_ms() };
-	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(ev.text, sizeof(ev.text), fmt, ap);
-	va_end(ap);
 	snprintf(ev.kind, sizeof(ev.kind), "%s", kind);
 	snprintf(ev.subject, sizeof(ev.subject), "%s", subject);
+	snprintf(ev.text, sizeof(ev.text), "%s", text);
 	qp_text_clean(ev.kind);
 	qp_text_clean(ev.subject);
 	qp_text_clean(ev.text);
-	qlog_info("ev=%s %s=%s why=\"%s\"", ev.kind, strncmp(kind, "vm_", 3) ? "subject" : "vm",
-		  ev.subject, ev.text);
 	if (!e->kept)
 		e->kept = calloc(HD_EVENTS_KEPT, sizeof(e->kept[0]));
 	if (e->kept)
 		e->kept[e->n++ % HD_EVENTS_KEPT] = ev;
 	if (e->fn)
 		e->fn(e->ctx, &ev);
+}
+
+void hd_event_add(struct hd_events *e, const char *kind, const char *subject, const char *fmt, ...)
+{
+	char text[HD_EVENT_TEXT_BYTES];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	qlog_info("ev=%s %s=%s why=\"%s\"", kind, strncmp(kind, "vm_", 3) ? "subject" : "vm",
+		  subject, text);
+	hd_event_keep(e, kind, subject, text);
 }
 
 const struct hd_event *hd_event_at(const struct hd_events *e, unsigned i)

@@ -8,10 +8,11 @@
 #include "proto/parley.pb-c.h"
 
 #define HD_EVENTS_KEPT 256u
+#define HD_EVENT_TEXT_BYTES 384u
 
 struct hd_event {
 	uint64_t time_ms;	/* since 1970 */
-	char kind[32], subject[72], text[256];
+	char kind[32], subject[72], text[HD_EVENT_TEXT_BYTES];
 };
 
 typedef void (*hd_event_fn)(void *ctx, const struct hd_event *ev);
@@ -24,6 +25,8 @@ struct hd_events {
 };
 
 void hd_events_fini(struct hd_events *e);
+/* As hd_event_add(), for what stands in the log already. */
+void hd_event_keep(struct hd_events *e, const char *kind, const char *subject, const char *text);
 /* Keeps it, logs it ("ev=KIND subject=… why=…"), tells the listener. Texts are made harmless and
  * cut to fit. */
 void hd_event_add(struct hd_events *e, const char *kind, const char *subject, const char *fmt, ...)

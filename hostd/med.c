@@ -224,7 +224,7 @@ static void on_mediator_event(struct hd_med *m, const Parley__MediatorEvent *ev)
 		m->n_events = 0;
 	}
 	if (m->n_events++ < EVENTS_A_SECOND)
-		hd_event_add(&m->env->events, ev->kind, ev->share, "%s", ev->text);
+		hd_event_keep(&m->env->events, ev->kind, ev->share, ev->text);
 }
 
 static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fds)

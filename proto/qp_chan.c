@@ -24,6 +24,10 @@
 #include "proto/qp_check.h"
 
 #define HDR_BYTES 4u
+#define IN_FIRST_BYTES 1024u
+#define IN_KEEP_BYTES (16u << 10)
+/* What one message may take in memory: two bytes on the wire can be a whole empty structure. */
+#define DECODE_MAX_BYTES (8u << 20)
 
 struct out_frame {
 	struct out_frame *next;
@@ -125,20 +129,42 @@ static int fault(struct qp_chan *c, const char *why)
 	return QP_FAULT;
 }
 
+/* Room for at least one byte more, @want in the end. Memory follows the bytes that came, not the
+ * length that a peer has only announced. */
+static int grow_in(struct qp_chan *c, size_t want)
+{
+	size_t cap = Q_MIN(want, Q_MAX(2 * c->in_len, (size_t)IN_FIRST_BYTES));
+
+	if (c->in_len < c->in_cap)
+		return 0;
+	uint8_t *grown = realloc(c->in, cap);
+	if (!grown)
+		return -ENOMEM;
+	c->in = grown;
+	c->in_cap = cap;
+	return 0;
+}
+
+/* The frame was read. What a large one took is given back. */
+static void end_frame(struct qp_chan *c)
+{
+	c->in_len = 0;
+	if (c->in_cap > IN_KEEP_BYTES) {
+		free(c->in);
+		c->in = NULL;
+		c->in_cap = 0;
+	}
+}
+
 /* Reads until in_len is @want. QP_OK, QP_AGAIN, QP_CLOSED, QP_FAULT or -errno. */
 static int fill(struct qp_chan *c, size_t want)
 {
-	if (c->in_cap < want) {
-		uint8_t *grown = realloc(c->in, want);
-
-		if (!grown)
-			return -ENOMEM;
-		c->in = grown;
-		c->in_cap = want;
-	}
 	while (c->in_len < want) {
 		unsigned n_fds = 0;
-		ssize_t r = qfd_recv(c->fd, c->in + c->in_len, want - c->in_len,
+		int g = grow_in(c, want);
+		if (g < 0)
+			return g;
+		ssize_t r = qfd_recv(c->fd, c->in + c->in_len, Q_MIN(want, c->in_cap) - c->in_len,
 				     c->in_fds + c->n_in_fds, QP_FDS_MAX - c->n_in_fds, &n_fds);
 
 		c->n_in_fds += n_fds;
@@ -186,9 +212,29 @@ static int take_hello(struct qp_chan *c, const Parley__Envelope *e)
 	return QP_OK;
 }
 
+static void *decode_alloc(void *ctx, size_t len)
+{
+	size_t *left = ctx;
+
+	if (len > *left)
+		return NULL;
+	*left -= len;
+	return malloc(len);
+}
+
+static void decode_free(void *ctx, void *at)
+{
+	free(at);
+}
+
 static int decode(struct qp_chan *c, uint32_t len, Parley__Envelope **ret)
 {
-	Parley__Envelope *e = parley__envelope__unpack(NULL, len, c->in + HDR_BYTES);
+	size_t left = DECODE_MAX_BYTES;
+	ProtobufCAllocator allocator = {
+		.alloc = decode_alloc, .free = decode_free, .allocator_data = &left,
+	};
+	/* Freed without the allocator later: its memory is malloc()'s. */
+	Parley__Envelope *e = parley__envelope__unpack(&allocator, len, c->in + HDR_BYTES);
 
 	if (!e)
 		return fault(c, "not_an_envelope");
@@ -197,9 +243,10 @@ static int decode(struct qp_chan *c, uint32_t len, Parley__Envelope **ret)
 		qp_msg_free(e);
 		return fault(c, bad);
 	}
-	if (e->body_case == PARLEY__ENVELOPE__BODY__NOT_SET) {
+	/* A body that we do not know is a later version's: not a fault, but an empty message is. */
+	if (e->body_case == PARLEY__ENVELOPE__BODY__NOT_SET && e->base.n_unknown_fields == 0) {
 		qp_msg_free(e);
-		return fault(c, "empty_or_unknown");
+		return fault(c, "empty");
 	}
 	*ret = e;
 	return QP_OK;
@@ -216,7 +263,7 @@ int qp_chan_recv(struct qp_chan *c, Parley__Envelope **ret, int *fds, unsigned *
 			r = decode(c, len, &e);
 		if (r != QP_OK)
 			return r;
-		c->in_len = 0;
+		end_frame(c);
 		if (c->greeted && e->body_case != PARLEY__ENVELOPE__BODY_HELLO) {
 			memcpy(fds, c->in_fds, c->n_in_fds * sizeof(fds[0]));
 			*ret_n_fds = c->n_in_fds;
@@ -327,12 +374,12 @@ int qp_chan_wait(struct qp_chan *c, uint64_t deadline_ns, Parley__Envelope **ret
 		 unsigned *ret_n_fds)
 {
 	for (;;) {
-		int r = qp_chan_flush(c);
+		int sent = qp_chan_flush(c);
 
 		/* What a peer said before it hung up is still to be read. */
-		if (r < 0)
-			return r;
-		r = qp_chan_recv(c, ret, fds, ret_n_fds);
+		if (sent < 0)
+			return sent;
+		int r = qp_chan_recv(c, ret, fds, ret_n_fds);
 		if (r != QP_AGAIN)
 			return r;
 		uint64_t now = qnow_ns();
@@ -341,7 +388,8 @@ int qp_chan_wait(struct qp_chan *c, uint64_t deadline_ns, Parley__Envelope **ret
 		uint64_t left_ms = (deadline_ns - now) / Q_NSEC_PER_MSEC + 1;
 		struct pollfd p = {
 			.fd = c->fd,
-			.events = POLLIN | (qp_chan_wants_write(c) ? POLLOUT : 0),
+			/* To one that is gone nothing is written: POLLOUT would come at once. */
+			.events = POLLIN | (sent == QP_OK && qp_chan_wants_write(c) ? POLLOUT : 0),
 		};
 		if (poll(&p, 1, (int)Q_MIN(left_ms, 60000)) < 0 && errno != EINTR)
 			return -errno;

@@ -47,6 +47,7 @@ bool qp_chan_wants_write(const struct qp_chan *c);
  * qp_msg_free(). Descriptors: up to QP_FDS_MAX into @fds, the caller's from then on; *ret_n_fds
  * of them. QP_OK, QP_AGAIN, QP_CLOSED, QP_FAULT or -errno. */
 int qp_chan_recv(struct qp_chan *c, Parley__Envelope **ret, int *fds, unsigned *ret_n_fds);
+/* A body of a later version, unknown here, arrives as ..._BODY__NOT_SET: answered with E_USAGE. */
 void qp_msg_free(Parley__Envelope *e);
 
 /* Queues @e (descriptors borrowed: duplicated while queued) and sends what goes. QP_OK, QP_FULL,

@@ -30,8 +30,9 @@ def test_exit_codes(host):
             (("start", "bad"), CONFIG), (("check", "bad"), CONFIG), (("check", "a"), OK), (("start", "dies"), FAILED),
             (("start", "slow", "--timeout", "0.1"), TIMEOUT), (("kill", "slow"), OK), (("stop", "a"), OK),
             (("console", "a"), NOT_RUNNING), (("stop", "a"), ALREADY),
-            (("lisst",), USAGE), ((), USAGE), (("start",), USAGE), (("list", "x"), USAGE), (("--nosuch", "list"), USAGE),
-            (("start", "a", "--timeout", "x"), USAGE), (("stats", "--watch", "-1"), USAGE), (("priorities", "x"), USAGE),
+            (("lisst",), USAGE), ((), USAGE), (("start",), USAGE), (("list", "x"), USAGE), (("--nosuch",), USAGE),
+            (("start", "a", "--timeout", "x"), USAGE), (("stats", "--watch", "-1"), USAGE),
+            (("priorities", "x"), USAGE),
             (("help",), OK), (("help", "start"), OK), (("help", "nosuch"), USAGE), (("--version",), OK),
             (("--help",), OK), (("status", "../a"), NO_SUCH), (("status", ""), USAGE)):
         _, out, err = host.ctl(*args, want=want)
