@@ -12,7 +12,10 @@
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "lib/qvhu.h"
 #include "qvm/cfg_int.h"
+#include "vdevs/types.h"
+#include "vdevs/virtio_blk.h"
 
 #define GIB_4 0x100000000ull
 
@@ -71,6 +74,23 @@ static void check_ram(struct vm_cfg *cfg, struct cf_errors *errs, const struct c
 	if (!any_ram && !seen->ram)
 		cfg_err(errs, &(struct cf_pos){ "command line", 1, 1 },
 			"there is no ram: expected 'ram [address,]length', such as 'ram 128m'");
+}
+
+/* How many pieces there may be: for the kernel, and for a back end that is told of each. */
+static void check_pieces(const struct vm_cfg *cfg, struct cf_errors *errs)
+{
+	if (cfg->n_ram > QMEM_REGIONS_MAX)
+		cfg_err(errs, &cfg->ram[QMEM_REGIONS_MAX].pos, "%zu pieces of ram and rom: a VM has "
+			"at most %d", cfg->n_ram, QMEM_REGIONS_MAX);
+	for (size_t i = 0; cfg->n_ram > QVHU_MEM_REGIONS_MAX && i < cfg->n_vdevs; i++) {
+		const struct cfg_vdev *v = &cfg->vdevs[i];
+		const struct vd_arg *a = v->type == &vd_virtio_blk_type ?
+			vd_arg_find(&v->cfg, "hostdev") : NULL;
+		if (a && vd_blk_form(a->text) == VD_BLK_BACKEND)
+			cfg_err(errs, &v->pos, "vdev %s: a back end takes at most %u pieces of ram "
+				"and rom, and there are %zu", v->type->name, QVHU_MEM_REGIONS_MAX,
+				cfg->n_ram);
+	}
 }
 
 /* True when all of [at, at + len) is RAM or ROM; regions that touch count as one. */
@@ -267,6 +287,7 @@ static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
 int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_seen *seen)
 {
 	check_ram(cfg, errs, seen);
+	check_pieces(cfg, errs);
 	check_loads(cfg, errs, seen);
 	int r = check_cpus(cfg, errs);
 	if (r < 0)

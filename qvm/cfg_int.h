@@ -102,6 +102,7 @@ struct cfg_parser {
 
 #define CFG_NAME_MAX 32
 #define CFG_ITEMS_MAX 256	/* of each kind: vdevs, loads, … */
+#define CFG_LOGGERS_MAX 8	/* destinations that lib/qlog has */
 /* One option. @arg are its arguments; what it finds wrong it says in p->errs. */
 struct cfg_opt {
 	const char *name;

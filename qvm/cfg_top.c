@@ -368,6 +368,10 @@ void cfg_opt_logger(struct cfg_parser *p, const struct cfg_tok *opt, const struc
 	struct cfg_logger logger;
 	if (!cfg_logger_parse(p, arg, &logger))
 		return;
+	if (p->cfg->n_loggers == CFG_LOGGERS_MAX) {
+		cfg_err(p->errs, &opt->pos, "logger: a VM has at most %d", CFG_LOGGERS_MAX);
+		return;
+	}
 	if (!cfg_room(p, &opt->pos, &p->cfg->loggers, p->cfg->n_loggers, sizeof(logger)))
 		return;
 	p->cfg->loggers[p->cfg->n_loggers++] = logger;
