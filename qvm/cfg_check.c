@@ -80,8 +80,8 @@ static void check_ram(struct vm_cfg *cfg, struct cf_errors *errs, const struct c
 static void check_pieces(const struct vm_cfg *cfg, struct cf_errors *errs)
 {
 	if (cfg->n_ram > QMEM_REGIONS_MAX)
-		cfg_err(errs, &cfg->ram[QMEM_REGIONS_MAX].pos, "%zu pieces of ram and rom: a VM has "
-			"at most %d", cfg->n_ram, QMEM_REGIONS_MAX);
+		cfg_err(errs, &cfg->ram[QMEM_REGIONS_MAX].pos, "%zu pieces of ram and rom: a VM "
+			"has at most %d", cfg->n_ram, QMEM_REGIONS_MAX);
 	for (size_t i = 0; cfg->n_ram > QVHU_MEM_REGIONS_MAX && i < cfg->n_vdevs; i++) {
 		const struct cfg_vdev *v = &cfg->vdevs[i];
 		const struct vd_arg *a = v->type == &vd_virtio_blk_type ?

@@ -172,8 +172,8 @@ START_TEST(many)
 	struct vm_cfg *cfg = NULL;
 	FILE *f = open_memstream(&text, &len);
 	fputs("ram 64m load linux ", f);
-	for (unsigned i = 0; i < CFG_ITEMS_MAX + (unsigned)_i; i++)
-		fputs("logger info none ", f);
+	for (unsigned i = 1; i < CFG_ITEMS_MAX + (unsigned)_i; i++)
+		fputs("data load linux ", f);
 	fclose(f);
 	int r = cfg_parse_text(&cfg_arch_x86, "t", text, len, &errs, &cfg);
 	ck_assert_int_eq(r, _i ? -EINVAL : 0);
