@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kvmkind: at what speed does this host's KVM run ring 0 of a guest? Prints "native NS" or "emulated NS", where NS is nanoseconds an
- * instruction; "none WHY" when there is no KVM. A processor that runs the guest itself needs about a nanosecond, an emulator hundreds.
+ * kvmkind: at what speed does this host's KVM run ring 0 of a guest? Prints "native NS" or
+ * "emulated NS", where NS is nanoseconds an instruction; "none WHY" when there is no KVM. A
+ * processor that runs the guest itself needs about a nanosecond, an emulator hundreds.
  *
  * Real mode: two instructions 100,000 times, then a port. Exit status 0 when it could tell.
  */
@@ -50,7 +51,8 @@ int main(void)
 	if (kvm < 0)
 		return none("/dev/kvm");
 	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
-	void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
 	if (vm < 0 || page == MAP_FAILED)
 		return none("KVM_CREATE_VM");
 	memcpy(page, code, sizeof(code));
@@ -62,7 +64,8 @@ int main(void)
 	int run_bytes = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (vcpu < 0 || run_bytes < (int)sizeof(struct kvm_run))
 		return none("KVM_CREATE_VCPU");
-	struct kvm_run *run = mmap(NULL, (size_t)run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+	struct kvm_run *run = mmap(NULL, (size_t)run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+				   vcpu, 0);
 	if (run == MAP_FAILED || enter_real_mode(vcpu) < 0)
 		return none("the vCPU's state");
 	uint64_t start = qnow_ns();

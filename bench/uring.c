@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uring: plain io_uring, the least that a program can do to read a file at random with a fixed number of requests out: what a mediator is
- * measured against. Same random numbers, same two clock readings a request and same histogram as vublk; no second process.
+ * uring: plain io_uring, the least that a program can do to read a file at random with a fixed
+ * number of requests out: what a mediator is measured against. Same random numbers, same two clock
+ * readings a request and same histogram as vublk; no second process.
  *
  * Exit status: 0 all well, 1 an I/O error, 2 usage.
  */
@@ -96,8 +97,9 @@ static bool run(struct reader *r)
 
 static int set_up(struct reader *r)
 {
-	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER |
-					      IORING_SETUP_DEFER_TASKRUN };
+	struct io_uring_params p = {
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	};
 
 	r->fd = open(r->path, O_RDONLY | O_CLOEXEC | (r->direct ? O_DIRECT : 0));
 	if (r->fd < 0)
@@ -126,8 +128,8 @@ static bool parse(int argc, char **argv, struct reader *r)
 {
 	static const struct option longs[] = {
 		{ "depth", required_argument, NULL, 'd' }, { "bs", required_argument, NULL, 'b' },
-		{ "msecs", required_argument, NULL, 'm' },  { "span", required_argument, NULL, 'n' },
-		{ "direct", no_argument, NULL, 'D' },	   { 0 },
+		{ "msecs", required_argument, NULL, 'm' }, { "span", required_argument, NULL, 'n' },
+		{ "direct", no_argument, NULL, 'D' },   { 0 },
 	};
 	int opt;
 
@@ -153,8 +155,8 @@ int main(int argc, char **argv)
 	static struct reader r = { .depth = 32, .msecs = 1000, .bs_bytes = 4096 };
 
 	if (!parse(argc, argv, &r)) {
-		fputs("usage: uring [--depth N] [--bs BYTES] [--msecs N] [--span BYTES] [--direct] FILE\n",
-		      stderr);
+		fputs("usage: uring [--depth N] [--bs BYTES] [--msecs N] [--span BYTES] [--direct] "
+		      "FILE\n", stderr);
 		return 2;
 	}
 	int e = set_up(&r);
@@ -165,8 +167,8 @@ int main(int argc, char **argv)
 	uint64_t start = qnow_ns();
 	bool ok = run(&r);
 	uint64_t took = qnow_ns() - start;
-	printf("{\"ops\": %llu, \"iops\": %.0f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"max_us\": %.2f, "
-	       "\"enters\": %llu}\n",
+	printf("{\"ops\": %llu, \"iops\": %.0f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
+	       "\"max_us\": %.2f, \"enters\": %llu}\n",
 	       (unsigned long long)r.ended, (double)r.ended * 1e9 / (double)took,
 	       (double)qhist_quantile(&r.lat, 500) / 1e3, (double)qhist_quantile(&r.lat, 990) / 1e3,
 	       (double)r.lat.max_ns / 1e3, (unsigned long long)r.enters);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vublk: a vhost-user-blk client without a VM. Drives any back end (our mediator, another project's daemon) with reads and writes at a
- * fixed depth, checks content when asked, and prints one JSON object. One thread; the driver's side is lib/qdriver.
+ * vublk: a vhost-user-blk client without a VM. Drives any back end (our mediator, another project's
+ * daemon) with reads and writes at a fixed depth, checks content when asked, and prints one JSON
+ * object. One thread; the driver's side is lib/qdriver.
  *
- * Sleeping clients wait on the call descriptor; polling ones look at the used ring. Exit codes: 0 all well, 1 an I/O error or
- * wrong content, 2 usage, 3 the back end broke or refused the connection.
+ * Sleeping clients wait on the call descriptor; polling ones look at the used ring. Exit codes: 0
+ * all well, 1 an I/O error or wrong content, 2 usage, 3 the back end broke or refused the
+ * connection.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -258,7 +260,8 @@ static int connect_device(struct client *c)
 			    TIMEOUT_MS, &c->fe);
 	/* Only what every back end has: some refuse to give more than they know. */
 	if (r == QVHU_OK)
-		r = qvhu_fe_config_get(c->fe, 0, &cfg, offsetof(struct virtio_blk_config, num_queues));
+		r = qvhu_fe_config_get(c->fe, 0, &cfg,
+				       offsetof(struct virtio_blk_config, num_queues));
 	if (r != QVHU_OK)
 		return r;
 	c->capacity_bytes = cfg.capacity * Q_SECTOR_BYTES;
@@ -328,7 +331,8 @@ static void report(const struct client *c, uint64_t ns)
 	       "\"kicks\": %llu, \"sleeps\": %llu, \"capacity_bytes\": %llu}\n",
 	       (unsigned long long)c->ended, (unsigned long long)c->errors,
 	       (unsigned long long)c->mismatches, (double)c->ended * 1e9 / (double)ns,
-	       (double)qhist_quantile(&c->lat, 500) / 1e3, (double)qhist_quantile(&c->lat, 990) / 1e3,
+	       (double)qhist_quantile(&c->lat, 500) / 1e3,
+	       (double)qhist_quantile(&c->lat, 990) / 1e3,
 	       (double)qhist_quantile(&c->lat, 999) / 1e3, (double)c->lat.max_ns / 1e3,
 	       (unsigned long long)c->kicks, (unsigned long long)c->sleeps,
 	       (unsigned long long)c->capacity_bytes);
@@ -348,7 +352,8 @@ static void usage(FILE *to)
 	      "  --indirect         indirect descriptors\n"
 	      "  --verify           write all blocks first, check every read, read all at the end\n"
 	      "  --seed N (1)\n\n"
-	      "Exit status: 0 all well, 1 I/O error or wrong content, 2 usage, 3 the back end broke.\n",
+	      "Exit status: 0 all well, 1 I/O error or wrong content, 2 usage, 3 the back end\n"
+	      "broke.\n",
 	      to);
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mediator's data path without a VM: 4 KiB random reads by one client, beside qemu-storage-daemon and plain io_uring."""
+"""The mediator's data path without a VM: 4 KiB random reads by one client; qemu-storage-daemon and plain io_uring."""
 
 from table import Row
 from world import Mediator, StorageDaemon

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a safety guest sees beside one that floods the same disk, with the mediator's order of classes and without it.
 
-Two real VMs on one image, as in tools/demo: cluster (safety) does 4 KiB requests one after the other, ivi (best effort) keeps 64 of
-64 KiB out. The guest's own clock gives its p50, p99 and worst; the mediator's worst and its promise (the bound) come from its
-control socket.
+Two real VMs on one image, as in tools/demo: cluster (safety) does 4 KiB requests one after the other, ivi (best
+effort) keeps 64 of 64 KiB out. The guest's own clock gives its p50, p99 and worst; the mediator's worst and its promise
+(the bound) come from its control socket.
 """
 
 import time

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speaks the control protocol (proto/qp_chan.h) from Python, with the schema read from proto/parley.proto itself.
 
-As much of protobuf as that file uses: varints, strings, messages, repeated ones. For measuring only: our own peers are trusted.
+As much of protobuf as that file uses: varints, strings, messages, repeated ones. For measuring only: the peer, our own
+mediator, is trusted.
 """
 
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast a VM is there, how fast it is gone, and what it costs in memory; QEMU's microvm beside it, with the same ELF files."""
+"""How fast a VM is there, how fast it is gone, what memory it costs; beside QEMU's microvm with the same ELF files."""
 
 import re
 import time

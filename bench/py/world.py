@@ -192,7 +192,7 @@ MMIO_AT, MMIO_LINE = "0xf0000000", 10
 
 
 def guest_config(world, system, guest, cmdline, ram=64, devices=("blk",), disk=None, cpu=""):
-    """A qvm configuration. Devices: blk (PCI), mmio (virtio-mmio block); the serial port is on standard input and output."""
+    """A qvm configuration, the serial port on standard input and output. Devices: blk (PCI), mmio (virtio-mmio)."""
     text = [f"system {system}", f"ram 0,{ram}M", f"cpu {cpu}".rstrip(),
             f'load "{world.guest(guest)}"', f'cmdline "{cmdline}"',
             "vdev ioapic", "    intr apic", "    name ioapic",
