@@ -36,8 +36,8 @@ def shapes():
         with med.Mediator(d, TWO.format(direct="no")) as m:
             rows = [(depth, how) for depth in (1, 2, 7, 32, 40) for how in ([], ["--poll"], ["--indirect"])]
             for depth, how in rows:
-                got = med.vublk_end(med.vublk(m.socket("b/data"), "--verify", "--depth", depth, "--ops", 1500, "--read", 50,
-                                              "--span", 4 * MIB, *how))
+                got = med.vublk_end(med.vublk(m.socket("b/data"), "--verify", "--depth", depth, "--ops", 1500,
+                                              "--read", 50, "--span", 4 * MIB, *how))
                 check(got["errors"] == got["mismatches"] == 0 and got["ops"] == 1500, f"{depth} {how}: {got}")
             for bs in (512, 65536):
                 got = med.vublk_end(med.vublk(m.socket("a/data"), "--verify", "--depth", 16, "--bs", bs, "--ops", 1000,
@@ -60,7 +60,8 @@ def isolation():
         check(len(data) == 32 * MIB, "the image keeps its size")
         for lo, hi in ((0, 1), (16, 17), (31, 32)):
             check(data[lo * MIB : hi * MIB] == b"\xa5" * ((hi - lo) * MIB), f"MiB {lo} to {hi} belong to no writer")
-        check(data[MIB : MIB + 8] != b"\xa5" * 8 and data[31 * MIB - 8 : 31 * MIB] != b"\xa5" * 8, "the ends were written")
+        check(data[MIB : MIB + 8] != b"\xa5" * 8 and data[31 * MIB - 8 : 31 * MIB] != b"\xa5" * 8,
+              "the ends were written")
 
 
 def extent_is_a_fence():
@@ -141,7 +142,8 @@ def direct():
             check(got["errors"] == got["mismatches"] == 0, f"{got}")
             with med.Client(m.socket("a/data")) as c:
                 c.setup()
-                for at, size in ((0x10000, 4096), (0x10001, 512), (0x10203, 4096), (0x10010, MIB), (0x10fff, 65536 + 512)):
+                for at, size in ((0x10000, 4096), (0x10001, 512), (0x10203, 4096), (0x10010, MIB),
+                                 (0x10fff, 65536 + 512)):
                     text = os.urandom(size)
                     check(c.request(med.T_OUT, 8, text, at=at)[0] == 0, f"write {size} at {at:#x}")
                     check(c.request(med.T_IN, 8, read=size, at=at + 0x100001) == (0, text), f"read {size} at {at:#x}")

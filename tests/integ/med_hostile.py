@@ -323,7 +323,8 @@ def quarantine():
                     head_out_of_range(c)
                     check(c.ended(), "it ends")
             med.wait_for("the event", lambda: "ev=client_quarantined share=quick/data" in m.log())
-            s = med.wait_for("gone", lambda: (s := med.Control(m).stats()[0]["quick/data"]) and not s["connected"] and s)
+            s = med.wait_for("gone", lambda:
+                             (s := med.Control(m).stats()[0]["quick/data"]) and not s["connected"] and s)
             check(s["quarantined"] == 1 and s["faults"] == 3, f"{s}")
             with med.Client(m.socket("quick/data")) as c:
                 check(c.ended(), "refused from now on")

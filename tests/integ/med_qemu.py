@@ -38,7 +38,8 @@ def accelerator():
 
 
 def qemu(sock, keys, reconnect=False, accel=None):
-    args = [QEMU, *(accel or accelerator()), "-m", "128M", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+    args = [QEMU, *(accel or accelerator()), "-m", "128M", "-nodefaults", "-no-user-config",
+            "-display", "none", "-no-reboot",
             "-object", "memory-backend-memfd,id=m,size=128M,share=on", "-machine", "memory-backend=m",
             "-chardev", f"socket,id=c,path={sock}" + (",reconnect=1" if reconnect else ""),
             "-device", "vhost-user-blk-pci,disable-legacy=on,chardev=c",

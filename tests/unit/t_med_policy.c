@@ -33,7 +33,8 @@ static char *errors_of(const struct cf_errors *errs, const char *dir)
 
 	cf_errors_print(errs, f);
 	(void)fclose(f);
-	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+	char *rest;
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		fprintf(to, "%s\n", strncmp(line, dir, skip - 1) == 0 ? line + skip : line);
 	(void)fclose(to);
 	free(text);
@@ -229,7 +230,7 @@ START_TEST(row)
 	snprintf(path, sizeof(path), "%s/p", dir);
 	for (const char *s = rows[_i].errors; *s;)
 		if (strncmp(s, "DIR", 3) == 0) {
-			at += sprintf(at, "%s", dir);
+			at += snprintf(at, (size_t)(want + sizeof(want) - at), "%s", dir);
 			s += 3;
 		} else {
 			*at++ = *s++;
@@ -259,9 +260,9 @@ START_TEST(long_lines_and_zero_bytes)
 	memset(text + n, 'x', 5000);
 	memcpy(text + n, "path = ", 7);
 	n += 5000;
-	n += (size_t)sprintf(text + n, "\nslots = 0\npath = a");
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "\nslots = 0\npath = a");
 	text[n++] = '\0';
-	n += (size_t)sprintf(text + n, "b\nslots = zero\n");
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "b\nslots = zero\n");
 	fixture_mkdir(dir, sizeof(dir));
 	write_file(dir, "p", text, n);
 	snprintf(path, sizeof(path), "%s/p", dir);
