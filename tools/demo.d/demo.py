@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The demo itself: a whole Parley in one folder.
 
-Starts hostd (which starts the mediator), has hostctl start two VMs whose guests write, read and verify their share of one disk image
-through the mediator, and measures what the safety guest sees: alone, beside a guest that floods the disk, and the same with
-priorities switched off. Every step is a command that a user could type; each is shown.
+Starts hostd (which starts the mediator), has hostctl start two VMs whose guests write, read and verify their share of
+one disk image through the mediator, and measures what the safety guest sees: alone, beside a guest that floods the
+disk, and the same with priorities switched off. Every step is a command that a user could type; each is shown.
 """
 
 import argparse
@@ -217,7 +217,8 @@ class Demo:
                 f.write(bytes(1 << 20))
             os.fsync(f.fileno())
         self.write("# All defaults.\n", "etc", "hostd.conf")
-        self.write(POLICY.format(disk=self.path("disk.img"), direct=self.direct_io()), "etc", "mediator.d", "disk.policy")
+        policy = POLICY.format(disk=self.path("disk.img"), direct=self.direct_io())
+        self.write(policy, "etc", "mediator.d", "disk.policy")
         common = "region=16 secs=0 verify=1 init=1 final=1"
         self.guest_config("cluster", "safety", f"{common} seed=1 qd=1 bs=4096 rw=70 live=1")
         self.guest_config("ivi", "best-effort",
