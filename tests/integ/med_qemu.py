@@ -80,7 +80,8 @@ def mediator_is_killed():
         with med.Mediator(d, POLICY) as m:
             p = qemu(m.socket("guest/disk"), "secs=8 qd=8 live=1", reconnect=True)
             med.wait_for("the guest's traffic",
-                         lambda: med.Control(m).stats()[0]["guest/disk"]["write_ops"] > 5000 or p.poll() is not None, 30)
+                         lambda: med.Control(m).stats()[0]["guest/disk"]["write_ops"] > 5000
+                         or p.poll() is not None, 30)
             for _ in range(2):
                 m.kill()
                 m.start()

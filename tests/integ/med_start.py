@@ -48,7 +48,8 @@ def refused_policies():
         m = med.Mediator(d, "[device x]\nslots = 0\n[share bad]\ncolour = blue\n", start=False)
         for args in (["--check", m.policy], ["--run-dir", m.run, m.policy]):
             result = run(*args)
-            says(result, 65, "test.policy:2: error: slots = 0: expected", "unknown key 'colour'", "test.policy:3: error", "test.policy:1: error: device")
+            says(result, 65, "test.policy:2: error: slots = 0: expected", "unknown key 'colour'",
+                 "test.policy:3: error", "test.policy:1: error: device")
         check(not os.path.exists(m.run), "nothing was started")
         says(run("--check", d + "/nowhere.policy"), 65, "nowhere.policy: error: cannot be read")
 
@@ -162,5 +163,6 @@ def descriptors():
             med.wait_for(f"{before} descriptors again", lambda: m.fds() <= before)
 
 
-med.run_tests(usage, refused_policies, refused_devices, the_example_is_right, check_beside_a_running_one, stops_by_signal,
+med.run_tests(usage, refused_policies, refused_devices, the_example_is_right,
+              check_beside_a_running_one, stops_by_signal,
               stats_and_priorities, descriptors)
