@@ -180,12 +180,15 @@ static void backend_event(struct vdev *v, void *arg)
 	lose(arg, "hang_up");
 }
 
-/* The guest broke the rules of a queue: it has to reset the device. */
+/*
+ * The guest broke the rules of a queue: it has to reset the device. Before its rings are given out
+ * (it may have reset the device and set it up again already), this is about what it did before.
+ */
 static void backend_err(struct vdev *v, void *arg)
 {
 	struct virtio_vhu *u = arg;
 
-	if (qfd_event_clear(u->err_fd) && u->d.run == VIRTIO_RUNNING)
+	if (qfd_event_clear(u->err_fd) && u->started && u->d.run == VIRTIO_RUNNING)
 		virtio_broken(&u->d, VD_FAULT_BAD_REQUEST);
 }
 

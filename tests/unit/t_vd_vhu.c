@@ -602,6 +602,32 @@ START_TEST(guest_broke_a_queue)
 }
 END_TEST
 
+/* What the back end says of the rings before a reset is not about those after it. */
+START_TEST(blame_of_the_last_session)
+{
+	QCLEAN(qfd_close) int err_fd = -1;
+	struct disk k;
+
+	disk_new(&k);
+	disk_open(&k, _i);
+	disk_live(&k, 0);
+	err_fd = dup(k.b.q[0].err_fd);
+	vdd_set_status(&k.d, 0);
+	wait_state(&k, "ready");
+	qdriver_fini(&k.q);
+	vdd_live(&k.d, VDD_VERSION_1, &k.q, RING, 64);
+	qfd_event_signal(err_fd);
+	ck_assert(vdh_watches(&k.h));
+	ck_assert_uint_eq(vdd_status(&k.d), VDD_STATUS_LIVE);
+	wait_state(&k, "running");
+	ck_assert_uint_eq(vdh_fault_count(&k.h, VD_FAULT_BAD_REQUEST), 0);
+	queue_req(&k, 0, VIRTIO_BLK_T_IN, 0);
+	kick(&k);
+	reap(&k, 1);
+	disk_close(&k);
+}
+END_TEST
+
 START_TEST(vector_moves)
 {
 	struct disk k;
@@ -695,6 +721,7 @@ int main(void)
 	tcase_add_test(tc, reset_during_outage);
 	tcase_add_test(tc, reset_not_waited_for);
 	tcase_add_loop_test(tc, guest_broke_a_queue, 0, 2);
+	tcase_add_loop_test(tc, blame_of_the_last_session, 0, 2);
 	tcase_add_test(tc, vector_moves);
 	tcase_add_test(tc, late_at_start);
 	tcase_add_loop_test(tc, cannot_start, 0, Q_ARRAY_LEN(start_rows));

@@ -480,6 +480,11 @@ bool vdh_step(struct vdh *h, int wait_ms)
 	return ran;
 }
 
+bool vdh_watches(struct vdh *h)
+{
+	return run_watches(h, 0);
+}
+
 void vdh_settle(struct vdh *h)
 {
 	while (vdh_step(h, 0))

@@ -106,6 +106,8 @@ void vdh_fini(struct vdh *h);
  * @wait_ms.
  */
 bool vdh_step(struct vdh *h, int wait_ms);
+/* Only the watches: a loop may come to them before what else is due. */
+bool vdh_watches(struct vdh *h);
 /* Until nothing is due. */
 void vdh_settle(struct vdh *h);
 
