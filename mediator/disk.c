@@ -638,10 +638,13 @@ static bool spin(const struct med_disk *d, uint64_t ns)
  * slept. */
 static bool wait_for_work(struct med_disk *d, struct spin *look)
 {
-	if (d->policy->poll_ns && spin_worth(look)) {
-		bool found = spin(d, d->policy->poll_ns);
+	uint64_t look_ns = d->policy->poll_ns ? spin_worth(look, d->policy->poll_ns) : 0;
 
-		spin_result(look, found);
+	if (look_ns) {
+		uint64_t from = qnow_ns();
+		bool found = spin(d, look_ns);
+
+		spin_result(look, found, qnow_ns() - from);
 		if (found)
 			return false;
 	}

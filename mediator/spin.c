@@ -7,21 +7,27 @@
  */
 #include "mediator/spin.h"
 
-bool spin_worth(struct spin *s)
+#include "lib/qdef.h"
+
+uint64_t spin_worth(struct spin *s, uint64_t max_ns)
 {
-	if (s->credit > 0)
-		return true;
+	if (s->credit > 0) {
+		uint64_t ns = Q_MAX(s->usual_ns * SPIN_TIMES, (uint64_t)SPIN_MIN_NS);
+
+		return Q_MIN(ns, max_ns);
+	}
 	if (s->left > 0) {
 		s->left--;
-		return false;
+		return 0;
 	}
 	s->left = s->pause;
-	return true;
+	return max_ns;	/* a trial: what is usual may have changed */
 }
 
-void spin_result(struct spin *s, bool found)
+void spin_result(struct spin *s, bool found, uint64_t took_ns)
 {
 	if (found) {
+		s->usual_ns = s->credit ? (s->usual_ns * 7 + took_ns) / 8 : took_ns;
 		s->credit += s->credit < SPIN_CREDIT_MAX;
 		s->pause = SPIN_FIRST_PAUSE;
 		s->left = 0;

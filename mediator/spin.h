@@ -8,9 +8,12 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#define SPIN_CREDIT_MAX 32u	/* looks in vain that a long good time is worth, times SPIN_LOSS */
-#define SPIN_LOSS 2u		/* a look in vain costs half of what a sleep saved brings */
+#define SPIN_CREDIT_MAX 64u	/* looks in vain that a long good time is worth, times SPIN_LOSS */
+#define SPIN_LOSS 8u		/* a look in vain keeps a client from our processor; a find saves less */
+#define SPIN_TIMES 2u		/* a look goes on for so many times what it usually takes … */
+#define SPIN_MIN_NS 4000u	/* … but for so long at least */
 #define SPIN_FIRST_PAUSE 8u	/* sleeps without a look after the credit is spent … */
 #define SPIN_LAST_PAUSE 256u	/* … doubled by each trial in vain, up to this */
 
@@ -18,11 +21,13 @@ struct spin {
 	unsigned credit;	/* > 0: look each time */
 	unsigned pause;		/* sleeps without a look between trials */
 	unsigned left;		/* of the present pause */
+	uint64_t usual_ns;	/* that looks took which found something; 0 = not known */
 };
 
 #define SPIN_NEW ((struct spin){ .pause = SPIN_FIRST_PAUSE })
 
-/* There is nothing to do: look for some (then tell spin_result()) or sleep at once? */
-bool spin_worth(struct spin *s);
-/* What the look that spin_worth() asked for has found. */
-void spin_result(struct spin *s, bool found);
+/* There is nothing to do: how long to look for some, at most @max_ns (then tell spin_result()); 0:
+ * sleep at once. */
+uint64_t spin_worth(struct spin *s, uint64_t max_ns);
+/* What the look that spin_worth() asked for has found, and after how long. */
+void spin_result(struct spin *s, bool found, uint64_t took_ns);

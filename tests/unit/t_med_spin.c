@@ -6,16 +6,21 @@
 
 #include "tests/unit/fixture.h"
 
+#define MAX_NS 30000u
+
 /* @n idle moments in which work would have been found if @there. Looks made. */
 static unsigned idle(struct spin *s, unsigned n, bool there)
 {
 	unsigned looks = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (!spin_worth(s))
+		uint64_t ns = spin_worth(s, MAX_NS);
+
+		ck_assert_uint_le(ns, MAX_NS);
+		if (!ns)
 			continue;
 		looks++;
-		spin_result(s, there);
+		spin_result(s, there, there ? 1000 : ns);
 	}
 	return looks;
 }
@@ -33,7 +38,7 @@ START_TEST(gives_up_when_it_does_not_pay)
 	struct spin s = SPIN_NEW;
 
 	idle(&s, 1000, true);
-	/* The credit, then the trials with doubled pauses: 16 + 9, 17, 33, 65, 129, 257, 257, … */
+	/* The credit, then trials with doubled pauses: after 9, 17, 33, 65, 129, 257, 257, … */
 	ck_assert_uint_eq(idle(&s, SPIN_CREDIT_MAX / SPIN_LOSS, false),
 			  SPIN_CREDIT_MAX / SPIN_LOSS);
 	ck_assert_uint_le(idle(&s, 1000, false), 8);
@@ -48,20 +53,43 @@ START_TEST(begins_again_when_a_trial_finds_work)
 	unsigned missed = 0;
 
 	idle(&s, 100000, false);
-	while (!spin_worth(&s))
+	while (!spin_worth(&s, MAX_NS))
 		missed++;
 	ck_assert_uint_le(missed, SPIN_LAST_PAUSE);
-	spin_result(&s, true);
+	spin_result(&s, true, 1000);
 	ck_assert_uint_eq(idle(&s, 100, true), 100);
 }
 END_TEST
 
-/* What a look brings against what it costs: two finds make up for a look in vain. */
+/* How long a look goes on after finds that took so long. */
+static const struct {
+	uint64_t took_ns, max_ns, want_ns;
+} length_rows[] = {
+	{ 1, MAX_NS, SPIN_MIN_NS },
+	{ 5000, MAX_NS, 5000 * SPIN_TIMES },
+	{ 29000, MAX_NS, MAX_NS },
+	{ 1, 2000, 2000 },	/* the policy says less than our least */
+};
+
+START_TEST(length_row)
+{
+	struct spin s = SPIN_NEW;
+
+	/* A trial is long, whatever was usual. */
+	ck_assert_uint_eq(spin_worth(&s, length_rows[_i].max_ns), length_rows[_i].max_ns);
+	for (unsigned i = 0; i < 100; i++)
+		spin_result(&s, true, length_rows[_i].took_ns);
+	ck_assert_uint_eq(spin_worth(&s, length_rows[_i].max_ns), length_rows[_i].want_ns);
+}
+END_TEST
+
+/* What a look brings against what it costs: eight finds make up for a look in vain. */
 static const struct {
 	unsigned found, vain;
 	bool goes_on;
 } mix_rows[] = {
-	{ 9, 1, true }, { 3, 1, true }, { 1, 1, false }, { 1, 3, false }, { 0, 1, false },
+	{ 19, 1, true }, { 9, 1, true }, { 3, 1, false }, { 1, 1, false }, { 1, 3, false },
+	{ 0, 1, false },
 };
 
 START_TEST(mix_row)
@@ -90,6 +118,7 @@ static Suite *suite(void)
 	tcase_add_test(t, looks_each_time_while_it_pays);
 	tcase_add_test(t, gives_up_when_it_does_not_pay);
 	tcase_add_test(t, begins_again_when_a_trial_finds_work);
+	tcase_add_loop_test(t, length_row, 0, Q_ARRAY_LEN(length_rows));
 	tcase_add_loop_test(t, mix_row, 0, Q_ARRAY_LEN(mix_rows));
 	suite_add_tcase(s, t);
 	return s;
