@@ -178,7 +178,12 @@ static void vcpu_loop(struct vcpu *v)
 	/* Pairs with the release store in vm_stop(), by way of the kick. */
 	while (!atomic_load_explicit(&v->vm->stopping, memory_order_acquire)) {
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
-			count(v, handle(v));
+			enum vcpu_exit e = handle(v);
+
+			count(v, e);
+			/* The guest is over: entering it again would only say so again. */
+			if (e == VCPU_EXIT_SYSTEM || e == VCPU_EXIT_FAULT)
+				break;
 			continue;
 		}
 		if (errno == EINTR || errno == EAGAIN) {

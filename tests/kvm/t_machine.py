@@ -63,6 +63,13 @@ def t_two_vcpus(b):
 
 # ---- ends ----
 
+def t_unsupported(b):
+    """Code fetched from where no memory is: KVM gives up on the guest. Exit 5, said once."""
+    r = b.start(b.machine(b.write("nowhere.bin", bytes.fromhex("b8 000000d0 ffe0"))))
+    r.wait(5)
+    equal(r.err().count("ev=vcpu_stopped"), 1, "lines that say so")
+
+
 def t_reset(b):
     r = b.start(b.machine(cmdline="exit=reset"))
     r.wait(0)
