@@ -20,7 +20,8 @@ static uint8_t *guard_low, *guard_high, *probe_first, *probe_now;
 static uint64_t wait_ticks, recover_ticks, real_ram_end, hole;
 static char only[48];
 static bool lost_ok;
-static unsigned n_run, n_lost;
+static uint64_t every, n_seen;		/* one attack of so many; attacks that came up */
+static unsigned n_run, n_lost, max_queues;
 
 uint64_t bad_address(enum bad_addr which)
 {
@@ -173,7 +174,7 @@ static bool wanted(const struct target *t, const struct attack *a)
 {
 	if (a->blk_only && (t->dev->id != VIO_ID_BLK || t->qi > 0))
 		return false;
-	return !only[0] || !strcmp(only, a->name);
+	return only[0] ? !strcmp(only, a->name) : n_seen++ % every == 0;
 }
 
 static bool run_table(struct target *t, const struct attack *table, unsigned n, bool running)
@@ -271,7 +272,7 @@ static bool attack_device(struct target *t, uint64_t rounds, uint64_t seed)
 	}
 	if (why)
 		rt_fail("%s does not work to begin with: %s", t->dev->name, why);
-	for (t->qi = 0; t->qi < t->n_queues; t->qi++) {
+	for (t->qi = 0; t->qi < t->n_queues && t->qi < max_queues; t->qi++) {
 		t->q = &t->vq[t->qi];
 		if (!run_table(t, chain_attacks, n_chain_attacks, true) ||
 		    !run_table(t, device_attacks, n_device_attacks, false))
@@ -296,6 +297,10 @@ void guest_main(void)
 	rt_arg_str("only", only, sizeof(only));
 	rt_arg_str("lost", lost, sizeof(lost));
 	lost_ok = !strcmp(lost, "ok");
+	every = rt_arg_u64("every", 1);
+	max_queues = (unsigned)rt_arg_u64("queues", HOSTILE_QUEUES);
+	if (every == 0)
+		rt_fail("argument every=0: want 1 or more");
 	wait_ticks = rt_ticks(rt_arg_u64("wait_ms", 20) * RT_NS_PER_MS);
 	recover_ticks = rt_ticks(rt_arg_u64("recover_ms", 5000) * RT_NS_PER_MS);
 	real_ram_end = find_ram_end();
