@@ -267,12 +267,11 @@ static void on_chan_lost(void *ctx, const char *why)
 {
 	struct hd_med *m = ctx;
 
-	/* Without its channel it cannot be asked or handed sockets: a new one can. */
+	/* Most often it is about to end, and its exit status says why. If it is not: without its
+	 * channel it cannot be asked or handed sockets, and a new one can. */
 	qlog_info("ev=mediator_channel_closed why=%s", why);
-	if (m->child && m->state != HD_MED_STOPPING) {
-		hd_child_signal(m->child, SIGTERM);
+	if (m->child && m->state != HD_MED_STOPPING)
 		set_deadline(m, STOP_TIMEOUT_NS);
-	}
 }
 
 /* Deaths within the last minute, this one included. */

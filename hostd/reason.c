@@ -62,7 +62,7 @@ static void say_signal(const struct hd_end *e, char *buf, size_t n)
 
 	snprintf(buf, n, "killed by signal %d (%s)%s%s", e->exit.signal, name ? name : "unknown",
 		 e->exit.core ? ", core dumped" : "",
-		 e->was_ready ? "" : " before the guest ran");
+		 e->was_ready ? "" : " before it was ready");
 }
 
 static const char *asked_sentence(enum hd_stop_stage asked)
@@ -113,7 +113,7 @@ const char *hd_reason(const struct hd_end *e, char *buf, size_t buf_bytes)
 	else if (e->exit.signal)
 		say_signal(e, buf, buf_bytes);
 	else if (!e->was_ready && e->exit.code == HD_EXIT_OFF)
-		snprintf(buf, buf_bytes, "ended before the guest ran%s%.*s", e->quote ? ": " : "",
+		snprintf(buf, buf_bytes, "ended before it was ready%s%.*s", e->quote ? ": " : "",
 			 e->quote ? first_line(e->quote) : 0, e->quote ? e->quote : "");
 	else if (e->exit.code == HD_EXIT_OFF && e->ended_reason && *e->ended_reason)
 		snprintf(buf, buf_bytes, "%.*s", first_line(e->ended_reason), e->ended_reason);
