@@ -254,8 +254,8 @@ void hc_usage(FILE *to)
 {
 	fputs("usage: hostctl [options] VERB [arguments]\n\n", to);
 	for (size_t i = 0; i < hc_n_verbs; i++)
-		fprintf(to, "  %s%s%s\n        %s\n", hc_verbs[i].name, *hc_verbs[i].args ? " " : "",
-			hc_verbs[i].args, hc_verbs[i].text);
+		fprintf(to, "  %s%s%s\n        %s\n", hc_verbs[i].name,
+			*hc_verbs[i].args ? " " : "", hc_verbs[i].args, hc_verbs[i].text);
 	fputs("\n"
 	      "  --json            the answer as JSON; the first member is \"schema\"\n"
 	      "  --run-dir DIR     hostd's (default $PARLEY_RUN_DIR or /run/parley)\n"
