@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 #define SPIN_CREDIT_MAX 64u	/* looks in vain that a long good time is worth, times SPIN_LOSS */
-#define SPIN_LOSS 8u		/* a look in vain keeps a client from our processor; a find saves less */
+/* A look in vain may keep a client from our processor; a find saves less than that costs. */
+#define SPIN_LOSS 8u
 #define SPIN_TIMES 2u		/* a look goes on for so many times what it usually takes … */
 #define SPIN_MIN_NS 4000u	/* … but for so long at least */
 #define SPIN_FIRST_PAUSE 8u	/* sleeps without a look after the credit is spent … */
