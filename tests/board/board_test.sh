@@ -4,6 +4,7 @@
 # board_test.sh ARCH KIND ROOT BUILD - one test on one board, as meson runs it
 #
 #   kvm            the board's KVM runs a guest (kvmprobe)
+#   guests         the guests of tests/guests under qvm: load and attacks on files and on the mediator's shares
 #   unit           the unit tests, built for the board's architecture, pass there
 #   linux-pci      Debian's kernel under qvm works on a mediated disk, virtio by PCI; x86: ELF kernel, PVH entry
 #   linux-mmio     the same, virtio by MMIO
@@ -11,7 +12,8 @@
 #
 # The disk is a file of this machine: a file system between two margins that belong to nobody. The guest checks the
 # files that we put there and writes some of its own; afterwards we look here, from outside, at what it wrote, and that
-# the file system is clean and the margins are as they were. Exit status 77: skipped.
+# the file system is clean and the margins are as they were; the same margins stand around the shares of `guests`.
+# Exit status 77: skipped.
 
 set -euo pipefail
 
@@ -78,14 +80,18 @@ make_disk()
 	rm "$work/fs"
 }
 
-check_disk()
+check_margins()
 {
 	local size
 	size=$(stat -c %s "$work/disk")
 	[ "$size" -eq $((SHARE_BYTES + 2 * MARGIN_BYTES)) ] || fail "the disk has $size bytes now"
 	head -c "$MARGIN_BYTES" "$work/disk" | cmp -s - <(margin nobody) || fail "the share wrote before its extent"
 	tail -c "$MARGIN_BYTES" "$work/disk" | cmp -s - <(margin others) || fail "the share wrote behind its extent"
+}
 
+check_disk()
+{
+	check_margins
 	tail -c "+$((MARGIN_BYTES + 1))" "$work/disk" | head -c "$SHARE_BYTES" >"$work/fs"
 	e2fsck -f -n "$work/fs" >"$work/fsck" 2>&1 || { cat "$work/fsck"; fail "the file system is damaged"; }
 	debugfs -R 'cat from-guest' "$work/fs" 2>/dev/null | cmp - <(expected) ||
@@ -104,9 +110,9 @@ make_kvmprobe()
 
 main()
 {
-	local qemu=qemu-system-x86_64 product=$build
+	local qemu=qemu-system-x86_64 product=$build images=elf
 	if [ "$arch" = arm64 ]; then
-		qemu=qemu-system-aarch64 product=${PARLEY_BUILD_ROOT:-$root/build}/arm64
+		qemu=qemu-system-aarch64 product=${PARLEY_BUILD_ROOT:-$root/build}/arm64 images=img
 		needs aarch64-linux-gnu-gcc
 	fi
 	needs "$qemu" cpio depmod modprobe mkfs.ext4 e2fsck debugfs
@@ -125,6 +131,13 @@ main()
 		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 -exec cp {} "$work/unit/" \;
 		"${board[@]}" --timeout 1000 --put "$work/unit:/unit" \
 			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests || r=$? ;;
+	guests)	{ margin nobody; head -c "$SHARE_BYTES" /dev/zero; margin others; } >"$work/disk"
+		"$root/tools/board" "$arch" --build "$product" --make
+		mkdir "$work/guests"
+		cp "$product"/tests/guests/{hello,blkworker,hostile}."$images" "$work/guests/"
+		"${board[@]}" --timeout 600 --disk "$work/disk:disk" --put "$work/guests:/guests" \
+			--put "$here/guests.sh:/bin/guests" \
+			-- guests "$arch" "$MARGIN_BYTES" "$SHARE_BYTES" || r=$? ;;
 	linux-*)
 		make_disk
 		"${board[@]}" --timeout 600 --disk "$work/disk:disk" \
@@ -136,7 +149,10 @@ main()
 		[ ! -s "$work/console" ] || sed 's/^/console: /' "$work/console" | tail -n 30
 		fail "on the board: exit status $r"
 	fi
-	[[ $kind != linux-* ]] || check_disk
+	case $kind in
+	guests)		check_margins ;;
+	linux-*)	check_disk ;;
+	esac
 }
 
 main
