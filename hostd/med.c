@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "hostd/pidfile.h"
 #include "hostd/spawn.h"
@@ -138,15 +139,31 @@ static bool share_name_ok(const char *name)
 	return true;
 }
 
+static bool socket_path(const struct hd_med *m, const char *name, char path[PATH_MAX])
+{
+	int n = snprintf(path, PATH_MAX, "%s/mediator/%s.sock", m->env->run_dir, name);
+
+	if (n < 0 || n >= PATH_MAX)
+		return false;
+	*strrchr(path, '/') = '.';
+	return true;
+}
+
 static int listen_for(const struct hd_med *m, const char *name)
 {
 	char path[PATH_MAX];
-	int n = snprintf(path, sizeof(path), "%s/mediator/%s.sock", m->env->run_dir, name);
 
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return -ENAMETOOLONG;
-	*strrchr(path, '/') = '.';
-	return qfd_listen_unix(path, BACKLOG);
+	return socket_path(m, name, path) ? qfd_listen_unix(path, BACKLOG) : -ENAMETOOLONG;
+}
+
+/* Nobody will listen any more: who comes is to see that, not to wait for it. */
+static void remove_socket(const struct hd_med *m, struct share *s)
+{
+	char path[PATH_MAX];
+
+	qfd_close(&s->fd);
+	if (m->state == HD_MED_OFF && socket_path(m, s->name, path))
+		(void)unlink(path);
 }
 
 /* The socket of a share, made when it is asked for the first time. Borrowed, or -errno. */
@@ -454,7 +471,7 @@ struct hd_med *hd_med_free(struct hd_med *m)
 	if (m->ev_deadline)
 		event_free(m->ev_deadline);
 	for (unsigned i = 0; i < m->n_shares; i++)
-		qfd_close(&m->shares[i].fd);
+		remove_socket(m, &m->shares[i]);
 	free(m->shares);
 	free(m->failed_text);
 	free(m);
