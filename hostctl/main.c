@@ -148,10 +148,8 @@ int main(int argc, char **argv)
 		snprintf(path, sizeof(path), "%s/hostd.sock", run_dir);
 		hc.socket = path;
 	}
-	if (optind == argc) {
-		hc_usage(stderr);
-		return HC_USAGE;
-	}
+	if (optind == argc)
+		return hc_fail(&hc, HC_USAGE, "no verb was given; see 'hostctl help'");
 	r = run(&hc, &o, argc - optind, argv + optind);
 	if (fflush(stdout) != 0 && r == HC_OK)
 		r = HC_FAILED;

@@ -20,6 +20,7 @@ def test_many(host):
     for i in range(N):
         host.vm(f"vm{i:02}", f"print I am {i}", f"[vm]\nclass = {CLASSES[i % 3]}\n")
     host.start()
+    time.sleep(0.1)         # the connection of start() may be closing yet
     before = fds(host)
     host.ctl("start", *(f"vm{i:02}" for i in range(N)))
     vms = host.json("list")["vms"]
@@ -61,11 +62,12 @@ def test_started_and_stopped_often(host):
     host.start()
     host.ctl("start", "a")
     host.ctl("stop", "a")
+    time.sleep(0.1)
     before = fds(host)
     for _ in range(30):
         host.ctl("start", "a")
         host.ctl("kill", "a")
-    same(fds(host), before)
+    wait_for("no descriptor to be left", lambda: fds(host) == before)
     same(host.status("a")["starts"], 31)
 
 
