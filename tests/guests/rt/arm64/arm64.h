@@ -33,6 +33,8 @@ extern struct arm64_board arm64_board;
 
 /* Fills arm64_board and @boot; strings of @boot stay in the tree. False if it is none. */
 bool arm64_fdt_read(uint64_t fdt, struct rt_boot *boot);
+/* The initrd's memory is not the heap's: the range of @boot that holds it becomes three. */
+void arm64_cut_initrd(struct rt_boot *boot);
 /* Identity map: RAM of @boot cached, everything else below 512 GiB as device. Caches on. */
 void arm64_mmu_on(const struct rt_boot *boot);
 void arm64_serial_init(void);

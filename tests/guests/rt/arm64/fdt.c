@@ -272,8 +272,7 @@ static bool walk(struct tree *t)
 	return false;
 }
 
-/* The initrd's memory is not the heap's: the range that holds it becomes three. */
-static void cut_initrd(struct rt_boot *b)
+void arm64_cut_initrd(struct rt_boot *b)
 {
 	const uint64_t from = arm64_board.initrd, to = arm64_board.initrd_end;
 
@@ -304,8 +303,5 @@ bool arm64_fdt_read(uint64_t fdt, struct rt_boot *boot)
 	t.strings = h + be32(h + 12);
 	t.strings_len = be32(h + 32);
 	t.boot = boot;
-	if (!walk(&t))
-		return false;
-	cut_initrd(boot);
-	return true;
+	return walk(&t);
 }

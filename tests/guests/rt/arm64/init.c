@@ -68,8 +68,10 @@ void rt_main(uint64_t fdt)
 	static struct rt_boot boot;
 
 	bool ok = arm64_fdt_read(fdt, &boot);
-	if (ok)
+	if (ok) {
 		arm64_mmu_on(&boot);
+		arm64_cut_initrd(&boot);
+	}
 	arm64_serial_init();
 	rt_common_init(&boot);
 	if (!ok)

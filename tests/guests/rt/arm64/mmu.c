@@ -75,7 +75,6 @@ void arm64_mmu_on(const struct rt_boot *boot)
 
 	for (unsigned i = 0; i < ENTRIES; i++)
 		level1[i] = i * GIB | DEVICE;
-	/* What the loader reserved in RAM is RAM too. */
 	for (unsigned i = 0; i < boot->n_map; i++)
 		map_ram(boot->map[i].base, boot->map[i].base + boot->map[i].size);
 	__asm__ volatile("mrs %0, id_aa64mmfr0_el1" : "=r"(features));
