@@ -105,7 +105,7 @@ check_disk()
 make_kvmprobe()
 {
 	[ "$arch" = x86 ] || "$root/tools/cross-arm64" --setup >"$work/setup" || { cat "$work/setup"; exit 1; }
-	ninja -C "$1" tests/board/kvmprobe >"$work/ninja" || { cat "$work/ninja"; exit 1; }
+	ninja -C "$1" tools/kvmprobe >"$work/ninja" || { cat "$work/ninja"; exit 1; }
 }
 
 main()
@@ -125,7 +125,7 @@ main()
 	case $kind in
 	kvm)	make_kvmprobe "$product"
 		"${board[@]}" --bare --timeout 120 \
-			--put "$product/tests/board/kvmprobe:/bin/kvmprobe" -- kvmprobe || r=$? ;;
+			--put "$product/tools/kvmprobe:/bin/kvmprobe" -- kvmprobe || r=$? ;;
 	unit)	"$root/tools/board" "$arch" --build "$product" --make
 		mkdir "$work/unit"
 		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 -exec cp {} "$work/unit/" \;

@@ -19,6 +19,10 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
+
+import linux  # pylint: disable=wrong-import-position
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 POLICY = """\
@@ -41,22 +45,25 @@ device = disk
 class = safety
 depth = 1
 offset = 0
-length = 32M
+length = {length}
 
 [share ivi/data]
 device = disk
 class = best-effort
-offset = 32M
-length = 32M
+offset = {length}
+length = {length}
 """
+
+SHARE_BYTES = 32 << 20
+EXTENTS = {"cluster": (0, SHARE_BYTES), "ivi": (SHARE_BYTES, SHARE_BYTES)}
 
 GUEST = """\
 system {name}
 ram 0,0xa0000
 rom 0xc0000,0x40000
-ram 1M,{ram}M
+ram 1M,63M
 cpu {sched}
-load {kernel}
+load "{kernel}"
 cmdline "{cmdline}"
 vdev ioapic
     intr apic
@@ -78,11 +85,30 @@ def readable(us):
     return f"{us / 1000:.2f} ms" if us >= 1000 else f"{us:.0f} us"
 
 
+class SmallGuests:
+    """Programs that bring their own drivers and work in ring 3: they run on every KVM."""
+
+    ended = "^guest: done ok"
+
+    def __init__(self, build):
+        self.kernel = os.path.join(build, "tests", "guests", "blkworker.elf")
+
+    def config(self, name, sched, words_):
+        return GUEST.format(name=name, sched=sched, kernel=self.kernel, cmdline=" ".join(words_))
+
+    def fill(self, disk, extents):
+        pass
+
+    def check(self, disk, extents):
+        pass
+
+
 class Console:
     """A `hostctl console` with a pipe at each end."""
 
     def __init__(self, demo, name):
         self.name = name
+        self.patience = demo.args.patience
         self.lines = []
         self.news = threading.Condition()
         self.proc = subprocess.Popen(demo.hostctl_argv("console", name), stdin=subprocess.PIPE,
@@ -108,7 +134,7 @@ class Console:
 
     def wait(self, pattern, since=0, seconds=30, what=None):
         """The first line from index @since on that matches."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self.patience
         with self.news:
             at = since
             while True:
@@ -116,14 +142,15 @@ class Console:
                     if line is None:
                         raise Failure(f"the console of {self.name} ended while waiting for "
                                       f"{what or pattern}")
-                    if "guest: FAILED" in line:
+                    if re.search("guest: (FAILED|failed)", line):
                         raise Failure(f"{self.name}: {line}")
                     if re.search(pattern, line):
                         return line
                 at = len(self.lines)
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise Failure(f"{self.name} did not say {what or pattern} in {seconds} s")
+                    raise Failure(f"{self.name} did not say {what or pattern} in "
+                                  f"{seconds * self.patience:.0f} s")
                 self.news.wait(left)
 
     def close(self):
@@ -171,6 +198,44 @@ class Demo:
         self.dir = os.path.abspath(self.dir)
         self.hostd = None
         self.consoles = []
+        self.guests = SmallGuests(self.build)
+
+    # ---- which guests ----
+
+    def probe(self):
+        """What kind of KVM this is."""
+        r = subprocess.run([os.path.join(self.build, "tools", "kvmprobe"), "--json"],
+                           capture_output=True, text=True, timeout=60, check=False)
+        if r.returncode:
+            raise Failure(f"this machine's KVM runs no guest: {r.stderr.strip()}")
+        return json.loads(r.stdout)
+
+    def choose_guests(self):
+        kvm = self.probe()
+        speed = f"{kvm['ns_per_instruction']:.{1 if kvm['native'] else 0}f} ns an instruction"
+        if not kvm["native"]:
+            if self.args.linux:
+                raise Failure(f"this machine's KVM emulates a guest's kernel ({speed}), and not all of its "
+                              "instructions: Debian's does not boot here. It does on the emulated board: "
+                              "tools/board x86")
+            print(f"This machine's KVM emulates a guest's kernel ({speed}): the guests are small programs "
+                  "that do their work in ring 3.\n")
+            return
+        if not self.args.linux:
+            print(f"This machine's KVM runs a guest's kernel natively ({speed}): with --linux, Debian's is in "
+                  "both guests.\n")
+            return
+        print(f"This machine's KVM runs a guest's kernel natively ({speed}): both guests are Debian's.\n")
+        folder = self.args.linux_guest or self.make_linux_guest()
+        self.guests = linux.LinuxGuests(folder, self.build, self.dir, self.args.region)
+
+    def make_linux_guest(self):
+        try:
+            subprocess.run([os.path.join(TOP, "tools", "packages"), "guest"], check=True)
+            return subprocess.run([os.path.join(TOP, "tools", "board"), "x86", "--make-guest"], check=True,
+                                  stdout=subprocess.PIPE, text=True).stdout.strip()
+        except subprocess.CalledProcessError as e:
+            raise Failure("there is no Linux to boot: tools/board x86 --make-guest could not make it") from e
 
     # ---- the world ----
 
@@ -189,10 +254,9 @@ class Demo:
         can_rt = os.geteuid() == 0
         # The vCPU of a safety VM runs before everything else; it sleeps whenever its guest does.
         sched = "sched 10r" if klass == "safety" and can_rt else ""
-        kernel = os.path.join(self.build, "tests", "guests", "blkworker.elf")
-        self.write(GUEST.format(name=name, ram=63, sched=sched, kernel=f'"{kernel}"',
-                                cmdline=cmdline), "etc", "vms", f"{name}.qvmconf")
-        self.write(f"class = {klass}\nstop-timeout = 10s\n", "etc", "vms", f"{name}.vm")
+        self.write(self.guests.config(name, sched, cmdline.split()), "etc", "vms", f"{name}.qvmconf")
+        stop_s = 10 * self.args.patience
+        self.write(f"class = {klass}\nstop-timeout = {stop_s}s\n", "etc", "vms", f"{name}.vm")
 
     def direct_io(self):
         """Whether the disk image's file system does direct I/O (a tmpfs of an older kernel does not)."""
@@ -213,13 +277,15 @@ class Demo:
             os.symlink(self.program(name), link)
         with open(self.path("disk.img"), "wb") as f:
             # Written, not only sized: blocks that come into being under load would be the file system's time.
-            for _ in range(64):
+            for _ in range(2 * SHARE_BYTES >> 20):
                 f.write(bytes(1 << 20))
             os.fsync(f.fileno())
+        self.guests.fill(self.path("disk.img"), EXTENTS)
         self.write("# All defaults.\n", "etc", "hostd.conf")
-        policy = POLICY.format(disk=self.path("disk.img"), direct=self.direct_io())
+        policy = POLICY.format(disk=self.path("disk.img"), direct=self.direct_io(),
+                               length=SHARE_BYTES)
         self.write(policy, "etc", "mediator.d", "disk.policy")
-        common = "region=16 secs=0 verify=1 init=1 final=1"
+        common = f"region={self.args.region} secs=0 verify=1 init=1 final=1"
         self.guest_config("cluster", "safety", f"{common} seed=1 qd=1 bs=4096 rw=70 live=1")
         self.guest_config("ivi", "best-effort",
                           f"{common} seed=2 qd=64 bs=65536 rw=50 paused=1")
@@ -233,7 +299,8 @@ class Demo:
         if not quiet:
             print(f"$ hostctl {' '.join(words_)}", flush=True)
         r = subprocess.run(self.hostctl_argv(*words_), stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+                           stderr=subprocess.STDOUT, text=True, timeout=60 * self.args.patience,
+                           check=False)
         if not quiet and r.stdout:
             print(r.stdout.rstrip())
         if r.returncode:
@@ -248,12 +315,12 @@ class Demo:
                 "--bin-dir", self.path("bin")]
         print("$ hostd --config-dir etc --state-dir state --run-dir run &", flush=True)
         self.hostd = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 10 * self.args.patience
         while time.monotonic() < deadline:
             if self.hostd.poll() is not None:
                 raise Failure(f"hostd ended at once; see {self.path('hostd.log')}")
             r = subprocess.run(self.hostctl_argv("list", "--json"), capture_output=True, text=True,
-                               timeout=10, check=False)
+                               timeout=10 * self.args.patience, check=False)
             if r.returncode == 0:
                 procs = json.loads(r.stdout)["processes"]
                 if any(p.get("state") == "running" for p in procs):
@@ -322,7 +389,10 @@ them, {c['p99_us'] / a['p99_us']:.1f}.""")
     def guest_started(self, name):
         console = Console(self, name)
         self.consoles.append(console)
-        line = console.wait("^blk: ready", 0, 20)
+        line = console.wait("^blk: ready", 0, 30)
+        for said in console.lines[:console.mark()]:
+            if said and said.startswith("guest: "):
+                print(f"  {name}: {said}")
         print(f"  {name}: {line}")
         return console
 
@@ -330,10 +400,11 @@ them, {c['p99_us'] / a['p99_us']:.1f}.""")
         at = console.mark()
         self.hostctl("stop", console.name)
         final = console.wait("^blk: final done", at, 20, "that all content was right")
-        console.wait("^guest: done ok", at, 20)
+        console.wait(self.guests.ended, at, 20)
         print(f"  {console.name}: {final}: all content verified")
 
     def run(self):
+        self.choose_guests()
         self.lay_out()
         print(f"All state is in {self.dir}\n")
         self.start_hostd()
@@ -343,7 +414,7 @@ them, {c['p99_us'] / a['p99_us']:.1f}.""")
         ivi = self.guest_started("ivi")
         for console in (cluster, ivi):
             console.wait("^blk: init done", 0, 60, "that its region is written")
-            print(f"  {console.name}: 16 MiB written through the mediator, verified from now on")
+            print(f"  {console.name}: {self.args.region} MiB written through the mediator, verified from now on")
         self.hostctl("list")
         rows = self.run_phases(cluster, ivi)
         self.explain(rows)
@@ -355,6 +426,7 @@ them, {c['p99_us'] / a['p99_us']:.1f}.""")
         self.stop_vm(cluster)
         self.hostctl("list")
         self.end_hostd()
+        self.guests.check(self.path("disk.img"), EXTENTS)
         print(f"""
 Everything was right. To go on from here:
   tools/demo --keep        the same, and everything stays up for play
@@ -404,6 +476,10 @@ def main():
     p.add_argument("--seconds", type=int, default=6)
     p.add_argument("--keep", action="store_true")
     p.add_argument("--linux", action="store_true")
+    # For a test on an emulated board, which is slow, and has no apt.
+    p.add_argument("--linux-guest", metavar="DIR", help="has vmlinux and initrd already")
+    p.add_argument("--region", type=int, default=16, metavar="MIB", help="what each guest works on")
+    p.add_argument("--patience", type=int, default=1, help="waits so many times longer")
     args = p.parse_args()
     demo = Demo(args)
     try:
@@ -411,8 +487,12 @@ def main():
         if not args.keep and not args.dir:
             shutil.rmtree(demo.dir)
         return 0
-    except Failure as e:
-        print(f"\ndemo: {e}\ndemo: logs are in {demo.dir}", file=sys.stderr)
+    except (Failure, linux.Wrong) as e:
+        print(f"\ndemo: {e}", file=sys.stderr)
+        if os.path.exists(demo.path("hostd.log")):
+            print(f"demo: logs are in {demo.dir}", file=sys.stderr)
+        elif not args.dir:
+            shutil.rmtree(demo.dir)
         return 1
     except KeyboardInterrupt:
         print("\ndemo: interrupted", file=sys.stderr)
