@@ -98,7 +98,8 @@ void blk_kick(struct blk *b)
 	unsigned done = 0;
 
 	while (done < n_waiting) {
-		long r = sys4(__NR_io_submit, (long)aio, n_waiting - done, (long)(waiting + done), 0);
+		long r = sys4(__NR_io_submit, (long)aio, n_waiting - done,
+			      (long)(waiting + done), 0);
 		if (r <= 0 && r != -SYS_EINTR && r != -SYS_EAGAIN)
 			rt_fail("the kernel takes no requests: %ld", r);
 		done += r > 0 ? (unsigned)r : 0;

@@ -152,7 +152,9 @@ void rt_wait(uint32_t seen, uint64_t until_ticks)
 		uint64_t now = arch_ticks(), count;
 		if (now >= until_ticks)
 			return;
-		uint64_t ns = until_ticks == UINT64_MAX ? RT_NS_PER_S : rt_ns(until_ticks - now) + 1;
+		uint64_t ns = RT_NS_PER_S;
+		if (until_ticks != UINT64_MAX)
+			ns = rt_ns(until_ticks - now) + 1;
 		const struct timespec t = { .tv_sec = (long)(ns / RT_NS_PER_S),
 					    .tv_nsec = (long)(ns % RT_NS_PER_S) };
 		poll_fds(fds, FDS, &t);
