@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 
-from world import Missing
+from world import Broken, Missing
 
 
 def first_line(argv):
@@ -29,11 +29,10 @@ def kvm(world):
     modules = [m for m in ("kvm_intel", "kvm_amd", "kvm_pvm") if os.path.isdir(f"/sys/module/{m}")]
     kind = "guest ring 0 not probed"
     try:
-        # The best of several: others may have had the processor.
-        tries = [first_line([world.built("bench", "kvmkind")]).split() for _ in range(5)]
-        best = min((t for t in tries if len(t) == 2), key=lambda t: int(t[1]))
-        kind = f"guest ring 0 {best[0]}, {best[1]} ns an instruction"
-    except (Missing, ValueError):
+        probe = world.json_of([world.built("tools", "kvmprobe"), "--json"], timeout=20)
+        kind = (f"guest ring 0 {'native' if probe['native'] else 'emulated'}, "
+                f"{probe['ns_per_instruction']:.{1 if probe['native'] else 0}f} ns an instruction")
+    except (Missing, Broken):
         pass
     return f"{' '.join(modules) or 'built in'}; {kind}"
 
