@@ -118,7 +118,7 @@ work()
 attack()
 {
 	{
-		machine hostile hostile "every=9 queues=1 rounds=5 wait_ms=5 recover_ms=30000"
+		machine hostile hostile "every=9 queues=1 rounds=5 wait_ms=100 recover_ms=30000"
 		disk /tmp/hostile-pci.img pci
 		disk /tmp/hostile-mmio.img mmio
 		disk mediator:pci pci
@@ -154,6 +154,8 @@ main()
 	[ $status -eq 0 ] || fail "hostile: qvm ended with $status"
 	grep -q '^guest: done ok' /tmp/hostile.log || fail "hostile: a disk was lost"
 	[ "$(grep -c '^hostile: device ' /tmp/hostile.log)" -eq 4 ] || fail "hostile: it did not see four disks"
+	[ "$(sed -n 's/^hostile: .* needs_reset \(dev=[^ ]*\) .*/\1/p' /tmp/hostile.log | sort -u | wc -l)" -eq 4 ] ||
+		fail "hostile: not every disk asked for a reset"
 	grep '^hostile: total' /tmp/hostile.log
 
 	kill -TERM $mediator
