@@ -37,6 +37,7 @@ struct options {
 	uint64_t ops;		/* 0 = as many as fit into msecs */
 	uint64_t span_bytes;	/* of the device that is used; 0 = all */
 	uint64_t seed;
+	unsigned think_us;	/* longest pause before requests are made */
 	bool poll, verify, fill, seq, indirect;
 };
 
@@ -59,8 +60,17 @@ struct client {
 	struct request req[RING_NUM];
 	uint64_t rng, next_seq;
 	uint64_t issued, ended, errors, mismatches, kicks, sleeps;
+	const char *broke;	/* why the back end is given up on; NULL: it is not */
 	struct qhist lat;
 };
+
+/* False, and says why at the end; the first reason stays. */
+static bool broke(struct client *c, const char *why)
+{
+	if (!c->broke)
+		c->broke = why;
+	return false;
+}
 
 static uint64_t next_random(struct client *c)
 {
@@ -176,7 +186,12 @@ static bool wait_used(struct client *c)
 	int n = poll(p, 2, TIMEOUT_MS);
 	qfd_event_clear(c->call_fd);
 	qdriver_disarm(&c->drv);
-	return n > 0 && !p[1].revents;
+	if (n > 0 && p[1].revents)
+		return broke(c, p[1].revents & POLLHUP ? "hung up" : "sent what nobody asked for");
+	if (n == 0)
+		return broke(c, qdriver_arm(&c->drv) ? "finished and did not signal"
+						     : "went silent for 5 s");
+	return true;
 }
 
 /* Reaps what is used; false when the back end broke the ring. */
@@ -188,7 +203,7 @@ static bool reap(struct client *c)
 
 	while ((v = qdriver_poll(&c->drv, &token, &written)) == QDRIVER_OK)
 		end_request(c, token, qnow_ns());
-	return v == QDRIVER_EMPTY;
+	return v == QDRIVER_EMPTY || broke(c, "broke the used ring");
 }
 
 static bool may_issue(const struct client *c, uint64_t until_ns)
@@ -196,6 +211,15 @@ static bool may_issue(const struct client *c, uint64_t until_ns)
 	if (c->opt.ops)
 		return c->issued < c->opt.ops;
 	return qnow_ns() < until_ns;
+}
+
+/* A guest does something else now and then: wake-ups race in every order only then. */
+static void think(struct client *c)
+{
+	uint64_t ns = next_random(c) % (c->opt.think_us * Q_NSEC_PER_USEC);
+	struct timespec ts = { .tv_nsec = (long)ns };
+
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
 }
 
 /* Keeps depth requests out until time or count is up. False when the back end broke. */
@@ -208,6 +232,8 @@ static bool run(struct client *c)
 	while (go || qdriver_outstanding(&c->drv) > 0) {
 		uint64_t before = c->ended;
 
+		if (c->opt.think_us)
+			think(c);
 		for (unsigned i = 0; go && i < c->opt.depth; i++) {
 			if (c->req[i].busy)
 				continue;
@@ -223,7 +249,7 @@ static bool run(struct client *c)
 			if (!wait_used(c) || !reap(c))
 				return false;
 			if (c->ended == before && qnow_ns() - last > TIMEOUT_MS * Q_NSEC_PER_MSEC)
-				return false;
+				return broke(c, "went silent for 5 s, but for signals");
 		}
 		if (c->ended != before)
 			last = qnow_ns();
@@ -351,6 +377,7 @@ static void usage(FILE *to)
 	      "  --poll             look at the used ring instead of sleeping\n"
 	      "  --indirect         indirect descriptors\n"
 	      "  --verify           write all blocks first, check every read, read all at the end\n"
+	      "  --think-us N (0)   pause up to so long, at random, before requests are made\n"
 	      "  --seed N (1)\n\n"
 	      "Exit status: 0 all well, 1 I/O error or wrong content, 2 usage, 3 the back end\n"
 	      "broke.\n",
@@ -366,6 +393,7 @@ static bool parse(int argc, char **argv, struct options *o)
 		{ "seed", required_argument, NULL, 'e' },  { "seq", no_argument, NULL, 'q' },
 		{ "poll", no_argument, NULL, 'p' },	   { "verify", no_argument, NULL, 'v' },
 		{ "msecs", required_argument, NULL, 'm' },
+		{ "think-us", required_argument, NULL, 't' },
 		{ "indirect", no_argument, NULL, 'i' },	   { "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -386,6 +414,7 @@ static bool parse(int argc, char **argv, struct options *o)
 		case 'o': o->ops = num; break;
 		case 'n': o->span_bytes = num; break;
 		case 'e': o->seed = num; break;
+		case 't': o->think_us = (unsigned)Q_MIN(num, 999999u); break;
 		case 'q': o->seq = true; break;
 		case 'p': o->poll = true; break;
 		case 'v': o->verify = true; break;
@@ -430,8 +459,10 @@ int main(int argc, char **argv)
 	c.ended = ended;
 	report(&c, took);
 	bool data_ok = c.errors == 0 && c.mismatches == 0;
+	unsigned out = qdriver_outstanding(&c.drv);
 	tear_down(&c);
 	if (!ok)
-		fputs("vublk: the back end broke the ring, hung up or went silent\n", stderr);
+		fprintf(stderr, "vublk: %s: the back end %s, %u requests out\n", c.opt.socket,
+			c.broke, out);
 	return !ok ? EXIT_PEER : data_ok ? EXIT_OK : EXIT_DATA;
 }
