@@ -36,8 +36,8 @@ int qvhu_fe_set_mem(struct qvhu_fe *fe, const struct qmem *mem);
  * then enables it. */
 int qvhu_fe_queue_start(struct qvhu_fe *fe, unsigned i, const struct qmem *mem,
 			const struct qring_cfg *ring, int kick_fd, int call_fd);
-/* Where the back end tells that the driver broke queue @i (an eventfd, borrowed; -1 = nowhere). Before
- * qvhu_fe_queue_start(). */
+/* Where the back end tells that the driver broke queue @i (an eventfd, borrowed; -1 = nowhere).
+ * Before qvhu_fe_queue_start(). */
 int qvhu_fe_queue_err(struct qvhu_fe *fe, unsigned i, int err_fd);
 /* Stops queue @i; the avail index to go on from in *ret_base. */
 int qvhu_fe_queue_stop(struct qvhu_fe *fe, unsigned i, uint16_t *ret_base);

@@ -493,8 +493,8 @@ static int connect_first(struct virtio_vhu *u, struct cf_errors *errs)
 		nanosleep(&(struct timespec){ .tv_nsec = RETRY_FIRST_NS }, NULL);
 	} while (worth_waiting(r) && qnow_ns() < until_ns);
 	if (r == QVHU_CLOSED)
-		snprintf(why, sizeof(why), "hangs up on this guest (tried for %u s): it refuses it, "
-			 "and its log says why",
+		snprintf(why, sizeof(why), "hangs up on this guest (tried for %u s): it refuses "
+			 "it, and its log says why",
 			 (unsigned)(START_WAIT_NS / Q_NSEC_PER_SEC));
 	else if (worth_waiting(r))
 		snprintf(why, sizeof(why), "is not there (waited %u s: %s); is it running, and "

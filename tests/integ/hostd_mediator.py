@@ -3,6 +3,7 @@
 """The mediator under hostd: started, killed, back with the same sockets; refused policies; statistics, priorities."""
 
 import os
+import shlex
 import signal
 import socket
 import time
@@ -99,7 +100,7 @@ def test_vm_waits_for_the_first_mediator(host):
     host.vm("a")
     slow = host.dir / "bin/mediator"
     slow.unlink()
-    slow.write_text(f"#!/bin/sh\nsleep 0.5\nexec {os.environ['MEDIATOR']} \"$@\"\n")
+    slow.write_text(f"#!/bin/sh\nsleep 0.5\nexec {shlex.quote(os.environ['MEDIATOR'])} \"$@\"\n")
     slow.chmod(0o755)
     host.start()
     start = time.monotonic()

@@ -22,7 +22,8 @@ SPDX = "SPDX-License-Identifier: Apache-2.0"
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 # The licence's own text, and what is kept as bytes.
-FREE_FORM = re.compile(r"^(LICENSE|tests/fuzz/corpus/.*|tests/golden/.*\.(plan|err|json)|.*\.(md|patch|txt|svg|1|5|7|8))$")
+FREE_FORM = re.compile(r"^(LICENSE|tests/fuzz/corpus/.*|tests/golden/.*\.(plan|err|json)|"
+                       r".*\.(md|patch|txt|svg|1|5|7|8))$")
 
 EXCEPTIONS = {}
 
