@@ -61,6 +61,8 @@ enum hc_exit hc_fail(const struct hc *hc, enum hc_exit code, const char *fmt, ..
 	if (vasprintf(&text, fmt, ap) < 0)
 		text = NULL;
 	va_end(ap);
+	for (size_t n = text ? strlen(text) : 0; n && text[n - 1] == '\n'; n--)
+		text[n - 1] = '\0';
 	if (hc->json) {
 		json_t *j = json_pack("{s:i, s:{s:s, s:i, s:s}}", "schema", 1, "error", "code",
 				      hc_exit_word(code), "exit", (int)code, "text",

@@ -47,13 +47,28 @@ static void reply_info(struct hd_client *c, uint32_t id, const struct hd_vm *vm,
 	hd_client_reply(c, id, &e);
 }
 
-/* Why a start came to nothing: a refused configuration with all its lines. */
+/*
+ * Why a start came to nothing: a refused configuration with all its lines; else the reason, and
+ * what may be behind it.
+ */
 static void reply_start_failed(struct hd_client *c, uint32_t id, const struct hd_vm *vm)
 {
 	const char *lines = vm->fail_code == PARLEY__CODE__E_CONFIG ? vm->failed_text : NULL;
+	enum hd_med_state med_state = hd_med_state(c->oper->med);
+	Parley__ProcInfo med;
 
-	hd_link_send_error(c->link, id, vm->fail_code, "%s did not start: %s%s%s", vm->name,
-			   vm->reason, lines ? "\n" : "", lines ? lines : "");
+	hd_med_info(c->oper->med, &med);
+	if (lines)
+		hd_link_send_error(c->link, id, vm->fail_code,
+				   "%s did not start, its configuration is refused:\n%s",
+				   vm->name, lines);
+	else if (med_state == HD_MED_FAILED || med_state == HD_MED_WAITING)
+		hd_link_send_error(c->link, id, vm->fail_code,
+				   "%s did not start: %s\nThe mediator is %s: %s", vm->name,
+				   vm->reason, med.state, med.reason);
+	else
+		hd_link_send_error(c->link, id, vm->fail_code, "%s did not start: %s", vm->name,
+				   vm->reason);
 }
 
 /* ---- waiting for a VM ---- */

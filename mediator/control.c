@@ -11,11 +11,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/cferr.h"
 #include "lib/qfd.h"
 #include "lib/qlog.h"
 #include "mediator/stats.h"
@@ -128,6 +130,22 @@ static void on_stats(struct peer *p, const Parley__Envelope *req)
 		med_disk_reset_worst(&c->disks[i]);
 }
 
+static void answer_no_device(struct peer *p, uint32_t id, const char *name)
+{
+	const struct control *c = p->control;
+	const char *names[MED_DEVICES_MAX], *near;
+	char shown[80], text[256];
+	size_t n = Q_MIN(c->n_disks, Q_ARRAY_LEN(names));
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = c->disks[i].policy->name;
+	near = cf_nearest(name, names, n);
+	qlog_escape(shown, sizeof(shown), name, strlen(name));
+	snprintf(text, sizeof(text), "the policy has no device '%s'%s%s%s", shown,
+		 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+	answer_error(p, id, PARLEY__CODE__E_NO_SUCH, text);
+}
+
 static void on_priorities(struct peer *p, const Parley__Envelope *req)
 {
 	struct control *c = p->control;
@@ -144,7 +162,7 @@ static void on_priorities(struct peer *p, const Parley__Envelope *req)
 	if (found)
 		answer_done(p, req->id);
 	else
-		answer_error(p, req->id, PARLEY__CODE__E_NO_SUCH, "no device of that name");
+		answer_no_device(p, req->id, m->device);
 }
 
 static void handle(struct peer *p, const Parley__Envelope *e)

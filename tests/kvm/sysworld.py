@@ -143,6 +143,7 @@ class Host:
             os.symlink(os.path.join(self.build, name, name), self.path("bin", name))
         self.hostd, self.consoles, self.pids = None, [], set()
         self.others = []
+        self.hostd_prefix = []  # what runs hostd, when it is not run directly
         self.log_path = self.path("hostd.log")
 
     # ---- files ----
@@ -185,7 +186,7 @@ class Host:
 
     def start(self, mediator=True):
         """Until it answers and, if @mediator, until its mediator runs."""
-        argv = [self.path("bin", "hostd"), "--config-dir", self.path("etc"), "--state-dir", self.path("state"),
+        argv = [*self.hostd_prefix, self.path("bin", "hostd"), "--config-dir", self.path("etc"), "--state-dir", self.path("state"),
                 "--run-dir", self.path("run"), "--bin-dir", self.path("bin")]
         with open(self.log_path, "ab") as log:
             self.hostd = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
