@@ -189,22 +189,34 @@ int qfd_listen_unix(const char *path, int backlog)
 	return ret;
 }
 
-int qfd_connect_unix(const char *path)
+static int connect_unix(const char *path, int flags)
 {
 	struct sockaddr_un sa;
 	int r = unix_addr(path, &sa);
 
 	if (r < 0)
 		return r;
-	QCLEAN(qfd_close) int fd = unix_socket(0);
+	QCLEAN(qfd_close) int fd = unix_socket(flags);
 	if (fd < 0)
 		return -errno;
 	r = connect_retry(fd, &sa);
+	if (r == 0 && flags)
+		r = qfd_nonblock(fd, false);
 	if (r < 0)
 		return r;
 	int ret = fd;
 	fd = -1;
 	return ret;
+}
+
+int qfd_connect_unix(const char *path)
+{
+	return connect_unix(path, 0);
+}
+
+int qfd_connect_unix_now(const char *path)
+{
+	return connect_unix(path, SOCK_NONBLOCK);
 }
 
 int qfd_read_all(int fd, void *buf, size_t len)

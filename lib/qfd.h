@@ -32,6 +32,8 @@ uint64_t qfd_event_clear(int fd);
 int qfd_listen_unix(const char *path, int backlog);
 /* Connects to @path, blocking; descriptor or -errno. */
 int qfd_connect_unix(const char *path);
+/* The same, but does not wait for a listener whose backlog is full: -EAGAIN. */
+int qfd_connect_unix_now(const char *path);
 
 /* Reads or writes exactly @len bytes (blocking descriptors). 0, -errno, -EPIPE at end of file. */
 int qfd_read_all(int fd, void *buf, size_t len);

@@ -20,6 +20,8 @@ int arch_vm_init(struct vm *vm);
 int arch_vcpu_init(struct vm *vm, struct vcpu *v);
 /* After all vCPUs, before the vdevs. */
 int arch_vm_late_init(struct vm *vm);
+/* Before the loads: keeps them out of what arch_boot() writes at places of its own. */
+int arch_load_claims(struct vm *vm);
 /* After the vdevs and the loads: tables for the guest, first register values. */
 int arch_boot(struct vm *vm);
 /* NULL vm->arch is fine. */

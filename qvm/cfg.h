@@ -30,6 +30,7 @@ struct cf_pos {
 struct cfg_ram {
 	uint64_t gpa, len_bytes;	/* multiples of 4 KiB */
 	bool rom;
+	bool automatic;	/* a rom that the checker added for the guest's tables */
 	struct cf_pos pos;
 };
 

@@ -37,6 +37,8 @@ struct cfg_arch {
 	const struct cfg_std_line *std_lines;
 	size_t n_std_lines;
 	uint64_t ram_base;			/* of the first ram that has no address */
+	uint64_t start_end;			/* RAM from 0 to here is needed; 0: none */
+	uint64_t tables_base, tables_len;	/* so is ram or rom here; 0: none */
 	uint64_t addr_limit;			/* guest-physical addresses end here */
 	bool has_io;				/* has I/O ports */
 	bool has_fdt;				/* the guest is described by a device tree */

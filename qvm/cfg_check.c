@@ -109,6 +109,85 @@ static bool in_ram(const struct vm_cfg *cfg, uint64_t at, uint64_t len)
 	return false;
 }
 
+/* ---- low memory of a machine without firmware ---- */
+
+/* What keeps us from giving the tables a place: its position, and a word for it. NULL: nothing. */
+static const struct cf_pos *in_the_way(const struct vm_cfg *cfg, const char **ret_word)
+{
+	const uint64_t base = cfg->arch->tables_base, len = cfg->arch->tables_len;
+	for (size_t i = 0; i < cfg->n_ram; i++) {
+		*ret_word = ram_word(&cfg->ram[i]);
+		if (qspan_overlap(cfg->ram[i].gpa, cfg->ram[i].len_bytes, base, len))
+			return &cfg->ram[i].pos;
+	}
+	for (size_t i = 0; i < cfg->n_reserves; i++) {
+		const struct cfg_reserve *r = &cfg->reserves[i];
+		*ret_word = "reserve";
+		if (!r->is_irq && r->space == VD_MEM &&
+		    qspan_overlap(r->base, r->len_bytes, base, len))
+			return &r->pos;
+	}
+	for (size_t i = 0; i < cfg->n_vdevs; i++) {
+		const struct cfg_vdev *v = &cfg->vdevs[i];
+		*ret_word = "vdev";
+		if (v->type && v->loc_given && !v->loc_bad && v->cfg.space == VD_MEM &&
+		    !v->on_pci && qspan_overlap(v->cfg.base, v->cfg.len_bytes, base, len))
+			return &v->pos;
+	}
+	return NULL;
+}
+
+/* The tables get a rom of their own where the configuration leaves the place free. */
+static int add_tables_rom(struct vm_cfg *cfg, struct cf_errors *errs)
+{
+	const struct cfg_arch *a = cfg->arch;
+	const char *word;
+	const struct cf_pos *pos = in_the_way(cfg, &word);
+	if (pos) {
+		cfg_err(errs, pos, "this %s leaves no ram or rom for the guest's ACPI tables at "
+			"0x%" PRIx64 "-0x%" PRIx64 ": move it away, or write 'rom 0x%" PRIx64
+			",0x%" PRIx64 "' instead", word, a->tables_base, a->tables_base + a->tables_len - 1,
+			a->tables_base, a->tables_len);
+		return 0;
+	}
+	if (!cfg_grow(&cfg->ram, cfg->n_ram, sizeof(*cfg->ram)))
+		return -ENOMEM;
+	cfg->ram[cfg->n_ram++] = (struct cfg_ram){
+		.gpa = a->tables_base, .len_bytes = a->tables_len, .rom = true, .automatic = true,
+		.pos = { "the machine itself", 0, 0 },
+	};
+	qsort(cfg->ram, cfg->n_ram, sizeof(*cfg->ram), ram_order);
+	return 0;
+}
+
+/* Also true where there is no ram at all, which is told elsewhere. */
+static bool starts_in_ram(const struct vm_cfg *cfg)
+{
+	uint64_t at = 0;
+	bool any_ram = false;
+	for (size_t i = 0; i < cfg->n_ram; i++) {
+		const struct cfg_ram *r = &cfg->ram[i];
+		any_ram |= !r->rom;
+		if (r->gpa <= at && !r->rom)
+			at = Q_MAX(at, r->gpa + r->len_bytes);
+	}
+	return !any_ram || at >= cfg->arch->start_end;
+}
+
+static int check_low(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_seen *seen)
+{
+	const struct cfg_arch *a = cfg->arch;
+	if (!cfg->n_ram || seen->ram)
+		return 0;
+	if (a->start_end && !starts_in_ram(cfg))
+		cfg_err(errs, &cfg->ram[0].pos, "there is no ram at 0x0-0x%" PRIx64 ", where the "
+			"guest is given what it starts with: write 'ram 0,0xa0000' as well",
+			a->start_end - 1);
+	if (!a->tables_len || in_ram(cfg, a->tables_base, a->tables_len))
+		return 0;
+	return add_tables_rom(cfg, errs);
+}
+
 /* ---- files ---- */
 
 /* Tells what is wrong with the file; its size in *ret_bytes. */
@@ -287,9 +366,12 @@ static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
 int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_seen *seen)
 {
 	check_ram(cfg, errs, seen);
+	int r = check_low(cfg, errs, seen);
+	if (r < 0)
+		return r;
 	check_pieces(cfg, errs);
 	check_loads(cfg, errs, seen);
-	int r = check_cpus(cfg, errs);
+	r = check_cpus(cfg, errs);
 	if (r < 0)
 		return r;
 	check_given_names(cfg, errs);

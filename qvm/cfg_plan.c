@@ -131,7 +131,7 @@ static void text_print(const struct vm_cfg *cfg, FILE *to)
 		fprintf(to, "%s     0x%" PRIx64 "-0x%" PRIx64 " ", r->rom ? "rom" : "ram", r->gpa,
 			r->gpa + r->len_bytes - 1);
 		size_print(to, r->len_bytes);
-		fputc('\n', to);
+		fputs(r->automatic ? " (chosen)\n" : "\n", to);
 	}
 	cpus_print(cfg, to);
 	for (size_t i = 0; i < cfg->n_loads; i++) {
@@ -174,8 +174,9 @@ static json_t *int_json(uint64_t v)
 
 static json_t *ram_json(const struct cfg_ram *r)
 {
-	return json_pack("{s:s, s:o, s:o}", "kind", r->rom ? "rom" : "ram", "address",
-			 int_json(r->gpa), "bytes", int_json(r->len_bytes));
+	return json_pack("{s:s, s:o, s:o, s:b}", "kind", r->rom ? "rom" : "ram", "address",
+			 int_json(r->gpa), "bytes", int_json(r->len_bytes), "chosen",
+			 r->automatic);
 }
 
 static json_t *cpu_json(const struct cfg_cpu *c)

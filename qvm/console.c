@@ -79,7 +79,7 @@ static int reopen(int fd, int flags)
 /* A log that grows keeps what it has: a regular file is appended to. */
 static int open_path(const char *path, int flags)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	bool is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
 
 	if (flags == O_WRONLY)

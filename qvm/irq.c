@@ -124,7 +124,9 @@ static struct kvm_irq_routing_entry *entry_of(struct irqs *q, unsigned i)
 
 static int route_write(struct irqs *q, const struct irq_msi *m, uint32_t devid)
 {
+	const unsigned nr = q->table->nr;
 	struct kvm_irq_routing_entry *e = entry_of(q, (unsigned)m->route);
+	const struct kvm_irq_routing_entry was = *e;
 
 	*e = (struct kvm_irq_routing_entry){
 		.gsi = q->gsi_first + (unsigned)m->route,
@@ -137,7 +139,13 @@ static int route_write(struct irqs *q, const struct irq_msi *m, uint32_t devid)
 		e->flags = KVM_MSI_VALID_DEVID;
 		e->u.msi.devid = devid;
 	}
-	return ioctl(q->vm_fd, KVM_SET_GSI_ROUTING, q->table) < 0 ? -errno : 0;
+	int r = ioctl(q->vm_fd, KVM_SET_GSI_ROUTING, q->table) < 0 ? -errno : 0;
+	if (r < 0) {
+		/* The table is everybody's: an entry that the kernel refuses must not stay. */
+		*e = was;
+		q->table->nr = nr;
+	}
+	return r;
 }
 
 static void msi_detach(struct irqs *q, struct irq_msi *m)

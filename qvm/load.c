@@ -20,7 +20,7 @@
 #include "qvm/cfg_arch.h"
 
 #define BOUNCE_BYTES 65536u
-#define RAW_MIN	     0x100000ull /* a raw guest without an address goes above the first MiB */
+#define BLOB_MIN     0x100000ull /* what has no address goes above the first MiB if it can */
 #define INITRD_ALIGN 4096u
 
 int load_bad(struct load_ctx *c, const char *fmt, ...)
@@ -46,6 +46,17 @@ static const struct load_span *taken_by(const struct load_result *res, uint64_t 
 	return NULL;
 }
 
+int load_own(struct load_result *res, uint64_t at, uint64_t len_bytes, const char *what)
+{
+	if (!len_bytes)
+		return 0;
+	if (res->n_spans == LOAD_SPANS_MAX)
+		return -ENOSPC;
+	res->spans[res->n_spans++] =
+		(struct load_span){ .gpa = at, .len_bytes = len_bytes, .what = what };
+	return 0;
+}
+
 int load_claim(struct load_ctx *c, uint64_t at, uint64_t len_bytes, const char *what)
 {
 	struct load_result *res = c->res;
@@ -58,10 +69,8 @@ int load_claim(struct load_ctx *c, uint64_t at, uint64_t len_bytes, const char *
 			 (unsigned long long)(at + len_bytes - 1), other->what);
 		return -EEXIST;
 	}
-	if (res->n_spans == LOAD_SPANS_MAX)
+	if (load_own(res, at, len_bytes, what) < 0)
 		return load_bad(c, "more than %u parts are to be loaded", LOAD_SPANS_MAX);
-	res->spans[res->n_spans++] =
-		(struct load_span){ .gpa = at, .len_bytes = len_bytes, .what = what };
 	return 0;
 }
 
@@ -231,11 +240,20 @@ static int open_file(struct load_ctx *c, const struct cfg_load *l)
 
 /* ---- what goes where ---- */
 
-static int load_blob(struct load_ctx *c, uint64_t min)
+/* The first MiB of a PC is what its guests expect to be special: it is the last resort. */
+static bool find_blob(const struct load_ctx *c, uint64_t *ret)
+{
+	uint64_t min = cfg_arch_native()->ram_base + BLOB_MIN;
+
+	return load_find(c, c->file_bytes, 4096, min, UINT64_MAX, false, ret) ||
+	       load_find(c, c->file_bytes, 4096, 0, UINT64_MAX, false, ret);
+}
+
+static int load_blob(struct load_ctx *c)
 {
 	uint64_t at = c->cfg->gpa;
 
-	if (!c->cfg->has_addr && !load_find(c, c->file_bytes, 4096, min, UINT64_MAX, false, &at))
+	if (!c->cfg->has_addr && !find_blob(c, &at))
 		return load_bad(c, "has 0x%llx bytes: no free RAM is large enough",
 				(unsigned long long)c->file_bytes);
 	int r = load_copy(c, 0, c->file_bytes, at, c->file_bytes);
@@ -252,10 +270,14 @@ int load_guest(struct load_ctx *c)
 
 	for (size_t i = 0; i < Q_ARRAY_LEN(formats); i++) {
 		int r = formats[i](c);
+		if (r == LOAD_DONE && !is_memory(c->mem, c->res->entry, 1))
+			return load_bad(
+				c, "damaged: it starts at 0x%llx, where the guest has no memory",
+				(unsigned long long)c->res->entry);
 		if (r != LOAD_NOT_MINE)
 			return r;
 	}
-	int r = load_blob(c, cfg_arch_native()->ram_base + RAW_MIN);
+	int r = load_blob(c);
 	if (r == 0)
 		c->res->kind = LOAD_RAW;
 	return r;
@@ -264,7 +286,7 @@ int load_guest(struct load_ctx *c)
 static int load_data(struct load_ctx *c)
 {
 	uint64_t entry = c->res->entry;
-	int r = load_blob(c, 0);
+	int r = load_blob(c);
 
 	c->res->entry = entry;
 	return r;

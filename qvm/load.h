@@ -51,9 +51,11 @@ struct load_ctx {
 };
 
 /*
- * Claims of the machine itself go first: load_claim() for each, then load_all(). 0, or -errno with
- * a sentence in @text.
+ * Keeps @len_bytes at @at for the machine itself; @what is borrowed. Before load_all(). 0 or
+ * -ENOSPC.
  */
+int load_own(struct load_result *res, uint64_t at, uint64_t len_bytes, const char *what);
+/* Loads all files of @cfg. 0, or -errno with a sentence in @text. */
 int load_all(const struct vm_cfg *cfg, const struct qmem *mem, struct load_result *res, char *text,
 	     size_t text_bytes);
 /* One guest file by what is in it; ctx->cfg->has_addr says where an unknown one goes. */

@@ -26,7 +26,7 @@
 struct options {
 	int control_fd; /* -1: none */
 	const char *run_dir;
-	bool check;
+	bool check, json;
 	int first_arg; /* of the configuration */
 };
 
@@ -38,6 +38,7 @@ static const char usage_text[] =
 	"      qvm @guest.qvmconf ram 256m cmdline \"console=ttyS0\"\n"
 	"\n"
 	"  --check           say whether the configuration is right, and stop\n"
+	"  --json            with dryrun: print the plan as JSON\n"
 	"  --run-dir DIR     where sockets and locks are\n"
 	"                    (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
 	"  --control-fd N    descriptor of the supervisor's channel\n"
@@ -72,6 +73,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{ "control-fd", required_argument, NULL, 'c' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "json", no_argument, NULL, 'j' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -94,6 +96,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'k':
 			o->check = true;
+			break;
+		case 'j':
+			o->json = true;
 			break;
 		case 'v':
 			printf("qvm (Parley) %s\n", PARLEY_VERSION);
@@ -166,6 +171,13 @@ static int dry_run(const struct vm_cfg *cfg)
 	}
 	fprintf(stderr, "Exiting: dryrun completed\n");
 	return VM_EXIT_OK;
+}
+
+static int json_alone(void)
+{
+	fprintf(stderr, "qvm: --json is about the plan that dryrun prints: add dryrun, or leave "
+			"--json out\n");
+	return VM_EXIT_CONFIG;
 }
 
 /* ---- the VM's life ---- */
@@ -241,6 +253,9 @@ static int lock_failed(struct control *c, const struct vm_cfg *cfg, const struct
 			text, sizeof(text),
 			"system %s: the name of a VM has no / and does not start with a dot",
 			cfg->system);
+	else if (err == -ENAMETOOLONG && !d->dir[0])
+		snprintf(text, sizeof(text), "the name of the run directory is too long: at most "
+			 "%zu bytes", sizeof(d->base) - 1);
 	else
 		snprintf(text, sizeof(text),
 			 "%s cannot be made: %s; say --run-dir DIR with a directory of your own",
@@ -254,12 +269,11 @@ static int lock_failed(struct control *c, const struct vm_cfg *cfg, const struct
 static int with_rundir(const struct vm_cfg *cfg, const struct options *o, struct control *c)
 {
 	struct rundir d = RUNDIR_NULL;
-	int pid = 0, r = 0;
+	int pid = 0, r = rundir_base(&d, o->run_dir);
 
-	rundir_base(&d, o->run_dir);
-	if (cfg->system_given && d.base[0])
+	if (r == 0 && cfg->system_given && d.base[0])
 		r = rundir_lock(&d, cfg->system, &pid);
-	else if (cfg->system_given)
+	else if (r == 0 && cfg->system_given)
 		qlog_warn("ev=no_run_dir why=\"" RUNDIR_DEFAULT
 			  " cannot be written and XDG_RUNTIME_DIR is not set: a second VM of this "
 			  "name would not be noticed; say --run-dir DIR\"");
@@ -279,8 +293,11 @@ static int with_config(int argc, char **argv, const struct options *o, struct co
 	} else {
 		cf_errors_print(&errs, stderr);
 		set_loggers(cfg);
+		cfg->dryrun_json = o->json;
 		if (o->check)
 			code = VM_EXIT_OK;
+		else if (o->json && !cfg->dryrun)
+			code = json_alone();
 		else
 			code = cfg->dryrun ? dry_run(cfg) : with_rundir(cfg, o, c);
 	}

@@ -17,6 +17,11 @@
 #pragma once
 
 /* ---- x86 ---- */
+/* RAM below is needed: what a guest is started with stands there. RAM again once the guest runs. */
+#define MM_X86_START_END 0x30000ull
+/* ACPI tables, where guests look for the RSDP too. In ram or rom. */
+#define MM_X86_TABLES_BASE 0xe0000ull
+#define MM_X86_TABLES_LEN 0x10000ull
 #define MM_X86_HOLE_BASE 0xc0000000ull /* RAM stays out of hole_base..4 GiB */
 #define MM_X86_HOLE_LEN 0x40000000ull
 #define MM_X86_PCI_MEM_BASE 0xc0000000ull

@@ -30,22 +30,25 @@ static bool usable(const char *path)
 	return make_dir(path) == 0 && access(path, W_OK | X_OK) == 0;
 }
 
-void rundir_base(struct rundir *d, const char *given)
+int rundir_base(struct rundir *d, const char *given)
 {
 	const char *env = getenv("PARLEY_RUN_DIR"), *xdg = getenv("XDG_RUNTIME_DIR");
 
 	if (!given)
 		given = env && *env ? env : NULL;
+	d->base[0] = '\0';
+	if (given && strlen(given) >= sizeof(d->base))
+		return -ENAMETOOLONG;
 	if (given || usable(RUNDIR_DEFAULT)) {
 		snprintf(d->base, sizeof(d->base), "%s", given ? given : RUNDIR_DEFAULT);
-		return;
+		return 0;
 	}
-	d->base[0] = '\0';
 	if (!xdg || !*xdg)
-		return;
+		return 0;
 	int n = snprintf(d->base, sizeof(d->base), "%s/parley", xdg);
 	if (n < 0 || (size_t)n >= sizeof(d->base) || !usable(d->base))
 		d->base[0] = '\0';
+	return 0;
 }
 
 static bool is_name(const char *s)

@@ -19,9 +19,9 @@ struct rundir {
 /*
  * Finds the base: @given (an option) or $PARLEY_RUN_DIR, else /run/parley when it is there and ours
  * to write, or can be made; else, for an ordinary user, $XDG_RUNTIME_DIR/parley. "" when there is
- * none of them. A given one is not checked here.
+ * none of them. A given one is not checked here, but for its length: 0 or -ENAMETOOLONG.
  */
-void rundir_base(struct rundir *d, const char *given);
+int rundir_base(struct rundir *d, const char *given);
 /*
  * Makes and locks the directory of @system. 0; -EBUSY with *@ret_pid (0 = unknown) when such a VM
  * runs; -EINVAL when @system cannot be a file name; -errno.

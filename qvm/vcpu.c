@@ -206,10 +206,17 @@ struct deadline_attr {
 	uint64_t runtime_ns, deadline_ns, period_ns;
 };
 
+#define FLAG_RESET_ON_FORK 1u
+
+/*
+ * The flag is for KVM: the first KVM_RUN of a VM makes a kernel thread in the name of its caller,
+ * and what has a deadline may not fork without it: KVM_RUN would say EAGAIN for ever.
+ */
 static int set_deadline(const struct cfg_cpu *c)
 {
 	struct deadline_attr a = { .size = sizeof(a),
 				   .policy = SCHED_DEADLINE,
+				   .flags = FLAG_RESET_ON_FORK,
 				   .runtime_ns = c->budget_ns,
 				   .deadline_ns = c->repl_period_ns,
 				   .period_ns = c->repl_period_ns };
@@ -242,7 +249,7 @@ static int set_policy(const struct cfg_cpu *c)
 
 static int set_runmask(const struct cfg_cpu *c)
 {
-	cpu_set_t set;
+	cpu_set_t set, now;
 
 	CPU_ZERO(&set);
 	for (unsigned i = 0; i < 64 * Q_ARRAY_LEN(c->runmask); i++)
@@ -250,7 +257,51 @@ static int set_runmask(const struct cfg_cpu *c)
 			CPU_SET(i, &set);
 	if (!CPU_COUNT(&set))
 		return 0;
-	return -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	int r = -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	/* The kernel takes a set of which it has one, and forgets the rest. */
+	if (r == 0 && pthread_getaffinity_np(pthread_self(), sizeof(now), &now) == 0 &&
+	    !CPU_EQUAL(&set, &now))
+		r = -EINVAL;
+	return r;
+}
+
+/* 0, or -errno with v->sched_what: a guest that was promised a processor gets it, or is not run. */
+static int set_scheduling(struct vcpu *v)
+{
+	int r = set_runmask(v->cfg);
+
+	v->sched_what = "runmask: this host has not all of these CPUs, or qvm may not use them";
+	if (r < 0)
+		return r;
+	v->sched_what = v->cfg->policy == CFG_SCHED_SPORADIC ?
+				"sched: the host refuses SCHED_DEADLINE with this period and "
+				"budget; it takes CAP_SYS_NICE, and processors that are not "
+				"promised to others" :
+				"sched: the host refuses this policy or priority; it takes "
+				"CAP_SYS_NICE or an RLIMIT_RTPRIO that reaches it";
+	return set_policy(v->cfg);
+}
+
+/* Waits until all threads are ready, or the VM is to end. */
+static void wait_at_gate(struct vcpu *v, int sched_err)
+{
+	struct vm *vm = v->vm;
+
+	pthread_mutex_lock(&vm->gate_lock);
+	v->sched_err = sched_err;
+	vm->n_at_gate++;
+	pthread_cond_broadcast(&vm->gate_moved);
+	while (!vm->gate_open)
+		pthread_cond_wait(&vm->gate_moved, &vm->gate_lock);
+	pthread_mutex_unlock(&vm->gate_lock);
+}
+
+void vcpu_open_gate(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->gate_lock);
+	vm->gate_open = true;
+	pthread_cond_broadcast(&vm->gate_moved);
+	pthread_mutex_unlock(&vm->gate_lock);
 }
 
 static void *vcpu_main(void *arg)
@@ -265,20 +316,12 @@ static void *vcpu_main(void *arg)
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
-	int r = set_runmask(v->cfg);
-	if (r == 0)
-		r = set_policy(v->cfg);
-	if (r < 0)
-		qlog_errno(QLOG_WARN, r,
-			   "ev=vcpu_sched_refused cpu=%u why=\"the guest runs without the "
-			   "scheduling that its configuration asks for; that takes "
-			   "CAP_SYS_NICE or an RLIMIT_RTPRIO\"",
-			   v->idx);
+	wait_at_gate(v, set_scheduling(v));
 	vcpu_loop(v);
 	return NULL;
 }
 
-int vcpu_start(struct vcpu *v)
+static int start_thread(struct vcpu *v)
 {
 	int r = pthread_create(&v->thread, NULL, vcpu_main, v);
 
@@ -286,6 +329,31 @@ int vcpu_start(struct vcpu *v)
 		return vm_fail(v->vm, "threads", r, "no thread for vCPU %u", v->idx);
 	v->has_thread = true;
 	return 0;
+}
+
+int vcpu_start_all(struct vm *vm)
+{
+	size_t n = 0;
+	int r = 0;
+
+	while (r == 0 && n < vm->n_vcpus) {
+		r = start_thread(&vm->vcpus[n]);
+		n += r == 0;
+	}
+	/* Each comes to the gate whatever happens: no deadline is needed. */
+	pthread_mutex_lock(&vm->gate_lock);
+	while (vm->n_at_gate < n)
+		pthread_cond_wait(&vm->gate_moved, &vm->gate_lock);
+	pthread_mutex_unlock(&vm->gate_lock);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct vcpu *v = &vm->vcpus[i];
+		if (v->sched_err < 0)
+			r = vm_fail(vm, "threads", v->sched_err, "%s:%u: cpu %u: %s",
+				    v->cfg->pos.file, v->cfg->pos.line, v->idx, v->sched_what);
+	}
+	if (r == 0)
+		vcpu_open_gate(vm);
+	return r;
 }
 
 static void on_kick(int sig)

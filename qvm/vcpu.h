@@ -35,6 +35,8 @@ struct vcpu {
 	const struct cfg_cpu *cfg;
 	pthread_t thread;
 	bool has_thread;
+	int sched_err;	  /* of its thread, before it is ready: 0, or -errno and sched_what */
+	const char *sched_what;
 	_Atomic uint64_t n_exits[VCPU_EXITS]; /* written by its thread alone */
 };
 
@@ -42,9 +44,13 @@ struct vcpu {
 int vcpu_init(struct vcpu *v, struct vm *vm, unsigned idx);
 void vcpu_fini(struct vcpu *v);
 /*
- * Starts the thread with the scheduling that the configuration asks for; it runs the guest at once.
+ * The threads of all vCPUs, with the scheduling that the configuration asks for; the guest runs
+ * when all have it, or not at all. 0 or -errno with vm->fail filled; what was started waits for
+ * vcpu_join(). Main thread.
  */
-int vcpu_start(struct vcpu *v);
+int vcpu_start_all(struct vm *vm);
+/* Lets waiting threads on; they look at vm->stopping first. Any thread. */
+void vcpu_open_gate(struct vm *vm);
 /* After vm->stopping was set: makes the thread leave the guest. Then join. Any thread. */
 void vcpu_kick(struct vcpu *v);
 void vcpu_join(struct vcpu *v);

@@ -304,12 +304,12 @@ static int host_backend_connect(struct vd_host *h, const struct vd_arg *hostdev)
 	char path[SOCKET_PATH_BYTES];
 
 	if (!strncmp(what, PREFIX_VHOST_USER, strlen(PREFIX_VHOST_USER)))
-		return qfd_connect_unix(what + strlen(PREFIX_VHOST_USER));
+		return qfd_connect_unix_now(what + strlen(PREFIX_VHOST_USER));
 	if (strncmp(what, PREFIX_MEDIATOR, strlen(PREFIX_MEDIATOR)) != 0)
 		return -EINVAL;
 	int n = snprintf(path, sizeof(path), "%s/mediator/%s.%s.sock", vm->run_dir, vm->cfg->system,
 			 what + strlen(PREFIX_MEDIATOR));
-	return n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : qfd_connect_unix(path);
+	return n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : qfd_connect_unix_now(path);
 }
 
 /* ---- what the vdev says ---- */

@@ -151,8 +151,11 @@ static int make_loop(struct vm *vm)
 static int load_guest_files(struct vm *vm)
 {
 	char text[sizeof(vm->fail.text)] = "";
-	int r = load_all(vm->cfg, vm->mem, &vm->boot, text, sizeof(text));
+	int r = arch_load_claims(vm);
 
+	if (r < 0)
+		return r;
+	r = load_all(vm->cfg, vm->mem, &vm->boot, text, sizeof(text));
 	return r < 0 ? vm_fail(vm, "load", r, "%s", text) : 0;
 }
 
@@ -164,6 +167,8 @@ int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct
 	vm->kvm_fd = vm->vm_fd = vm->end_fd = -1;
 	atomic_init(&vm->end_code, -1);
 	pthread_mutex_init(&vm->miss_lock, NULL);
+	pthread_mutex_init(&vm->gate_lock, NULL);
+	pthread_cond_init(&vm->gate_moved, NULL);
 	bus_init(&vm->bus[VD_MEM]);
 	bus_init(&vm->bus[VD_IO]);
 	irqs_init(&vm->irqs, -1);
@@ -201,9 +206,7 @@ int vm_run(struct vm *vm)
 	if (r < 0)
 		return vm_fail(vm, "threads", r, "no I/O thread");
 	vm->started_ns = qnow_ns();
-	for (size_t i = 0; r == 0 && i < vm->n_vcpus; i++)
-		r = vcpu_start(&vm->vcpus[i]);
-	return r;
+	return vcpu_start_all(vm);
 }
 
 void vm_end(struct vm *vm, enum vm_exit code, const char *why)
@@ -222,6 +225,7 @@ void vm_stop(struct vm *vm)
 {
 	/* Pairs with the acquire load in vcpu_loop(). */
 	atomic_store_explicit(&vm->stopping, true, memory_order_release);
+	vcpu_open_gate(vm);
 	for (size_t i = 0; i < vm->n_vcpus; i++)
 		vcpu_kick(&vm->vcpus[i]);
 	for (size_t i = 0; i < vm->n_vcpus; i++)
@@ -266,6 +270,8 @@ void vm_fini(struct vm *vm)
 	bus_fini(&vm->bus[VD_MEM]);
 	bus_fini(&vm->bus[VD_IO]);
 	pthread_mutex_destroy(&vm->miss_lock);
+	pthread_mutex_destroy(&vm->gate_lock);
+	pthread_cond_destroy(&vm->gate_moved);
 	qfd_close(&vm->end_fd);
 	console_restore();
 }
@@ -290,12 +296,13 @@ void vm_counters(struct vm *vm, void (*fn)(void *arg, const char *name, uint64_t
 	}
 	fn(arg, "access.unowned", atomic_load_explicit(&vm->n_missed, memory_order_relaxed));
 	for (size_t i = 0; i < vm->n_devs; i++) {
-		struct vm_dev *d = &vm->devs[i];
-		for (unsigned f = 1; d->v && f < VD_FAULTS; f++) {
-			snprintf(name, sizeof(name), "vdev.%s.fault.%s", d->cfg->cfg.name,
-				 vd_fault_str(f));
-			if (d->v->faults[f])
-				fn(arg, name, d->v->faults[f]);
+		uint64_t faults[VD_FAULTS];
+		vmdev_faults(&vm->devs[i], faults);
+		for (unsigned f = 1; f < VD_FAULTS; f++) {
+			snprintf(name, sizeof(name), "vdev.%s.fault.%s",
+				 vm->devs[i].cfg->cfg.name, vd_fault_str(f));
+			if (faults[f])
+				fn(arg, name, faults[f]);
 		}
 	}
 }

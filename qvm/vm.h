@@ -69,6 +69,10 @@ struct vm {
 	size_t n_devs;
 	struct vcpu *vcpus;
 	size_t n_vcpus;
+	pthread_mutex_t gate_lock; /* vCPU threads wait at the gate until all are ready */
+	pthread_cond_t gate_moved;
+	size_t n_at_gate; /* under gate_lock, as gate_open */
+	bool gate_open;
 	pthread_mutex_t miss_lock;
 	struct vm_miss misses[2][VM_MISSES_MAX]; /* by enum vd_space */
 	unsigned n_misses[2];

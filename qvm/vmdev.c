@@ -72,7 +72,9 @@ int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base
 	int r = bus_add(&d->vm->bus[space], &w);
 	d->is_mapped[win] = r == 0;
 	d->spaces[win] = space;
-	if (r == -EEXIST && space == VD_IO && pci_map_under_latch(&d->vm->pci, &w) == 0)
+	/* Before the guest runs only: the latch is read without a lock. */
+	if (r == -EEXIST && space == VD_IO && !d->vm->started_ns &&
+	    pci_map_under_latch(&d->vm->pci, &w) == 0)
 		return 0;
 	return r;
 }
@@ -263,6 +265,15 @@ bool vmdev_button_all(struct vm *vm)
 		pthread_mutex_unlock(&d->lock);
 	}
 	return seen;
+}
+
+void vmdev_faults(struct vm_dev *d, uint64_t ret[VD_FAULTS])
+{
+	memset(ret, 0, VD_FAULTS * sizeof(ret[0]));
+	pthread_mutex_lock(&d->lock);
+	if (d->v)
+		memcpy(ret, d->v->faults, VD_FAULTS * sizeof(ret[0]));
+	pthread_mutex_unlock(&d->lock);
 }
 
 void vmdev_status_all(struct vm *vm)

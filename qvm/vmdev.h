@@ -45,6 +45,8 @@ void vmdev_free_all(struct vm *vm);
 /* Every vdev is asked; true when one says that the guest can see it. */
 bool vmdev_button_all(struct vm *vm);
 void vmdev_status_all(struct vm *vm);
+/* What the guest did wrong with it, by kind. */
+void vmdev_faults(struct vm_dev *d, uint64_t ret[VD_FAULTS]);
 
 /* Puts window @win on a bus, or takes it away. 0 or -errno (-EEXIST: something else is there). */
 int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base,

@@ -80,8 +80,8 @@ class Run:
 
 
 class Bench:
-    def __init__(self, qvm, guests):
-        self.qvm, self.guests = qvm, guests
+    def __init__(self, qvm, guests, mediator):
+        self.qvm, self.guests, self.mediator = qvm, guests, mediator
         self.folder = tempfile.mkdtemp(prefix="parley-kvm.")
         self.run_dir = os.path.join(self.folder, "run")
         self.n_runs = 0
@@ -144,6 +144,7 @@ def main(names):
     parser = argparse.ArgumentParser()
     parser.add_argument("--qvm", required=True)
     parser.add_argument("--guests", required=True)
+    parser.add_argument("--mediator", default="")
     parser.add_argument("test")
     options = parser.parse_args()
     reason = why_not()
@@ -151,7 +152,8 @@ def main(names):
         print(f"skipped: {reason}")
         sys.exit(SKIPPED)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    bench = Bench(os.path.abspath(options.qvm), os.path.abspath(options.guests))
+    bench = Bench(os.path.abspath(options.qvm), os.path.abspath(options.guests),
+                  os.path.abspath(options.mediator))
     try:
         names["t_" + options.test](bench)
     except Failed as e:

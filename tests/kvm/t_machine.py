@@ -43,6 +43,24 @@ def t_raw(b):
     equal(r.out(), "K", "output")
 
 
+def t_data(b):
+    """A file without an address stands where nobody else writes, and the guest finds it there."""
+    b.write("data.bin", b"DATA" + bytes(4092))
+    code = bytes.fromhex("be00101000 66baf803" + "acee" * 4 + "66ba0406 66b80034 66ef ebfe")
+    r = b.start(b.machine(b.write("raw.bin", code), cmdline="x" * 3000, extra="data load data.bin"))
+    r.wait(0)
+    equal(r.out(), "DATA", "what the guest read")
+
+
+def t_no_rom(b):
+    """QNX's layout without its rom line: the tables get a place of their own."""
+    r = b.start(b.machine(ram="ram 0,0xa0000 reserve loc 0xa0000,0x20000 ram 1m,63m"))
+    r.wait(0)
+    expect("guest: done ok" in r.out(), r.said())
+    maps = re.findall(r"map base=(\S+) size=(\S+) type=1", r.out())
+    equal(maps, [("0x0", "0xa0000"), ("0x100000", "0x3f00000")], "RAM")
+
+
 def t_memory_map(b):
     """Everything that ram says, nothing that rom says, holes left out, also above 4 GiB."""
     r = b.start(b.machine(ram="ram 0,0xa0000 reserve loc 0xa0000,0x20000 rom 0xc0000,0x40000 ram 1m,63m ram 4g,16m"))

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What does not start says why in a sentence, with the exit status of its kind, and leaves nothing behind."""
 
+import json
 import os
 import struct
 import subprocess
@@ -41,6 +42,42 @@ def t_dryrun(b):
     r.wait(0)
     expect("Exiting: dryrun completed" in r.err(), r.said())
     expect("guest" not in r.out() or "hello from guest" not in r.out(), r.said())
+
+
+def t_plan_json(b):
+    """The plan for programs says the same as the one for people; --json without a plan is refused."""
+    b.write("vm.qvmconf", b.machine() + " dryrun")
+    r = kvmtest.Run(b, [b.qvm, "--json", "@vm.qvmconf"])
+    r.wait(0)
+    plan = json.loads(r.out())
+    equal(next(iter(plan)), "schema", "first member")
+    equal((plan["system"], len(plan["cpus"]), plan["memory"][0]["bytes"]), ("vm", 1, 64 << 20), "plan")
+    b.write("vm.qvmconf", b.machine())
+    r = kvmtest.Run(b, [b.qvm, "--json", "@vm.qvmconf"])
+    r.wait(65)
+    expect("dryrun" in r.err(), r.said())
+
+
+def t_long_paths(b):
+    """Names that are too long are told as such, and nothing is made under a name that was cut."""
+    long = os.path.join(b.folder, "d" * 200, "e" * 200, "f" * 200)
+    r = kvmtest.Run(b, [b.qvm, "--run-dir", long, "system", "vm", "ram", "64m", "load", b.guest("hello")])
+    r.wait(64)
+    expect("too long" in r.err(), r.said())
+    expect(not os.path.exists(os.path.join(b.folder, "d" * 200)), "a directory was made")
+    refused(b, b.machine(extra="vdev virtio-blk hostdev mediator:disk").replace("mediator:disk",
+            "vhost-user:/" + "x" * 150), 64, "too long")
+
+
+def t_low_memory(b):
+    """Files stay out of what the machine writes itself; an entry where no memory is."""
+    b.write("data", "x" * 4096)
+    for at, what in ((0x500, "descriptors"), (0x6800, "start information"), (0x7000, "boot parameters"),
+                     (0x9000, "page tables"), (0x20000, "command line"), (0xe8000, "ACPI tables")):
+        refused(b, b.machine(extra=f"data load {at:#x},data"), 64, "data", "taken", what)
+    head = bytearray(elf(segments=[(0, 0x100000, 64, 64)]))
+    struct.pack_into("<Q", head, 24, 0x90000000)
+    refused(b, b.machine(b.write("bad.elf", bytes(head))), 64, "bad.elf", "starts at 0x90000000")
 
 
 def t_check(b):

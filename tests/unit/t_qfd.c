@@ -118,6 +118,34 @@ START_TEST(eventfd_counts)
 }
 END_TEST
 
+/* Who must not wait is told when the listener has no place left, and gets a blocking descriptor. */
+START_TEST(connect_now)
+{
+	char dir[256], path[300];
+	int r = 0;
+	unsigned n = 0;
+
+	snprintf(path, sizeof(path), "%s/s", fixture_mkdir(dir, sizeof(dir)));
+	ck_assert_int_eq(qfd_connect_unix_now(path), -ENOENT);
+	int l = qfd_listen_unix(path, 1);
+	ck_assert_int_ge(l, 0);
+	int c[8];
+	for (; n < Q_ARRAY_LEN(c) && r >= 0; n += r >= 0) {
+		r = qfd_connect_unix_now(path);
+		if (r >= 0) {
+			ck_assert_int_eq(fcntl(r, F_GETFL) & O_NONBLOCK, 0);
+			c[n] = r;
+		}
+	}
+	ck_assert_int_eq(r, -EAGAIN);
+	ck_assert_uint_ge(n, 1);
+	while (n > 0)
+		qfd_close(&c[--n]);
+	qfd_close(&l);
+	fixture_rmdir(dir);
+}
+END_TEST
+
 START_TEST(listen_connect_and_talk)
 {
 	char dir[128], path[160];
@@ -417,6 +445,7 @@ int main(void)
 	tcase_add_test(tc, memfd_keeps_its_size);
 	tcase_add_test(tc, eventfd_counts);
 	tc = fixture_case(s, "paths");
+	tcase_add_test(tc, connect_now);
 	tcase_add_test(tc, listen_connect_and_talk);
 	tcase_add_test(tc, listen_replaces_the_dead_only);
 	tcase_add_test(tc, listen_spares_what_is_no_socket);

@@ -155,6 +155,28 @@ static int write_boot_params(struct vm *vm, size_t cmdline_len)
 		       0;
 }
 
+/* All that any way of starting uses: which one it will be, the files say. */
+int arch_load_claims(struct vm *vm)
+{
+	const size_t cmdline_bytes = vm->cfg->cmdline ? strlen(vm->cfg->cmdline) + 1 : 1;
+	const struct load_span own[] = {
+		{ X86_GDT, X86_GDT_BYTES, "the machine's descriptors" },
+		{ X86_START_INFO, X86_ZERO_PAGE - X86_START_INFO, "the start information" },
+		{ X86_ZERO_PAGE, sizeof(struct boot_params), "Linux' boot parameters" },
+		{ X86_PAGE_TABLES, X86_STACK_LOW - X86_PAGE_TABLES, "the first page tables" },
+		{ X86_STACK_LOW, X86_STACK_TOP - X86_STACK_LOW, "the first stack" },
+		{ X86_CMDLINE, cmdline_bytes, "the command line" },
+		{ X86_ACPI, X86_ACPI_BYTES, "the ACPI tables" },
+	};
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(own); i++) {
+		int r = load_own(&vm->boot, own[i].gpa, own[i].len_bytes, own[i].what);
+		if (r < 0)
+			return vm_fail(vm, "load", r, "no room to note %s", own[i].what);
+	}
+	return 0;
+}
+
 int arch_boot(struct vm *vm)
 {
 	struct x86_start st = { .rip = vm->boot.entry, .rsp = X86_STACK_TOP };

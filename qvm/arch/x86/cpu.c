@@ -184,6 +184,7 @@ static int write_gdt(struct vm *vm)
 		0x00008b0000000067ull,
 	};
 
+	static_assert(sizeof(gdt) == X86_GDT_BYTES, "what is kept for it");
 	return qmem_fill(vm->mem, gpa(X86_GDT), gdt, sizeof(gdt));
 }
 

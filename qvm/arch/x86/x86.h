@@ -6,6 +6,7 @@
 #pragma once
 
 #include "qvm/load.h"
+#include "qvm/memmap.h"
 #include "qvm/vm.h"
 
 struct kvm_cpuid2;
@@ -19,16 +20,19 @@ struct vm_arch {
  * runs.
  */
 #define X86_GDT		  0x500u
+#define X86_GDT_BYTES	  0x20u
 #define X86_START_INFO	  0x6000u /* hvm_start_info, modules, memory map */
 #define X86_ZERO_PAGE	  0x7000u /* struct boot_params */
 #define X86_PAGE_TABLES	  0x9000u /* PML4, PDPT, four PDs */
+#define X86_STACK_LOW	  0xf000u
 #define X86_STACK_TOP	  0xfff0u
 #define X86_CMDLINE	  0x20000u
 #define X86_CMDLINE_BYTES 0x10000u
 #define X86_LOW_END	  0xa0000u
-#define X86_ACPI	  0xe0000u /* where guests look for the RSDP, too */
-#define X86_ACPI_BYTES	  0x10000u
+#define X86_ACPI	  ((uint32_t)MM_X86_TABLES_BASE)
+#define X86_ACPI_BYTES	  ((uint32_t)MM_X86_TABLES_LEN)
 #define X86_BIOS_END	  0x100000u
+static_assert(X86_CMDLINE + X86_CMDLINE_BYTES == MM_X86_START_END, "as the checker has it");
 
 /* CPUID of vCPU @idx, from what the host offers. */
 int x86_cpuid_init(struct vm *vm);
