@@ -21,7 +21,8 @@ struct qvhu_be;
 /*
  * The three descriptors are anonymous inodes (eventfds, if the front end is honest) and were made
  * nonblocking. A hostile front end shares the file description and can undo that: writing to a full
- * eventfd that blocks again would block the writer.
+ * eventfd that blocks again would block the writer. Who serves more than one peer signals through
+ * lib/qbell.h, which cannot.
  */
 struct qvhu_be_queue {
 	struct qring_cfg ring;		/* ready for qring_init() */

@@ -3,8 +3,10 @@
  * Owns the vhost-user clients of a device: connections, rings, and the requests taken from them.
  * Device's thread only.
  *
- * A queue is hot while it may have work: from its kick until a look has found it empty. Requests
- * taken from a ring are counted (outstanding) until they are published in the used ring.
+ * Every running queue is looked at in every round: a driver kicks only what was armed, and a queue is
+ * armed only before the whole loop sleeps. While another client keeps the loop awake, nothing but a
+ * look tells of a queue's work. Requests taken from a ring are counted (outstanding) until they are
+ * published in the used ring.
  * Invariants: outstanding <= ring size, because a head that is out may not come again; guest memory
  * is touched only while the queue runs, and a stop waits for outstanding == 0.
  */
@@ -17,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lib/qfd.h"
 #include "lib/qvhu_be.h"
@@ -47,7 +48,7 @@ struct med_queue {
 	struct qvhu_inflight_queue *inflight;
 	struct loop_watch *kick;
 	int call_fd, err_fd;		/* borrowed */
-	bool running, stopping, hot, broken;
+	bool running, stopping, broken;
 	uint32_t outstanding;
 	struct client_req *done, **done_tail;
 	uint64_t *out_heads;		/* bitmap: heads that are out */
@@ -80,6 +81,11 @@ static void client_gone(struct med_client *c, const char *kind, const char *why)
 	c->dying = true;
 	atomic_store_explicit(&c->share->stats.connected, false, RELAXED);
 	event(c, kind, why);
+}
+
+static struct qbell *bell_of(const struct med_client *c)
+{
+	return &c->share->disk->bell;
 }
 
 void med_client_end(struct med_client *c, const char *why)
@@ -165,13 +171,12 @@ static void queue_fault(struct med_queue *q, const char *why)
 	char text[96];
 
 	q->broken = true;
-	q->hot = false;
 	snprintf(text, sizeof(text), "queue %u: %s", q->index, why);
 	if (!within_budget(c, text))
 		return;
 	if (q->err_fd >= 0) {
 		event(c, "queue_broken", text);
-		qfd_event_signal(q->err_fd);
+		qbell_ring(bell_of(c), q->err_fd);
 	} else {
 		client_gone(c, "client_dropped", text);
 	}
@@ -252,10 +257,8 @@ static bool take_chain(struct med_queue *q, const struct qring_chain *chain, str
 static bool take(struct med_queue *q, enum qring_verdict v, const struct qring_chain *chain,
 		 struct iovec *iov, bool replayed)
 {
-	if (v == QRING_EMPTY) {
-		q->hot = false;
+	if (v == QRING_EMPTY)
 		return false;
-	}
 	if (v != QRING_OK) {
 		queue_fault(q, qring_verdict_str(v));
 		return false;
@@ -299,32 +302,38 @@ static void queue_replay(struct med_queue *q)
 
 /* ---- queues ---- */
 
+/* Requests may be taken from it. */
+static bool queue_serves(const struct med_queue *q)
+{
+	return q->running && !q->broken && !q->stopping;
+}
+
+/* A kick wakes the loop, and that is all it is for: each round looks at the rings. */
 static void on_kick(void *ctx)
 {
-	struct med_queue *q = ctx;
-
-	q->hot = q->running && !q->broken && !q->stopping;
 }
 
 static void queue_release(struct med_queue *q)
 {
 	struct loop *l = &q->client->share->disk->loop;
 
+	/* Its descriptors may be closed next. */
+	qbell_flush(bell_of(q->client));
 	q->kick = loop_unwatch(l, q->kick);
 	q->mem = qmem_unref(q->mem);
 	free(q->out_heads);
 	q->out_heads = NULL;
 	q->client->n_running -= q->running;
-	q->running = q->stopping = q->hot = false;
+	q->running = q->stopping = false;
 }
 
-/* A descriptor that a client gives us to wait for or to signal must be an eventfd or the like: a
- * pipe or a file could make a write wait, or be readable for ever. */
-static bool event_like(int fd)
+/*
+ * What a client gives us to wait for or to signal must be an eventfd: a file could be readable for
+ * ever, and an epoll descriptor makes each look at it as long as its owner likes.
+ */
+static bool is_eventfd(const struct med_client *c, int fd)
 {
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0 && qfd_nonblock(fd, true) == 0;
+	return loop_is_eventfd(&c->share->disk->loop, fd);
 }
 
 static int queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *bq, struct qmem *mem)
@@ -343,9 +352,9 @@ static int queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *bq, st
 	 * Without a kick we would have to look at the ring for ever: one client's wish for speed at
 	 * the cost of all.
 	 */
-	if (bq->kick_fd < 0 || !event_like(bq->kick_fd) ||
-	    (q->call_fd >= 0 && !event_like(q->call_fd)) ||
-	    (q->err_fd >= 0 && !event_like(q->err_fd)))
+	if (bq->kick_fd < 0 || !is_eventfd(c, bq->kick_fd) ||
+	    (q->call_fd >= 0 && !is_eventfd(c, q->call_fd)) ||
+	    (q->err_fd >= 0 && !is_eventfd(c, q->err_fd)))
 		return QVHU_FAULT;
 	if (bq->ring.num > QUEUE_SIZE_MAX || qring_init(&q->ring, mem, &bq->ring) < 0)
 		return QVHU_FAULT;
@@ -361,7 +370,6 @@ static int queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *bq, st
 	q->running = true;
 	c->n_running++;
 	q->inflight = qvhu_be_inflight(c->be, i);
-	q->hot = true;
 	if (q->inflight)
 		queue_replay(q);
 	return QVHU_OK;
@@ -371,15 +379,17 @@ static void queue_call(void *ctx, unsigned i, int call_fd)
 {
 	struct med_client *c = ctx;
 
+	/* The old one is closed next. */
+	qbell_flush(bell_of(c));
 	c->q[i].call_fd = call_fd;
-	if (call_fd >= 0 && !event_like(call_fd)) {
+	if (call_fd >= 0 && !is_eventfd(c, call_fd)) {
 		c->q[i].call_fd = -1;
 		client_fault(c, "call descriptor is no eventfd");
 		return;
 	}
 	/* What completed before there was anyone to call must not be forgotten. */
 	if (call_fd >= 0 && c->q[i].running)
-		qfd_event_signal(call_fd);
+		qbell_ring(bell_of(c), call_fd);
 }
 
 static bool of_queue(const struct med_req *req, void *arg)
@@ -425,7 +435,6 @@ static bool queue_stop(void *ctx, unsigned i, uint16_t *ret_base)
 	struct med_queue *q = &c->q[i];
 
 	q->stopping = true;
-	q->hot = false;
 	if (c->dying)
 		drop_waiting(q);
 	if (q->outstanding > 0)
@@ -595,7 +604,7 @@ static bool client_serve(struct med_client *c)
 	for (unsigned i = 0; i < QUEUES_MAX && c->n_running && !c->dying; i++) {
 		struct med_queue *q = &c->q[i];
 
-		if (q->running && !q->broken && !q->stopping && q->hot)
+		if (queue_serves(q) && qring_pending(&q->ring))
 			more |= queue_serve(q);
 	}
 	return more;
@@ -642,7 +651,7 @@ static void queue_publish(struct med_queue *q)
 	if (q->inflight)
 		qvhu_inflight_used(q->inflight, q->ring.used_idx);
 	if (signal && q->call_fd >= 0)
-		qfd_event_signal(q->call_fd);
+		qbell_ring(bell_of(q->client), q->call_fd);
 }
 
 /* A stop that waited for requests at the device can end now. True when one did. */
@@ -683,6 +692,7 @@ bool med_clients_finish_round(struct med_disk *d)
 	for (unsigned i = 0; i < d->n_shares; i++)
 		if (d->shares[i].client)
 			again |= client_finish_round(d->shares[i].client);
+	qbell_flush(&d->bell);
 	return again;
 }
 
@@ -696,10 +706,8 @@ bool med_clients_arm(struct med_disk *d)
 		for (unsigned k = 0; c && k < QUEUES_MAX; k++) {
 			struct med_queue *q = &c->q[k];
 
-			if (!q->running || q->broken || q->stopping)
-				continue;
-			if (qring_arm(&q->ring))
-				more = q->hot = true;
+			if (queue_serves(q))
+				more |= qring_arm(&q->ring);
 		}
 	}
 	return more;
@@ -708,15 +716,13 @@ bool med_clients_arm(struct med_disk *d)
 bool med_clients_pending(const struct med_disk *d)
 {
 	for (unsigned i = 0; i < d->n_shares; i++) {
-		struct med_client *c = d->shares[i].client;
+		const struct med_client *c = d->shares[i].client;
 
 		for (unsigned k = 0; c && k < QUEUES_MAX; k++) {
-			struct med_queue *q = &c->q[k];
+			const struct med_queue *q = &c->q[k];
 
-			if (q->running && !q->broken && !q->stopping && qring_pending(&q->ring)) {
-				q->hot = true;
+			if (queue_serves(q) && qring_pending(&q->ring))
 				return true;
-			}
 		}
 	}
 	return false;

@@ -711,6 +711,7 @@ static void *disk_thread(void *arg)
 	while (any_client(d))
 		if (!run_round(d) && any_client(d))
 			loop_submit(&d->loop, true);
+	qbell_fini(&d->bell);
 	loop_fini(&d->loop);
 	return NULL;
 }
@@ -799,6 +800,7 @@ int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
 	d->policy = policy;
 	d->sink = *sink;
 	d->fd = d->wake_fd = -1;
+	d->bell = QBELL_NULL;
 	atomic_store(&d->want_priorities, true);
 
 	struct sched_cfg cfg = med_policy_sched(policy);
@@ -861,6 +863,9 @@ static void *disk_thread_entry(void *arg)
 	struct med_disk *d = arg;
 	int r = loop_init(&d->loop, 256);
 
+	if (r == 0)
+		r = qbell_init(&d->bell);
+
 	for (unsigned i = 0; r == 0 && i < d->n_shares; i++) {
 		struct med_share *sh = &d->shares[i];
 
@@ -874,6 +879,7 @@ static void *disk_thread_entry(void *arg)
 	}
 	if (r < 0) {
 		d->sink.event(d->sink.ctx, "device_error", d->policy->name, strerror(-r));
+		qbell_fini(&d->bell);
 		loop_fini(&d->loop);
 		return NULL;
 	}

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "lib/qbell.h"
 #include "lib/qblk.h"
 #include "lib/qhist.h"
 #include "lib/qlog.h"
@@ -123,6 +124,7 @@ struct med_disk {
 	uint64_t last_turn_ns;
 	uint64_t len_bytes;
 	struct loop loop;
+	struct qbell bell;	/* signals clients, whose descriptors are not to be trusted */
 	struct sched sched;
 	struct med_share *shares;	/* owned, n_shares; index = sched id */
 	unsigned n_shares;

@@ -100,6 +100,15 @@ struct loop_watch *loop_watch(struct loop *l, int fd, void (*fn)(void *ctx), voi
 	return NULL;
 }
 
+bool loop_is_eventfd(struct loop *l, int fd)
+{
+	/* There is no call that tells; but the ring takes no other descriptor for its own signal. */
+	if (io_uring_register_eventfd(&l->ring, fd) < 0)
+		return false;
+	io_uring_unregister_eventfd(&l->ring);
+	return true;
+}
+
 struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w)
 {
 	if (!w)

@@ -36,6 +36,8 @@ void loop_fini(struct loop *l);
  * there. NULL when out of memory or submission slots.
  */
 struct loop_watch *loop_watch(struct loop *l, int fd, void (*fn)(void *ctx), void *ctx);
+/* Whether @fd is an eventfd and nothing else. */
+bool loop_is_eventfd(struct loop *l, int fd);
 /* No callback after this. NULL is fine; returns NULL. */
 struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w);
 

@@ -3,6 +3,7 @@
 """Clients that break every rule: their own connection ends, another share's verified traffic sees nothing of it."""
 
 import os
+import select
 import socket
 import struct
 import time
@@ -148,6 +149,14 @@ def kick_is_a_socket(c):
     b.close()
 
 
+def kick_is_an_epoll(c):
+    """Each look at it is as long as its owner likes."""
+    ep = select.epoll()
+    fd = os.dup(ep.fileno())
+    ep.close()
+    other_kick(c, fd)
+
+
 def no_kick(c):
     c.features()
     c.memory()
@@ -233,7 +242,7 @@ ATTACKS = [
     garbage, zero_bytes, wrong_version, long_payload, unknown_request, half_message, half_header, many_descriptors,
     descriptors_where_none_belong, features_not_offered, memory_without_descriptor, memory_unsealed, memory_too_short,
     memory_far_offset, memory_wraps, memory_is_a_pipe, queue_out_of_range, queue_size_not_a_power, ring_outside_memory,
-    kick_is_a_file, kick_is_a_socket, no_kick, call_is_a_full_pipe, avail_runs_ahead, head_out_of_range, chain_loops,
+    kick_is_a_file, kick_is_a_socket, kick_is_an_epoll, no_kick, call_is_a_full_pipe, avail_runs_ahead, head_out_of_range, chain_loops,
     link_out_of_table, buffer_outside_memory, buffer_wraps, no_status, same_head_twice,
 ]
 
@@ -291,6 +300,38 @@ def memory_cannot_be_cut_off():
             check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 100))["errors"] == 0, "served")
 
 
+def fill_and_block(fd):
+    """The mediator has made it nonblocking: its owner undoes that, and a write to it waits for ever."""
+    os.set_blocking(fd, False)
+    try:
+        while True:
+            os.eventfd_write(fd, (1 << 64) - 2)
+    except BlockingIOError:
+        pass
+    os.set_blocking(fd, True)
+
+
+def descriptors_that_block():
+    """A full call or error eventfd of one client keeps the device's thread from nobody."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            with med.Client(m.socket("evil/data")) as c:
+                c.setup()
+                fill_and_block(c.call)
+                for _ in range(5):
+                    check(c.request(med.T_IN, read=512)[0] == 0, "the client itself is served")
+                check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 500))["errors"] == 0, "others too")
+                err = os.eventfd(0)
+                c.send(med.SET_VRING_ERR, struct.pack("<Q", 0), [err])
+                check(c.request(med.T_IN, read=512)[0] == 0, "the error descriptor is there")
+                fill_and_block(err)
+                c.put_avail(5000)
+                med.wait_for("the fault", lambda: "ev=queue_broken share=evil/data" in m.log())
+                check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 500))["errors"] == 0, "others still")
+                os.close(err)
+
+
 def one_client_at_a_time():
     with med.Folder() as d:
         med.image(d + "/img", 32)
@@ -331,4 +372,4 @@ def quarantine():
             check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 100))["errors"] == 0, "others are served")
 
 
-med.run_tests(attacks, memory_cannot_be_cut_off, one_client_at_a_time, quarantine)
+med.run_tests(attacks, memory_cannot_be_cut_off, descriptors_that_block, one_client_at_a_time, quarantine)
