@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""tools/demo, as a user runs it: twice, from a path with a space, and with --keep."""
+
+import os
+import re
+import signal
+import subprocess
+
+import kvmtest
+import sysworld
+from kvmtest import equal, expect
+from sysworld import alive, wait_for
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DEMO_S = 170
+
+
+def demo(host, *words):
+    """tools/demo from this checkout through a path with a space, its programs too: what it said."""
+    here = host.path("a checkout")
+    if not os.path.islink(here):
+        os.symlink(TOP, here)
+        os.symlink(host.build, host.path("a build"))
+    r = subprocess.run([os.path.join(here, "tools", "demo"), "--build", host.path("a build"), "--seconds", "1", *words],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                       timeout=DEMO_S, check=False)
+    equal(r.returncode, 0, f"exit status of the demo, which said:\n{r.stdout}")
+    return r.stdout
+
+
+def whole(said):
+    for part in ("(a) cluster alone", "(b) ivi floods", "(c) the same, priorities off", "Everything was right."):
+        expect(part in said, f"{part!r} is missing in:\n{said}")
+    equal(len(re.findall("all content verified", said)), 2, f"guests that verified all:\n{said}")
+
+
+def t_twice(host):
+    """In a folder whose name has a space, twice in a row in the same one."""
+    for _ in range(2):
+        whole(demo(host, "--dir", host.path("the demo's state")))
+
+
+def t_keep(host):
+    """--keep leaves all running; what it says at the end takes it down again."""
+    said = demo(host, "--keep", "--dir", host.path("kept"))
+    pid = int(re.search(r"kill (\d+)", said.rsplit("at the end", 1)[1])[1])
+    ctl = [host.path("bin", "hostctl"), "--run-dir", host.path("kept", "run")]
+    try:
+        equal(subprocess.run([*ctl, "list"], stdout=subprocess.DEVNULL, check=False).returncode, 0, "hostctl list")
+        for name in ("cluster", "ivi"):
+            equal(subprocess.run([*ctl, "stop", name], stdout=subprocess.DEVNULL, timeout=kvmtest.WAIT_S,
+                                 check=False).returncode, 0, f"hostctl stop {name}")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_for("hostd to end", lambda: not alive(pid))
+
+
+if __name__ == "__main__":
+    sysworld.main(globals())
