@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A hostile guest beside a safety guest that reads and writes: bad descriptors, indices, chains, loops, sizes, addresses,
-registers, to every queue. Its own device suffers, it is counted and told, and the safety guest sees nothing."""
+"""A hostile guest beside a safety guest that reads and writes: bad descriptors, indices, chains, loops, sizes,
+addresses, registers, to every queue. Its own device suffers, it is counted and told, and the safety guest sees
+nothing."""
 
 import os
 import re
@@ -94,14 +95,15 @@ def t_own(host):
 
 
 def t_quarantine(host):
-    """A share whose guest has used up its fault budget is closed to it, also to its next start, until the mediator starts
-    anew."""
+    """A share whose guest has used up its fault budget is closed to it, also to its next start, until the mediator
+    starts anew."""
     cluster, ivi = beside_cluster(host, sysworld.MEDIATED, budget=5, cmdline="lost=ok recover_ms=200")
     wait_for("the quarantine", lambda: host.share("ivi/data")["quarantined"])
     s = host.share("ivi/data")
     equal((s["faults"], s["connected"]), (5, False), "the share")
     expect("quarantined" in host.ctl("stats"), host.ctl("stats"))
-    equal([e["kind"] for e in host.events() if e["subject"] == "ivi/data"].count("client_quarantined"), 1, "events of it")
+    kinds = [e["kind"] for e in host.events() if e["subject"] == "ivi/data"]
+    equal(kinds.count("client_quarantined"), 1, "events of it")
     equal(host.status("ivi")["state"], "running", "the guest itself is not ended")
     host.ctl("kill", "ivi")
     said = host.ctl("start", "ivi", code=FAILED)
@@ -109,7 +111,8 @@ def t_quarantine(host):
     # Cleared: the mediator ends, hostd starts another, and the safety guest sees no more than a stall.
     pid = host.mediator()["pid"]
     os.kill(pid, signal.SIGTERM)
-    wait_for("another mediator", lambda: host.mediator()["pid"] not in (0, pid) and host.mediator()["state"] == "running")
+    wait_for("another mediator", lambda: host.mediator()["pid"] not in (0, pid))
+    wait_for("it to run", lambda: host.mediator()["state"] == "running")
     equal(host.share("ivi/data")["quarantined"], False, "quarantined after that")
     host.vm("ivi", "best-effort", "region=4 secs=0 ops=500 seed=2")
     worker_done(host.start_vm("ivi"))

@@ -24,7 +24,7 @@ def working(host):
 
 
 def t_term(host):
-    """SIGTERM: power buttons, best-effort before normal before safety; every guest finishes its check of all content."""
+    """SIGTERM: power buttons, best-effort before normal before safety; every guest checks all its content."""
     consoles = working(host)
     pids = host.note_pids()
     equal(len(pids), 4, "processes")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Processes killed under guests that work: the mediator, a qvm, hostd. Nobody else notices, nothing acknowledged is lost."""
+"""Processes killed under guests that work: the mediator, a qvm, hostd. Nobody else notices, nothing
+acknowledged is lost."""
 
 import os
 import re
@@ -33,7 +34,7 @@ def kill_mediator(host, consoles):
 
 
 def t_mediator(host):
-    """kill -9 of the mediator, five times under two guests: each sees a stall, none an error, and all content is right."""
+    """kill -9 of the mediator, five times under two guests: each sees a stall, none an error, all content is right."""
     host.disk()
     host.policy(("cluster", "safety", "depth = 4"), ("ivi", "best-effort"))
     host.vm("cluster", "safety", "region=4 secs=0 qd=4 flush_every=50 live=1 seed=1")
@@ -52,9 +53,11 @@ def t_mediator(host):
     for console in consoles:
         console.key("q")
         total = worker_done(console)
-        print(f"{console.name}: {total['ops']} requests, longest {worst_ms(console):.1f} ms, err=0, verified={total['verified']}")
+        print(f"{console.name}: {total['ops']} requests, longest {worst_ms(console):.1f} ms, err=0, "
+              f"verified={total['verified']}")
     log = host.log()
-    equal(len(re.findall(r"mediator_state.*running -> waiting: killed by signal 9 \(Killed\)", log)), 5, "deaths in the log")
+    deaths = re.findall(r"mediator_state.*running -> waiting: killed by signal 9 \(Killed\)", log)
+    equal(len(deaths), 5, "deaths in the log")
     for name in ("cluster", "ivi"):
         n_lost = len(re.findall(rf"vm={name} .*ev=backend_lost", log))
         expect(1 <= n_lost <= 5, f"{name} says in {n_lost} lines that its back end was lost")
@@ -70,7 +73,7 @@ def check_acknowledged(host, ops, n_blocks, seed):
 
 
 def t_qvm(host):
-    """kill -9 of one qvm: told with its reason; what it had acknowledged is there; the other VM goes on; it starts again."""
+    """kill -9 of one qvm: told with its reason; what was acknowledged is there; the other VM goes on; it starts again."""
     n_blocks, seed = 1024, 7
     host.disk()
     host.policy(("cluster", "safety"), ("ivi", "best-effort"))

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The main job: a safety guest and a best-effort guest on one disk through the mediator, run by hostctl; and what hostctl
-says of them, as text, as JSON and as exit codes."""
+"""The main job: a safety guest and a best-effort guest on one disk through the mediator, run by hostctl; and what
+hostctl says of them, as text, as JSON and as exit codes."""
 
 import re
 
@@ -46,9 +46,11 @@ def check_stats(host):
     equal(sorted(shares), ["cluster/data", "ivi/data"], "shares")
     for name, klass in (("cluster/data", "safety"), ("ivi/data", "best-effort")):
         s = shares[name]
-        equal((s["class"], s["connected"], s["quarantined"], s["errors"], s["faults"]), (klass, True, False, 0, 0), name)
+        got = (s["class"], s["connected"], s["quarantined"], s["errors"], s["faults"])
+        equal(got, (klass, True, False, 0, 0), name)
         expect(s["read_ops"] and s["write_ops"] and s["flush_ops"] and s["latency"]["n"], f"{name}: {s}")
-        expect(0 < s["latency"]["p50_ns"] <= s["latency"]["p99_ns"] <= s["latency"]["max_ns"], f"{name}: {s['latency']}")
+        lat = s["latency"]
+        expect(0 < lat["p50_ns"] <= lat["p99_ns"] <= lat["max_ns"], f"{name}: {lat}")
     expect(shares["cluster/data"]["bound_ns"] > 0, "the safety share has a bound")
     vms = {v["name"]: v["counters"] for v in answer["vms"]}
     equal(sorted(vms), ["cluster", "ivi"], "VMs in stats")
@@ -80,7 +82,8 @@ def t_life(host):
         expect(re.fullmatch(rf"{console.name}: off: stopped\n", host.ctl("stop", console.name)), "the answer to stop")
         worker_done(console)
         s = host.status(console.name)
-        equal((s["state"], s["want"], s["exit_code"], s["reason"], s["pid"]), ("off", "down", 0, "stopped", 0), console.name)
+        got = (s["state"], s["want"], s["exit_code"], s["reason"], s["pid"])
+        equal(got, ("off", "down", 0, "stopped", 0), console.name)
         host.ctl("stop", console.name, code=ALREADY)
     host.ctl("console", "ivi", code=NOT_RUNNING)
     host.ctl("stats", "ivi", code=NOT_RUNNING)

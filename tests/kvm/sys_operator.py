@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator sees who mistypes, or whose host lacks something: one run names every error with its place, nothing is
-started, and each sentence says what to do."""
+"""What an operator sees who mistypes, or whose host lacks something: one run names every error with its place,
+nothing is started, and each sentence says what to do."""
 
 import json
 import os

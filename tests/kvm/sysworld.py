@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the whole product share: a host in a folder of its own, with hostd, the mediator and real guests.
 
-A test is a function with one argument, a Host. A test file ends with sysworld.main(globals()); `FILE --build BUILD NAME`
-runs the function t_NAME. Exit status 77: skipped, with the reason. Nothing here outlives the test: close() ends every
+A test is a function with one argument, a Host. A test file ends with sysworld.main(globals()); `FILE --build BUILD
+NAME` runs the function t_NAME. Exit status 77: skipped, with the reason. Nothing here outlives the test: close() ends every
 process that hostd has said it started, by its number.
 """
 
@@ -186,8 +186,8 @@ class Host:
 
     def start(self, mediator=True):
         """Until it answers and, if @mediator, until its mediator runs."""
-        argv = [*self.hostd_prefix, self.path("bin", "hostd"), "--config-dir", self.path("etc"), "--state-dir", self.path("state"),
-                "--run-dir", self.path("run"), "--bin-dir", self.path("bin")]
+        argv = [*self.hostd_prefix, self.path("bin", "hostd"), "--config-dir", self.path("etc"),
+                "--state-dir", self.path("state"), "--run-dir", self.path("run"), "--bin-dir", self.path("bin")]
         with open(self.log_path, "ab") as log:
             self.hostd = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for("hostd to answer", lambda: self.run_ctl("version").returncode == OK or self.hostd.poll() is not None)
