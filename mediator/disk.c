@@ -623,7 +623,7 @@ static bool run_round(struct med_disk *d)
 }
 
 /* Looks for work for @ns without sleeping. */
-static bool spin(const struct med_disk *d, uint64_t ns)
+static bool spin(struct med_disk *d, uint64_t ns)
 {
 	uint64_t until = qnow_ns() + ns;
 
@@ -634,8 +634,15 @@ static bool spin(const struct med_disk *d, uint64_t ns)
 	return false;
 }
 
-/* Waits for work: first looking for a while, if looking has paid lately, then asleep. True when it
- * slept. */
+/*
+ * Waits for work: first looking for a while, if looking has paid lately, then asleep. True when it
+ * slept.
+ *
+ * No work is slept on. What comes as an event (sockets, kicks, the end of an I/O) is kept by the
+ * kernel and ends the wait, whenever it came. What comes in a ring is told by a kick only if the
+ * ring was armed: so all are armed, each with a look behind it (qring.c), and only then do we wait.
+ * Between that look and the wait nothing is taken from a ring.
+ */
 static bool wait_for_work(struct med_disk *d, struct spin *look)
 {
 	uint64_t look_ns = d->policy->poll_ns ? spin_worth(look, d->policy->poll_ns) : 0;

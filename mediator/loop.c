@@ -4,7 +4,8 @@
  *
  * user_data of a submission is a pointer with its kind in the low bits. A watch outlives
  * loop_unwatch() until the kernel's last event for it: that one has no IORING_CQE_F_MORE.
- * Invariant: no callback runs for a watch without fn.
+ * Invariants: no callback runs for a watch without fn; a watch with fn is known to the kernel or
+ * stands in the unarmed list, and the loop does not sleep while one stands there.
  */
 #include "mediator/loop.h"
 
@@ -17,6 +18,7 @@ enum tag { TAG_IO = 0, TAG_WATCH = 1, TAG_NONE = 2, TAG_MASK = 3 };
 struct loop_watch {
 	void (*fn)(void *ctx);	/* NULL: unwatched, freed at its last event */
 	void *ctx;
+	struct loop_watch *next;	/* in the unarmed list */
 	int fd;
 	bool armed;		/* the kernel has it: an event with our address will still come */
 };
@@ -100,6 +102,24 @@ struct loop_watch *loop_watch(struct loop *l, int fd, void (*fn)(void *ctx), voi
 	return NULL;
 }
 
+static void forget_unarmed(struct loop *l, const struct loop_watch *w)
+{
+	for (struct loop_watch **at = &l->unarmed; *at; at = &(*at)->next) {
+		if (*at == w) {
+			*at = w->next;
+			return;
+		}
+	}
+}
+
+/* Arms what is to be armed, as far as there is room. True when all is. */
+static bool arm_all(struct loop *l)
+{
+	while (l->unarmed && arm(l, l->unarmed))
+		l->unarmed = l->unarmed->next;
+	return !l->unarmed;
+}
+
 bool loop_is_eventfd(struct loop *l, int fd)
 {
 	/* There is no call that tells; but the ring takes no other descriptor for its own signal. */
@@ -114,6 +134,7 @@ struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w)
 	if (!w)
 		return NULL;
 	if (!w->armed) {
+		forget_unarmed(l, w);
 		free(w);
 		return NULL;
 	}
@@ -197,15 +218,23 @@ static bool kernel_waits(const struct loop *l)
 	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
+/* The kernel is about to make events of all that waits, and to sleep only if there is none. */
+static void about_to_enter(struct loop *l)
+{
+	l->n_enters++;
+	l->stale = false;
+}
+
 int loop_submit(struct loop *l, bool wait)
 {
+	wait = arm_all(l) && wait;
 	/* A device that answered from memory left nothing to be submitted: no system call then. */
 	if (!wait && io_uring_sq_ready(&l->ring) == 0 && !kernel_waits(l))
 		return 0;
+	about_to_enter(l);
 	int r = wait ? io_uring_submit_and_wait(&l->ring, 1) :
 		       io_uring_submit_and_get_events(&l->ring);
 
-	l->n_enters++;
 	/* EBUSY: the completion queue is full; handling events makes room. */
 	return r >= 0 || r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : r;
 }
@@ -215,7 +244,7 @@ int loop_submit_until(struct loop *l, uint64_t deadline_ns)
 	struct io_uring_cqe *cqe;
 	uint64_t now;
 
-	if (!deadline_ns)
+	if (!deadline_ns || l->unarmed)
 		return loop_submit(l, true);
 	now = qnow_ns();
 	uint64_t left = deadline_ns > now ? deadline_ns - now : 1;
@@ -223,14 +252,27 @@ int loop_submit_until(struct loop *l, uint64_t deadline_ns)
 		.tv_sec = (int64_t)(left / Q_NSEC_PER_SEC),
 		.tv_nsec = (int64_t)(left % Q_NSEC_PER_SEC),
 	};
+	about_to_enter(l);
 	int r = io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &ts, NULL);
-	l->n_enters++;
 	return r >= 0 || r == -ETIME || r == -EINTR || r == -EBUSY || r == -EAGAIN ? 0 : r;
 }
 
-bool loop_pending(const struct loop *l)
+bool loop_pending(struct loop *l)
 {
-	return io_uring_cq_ready(&l->ring) > 0 || kernel_waits(l);
+	if (io_uring_cq_ready(&l->ring) > 0)
+		return true;
+	if (l->stale || !kernel_waits(l))
+		return false;
+	/*
+	 * The flag promises nothing. Who adds work sets it after he has added it; when we are quick,
+	 * the work is done and the flag cleared by then, and it is set over an empty list. From then
+	 * on it stays set until there is work again. Who took it for work would never sleep, and
+	 * never ask a driver for a kick.
+	 */
+	about_to_enter(l);
+	io_uring_get_events(&l->ring);
+	l->stale = io_uring_cq_ready(&l->ring) == 0;
+	return !l->stale;
 }
 
 static void on_watch(struct loop *l, struct loop_watch *w, const struct io_uring_cqe *cqe)
@@ -247,11 +289,13 @@ static void on_watch(struct loop *l, struct loop_watch *w, const struct io_uring
 		return;
 	}
 	/*
-	 * The kernel gave up on a multishot (completion queue overflow): watch again before the
-	 * callback looks, so that nothing is missed in between.
+	 * The kernel gave up on a multishot (completion queue overflow, no memory): watch again. What
+	 * came in between is seen when the kernel takes the new one, which looks first.
 	 */
-	if (last && cqe->res >= 0)
-		(void)arm(l, w);
+	if (last && !arm(l, w)) {
+		w->next = l->unarmed;
+		l->unarmed = w;
+	}
 	w->fn(w->ctx);
 }
 
@@ -261,7 +305,7 @@ unsigned loop_dispatch(struct loop *l, unsigned budget)
 	unsigned n = 0;
 
 	if (kernel_waits(l)) {
-		l->n_enters++;
+		about_to_enter(l);
 		io_uring_get_events(&l->ring);
 	}
 	while (n < budget && io_uring_peek_cqe(&l->ring, &cqe) == 0) {
