@@ -73,7 +73,7 @@ def check_acknowledged(host, ops, n_blocks, seed):
 
 
 def t_qvm(host):
-    """kill -9 of one qvm: told with its reason; what was acknowledged is there; the other VM goes on; it starts again."""
+    """kill -9 of one qvm: told with its reason; what was acknowledged is there; the other goes on; it starts again."""
     n_blocks, seed = 1024, 7
     host.disk()
     host.policy(("cluster", "safety"), ("ivi", "best-effort"))

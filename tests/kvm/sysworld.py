@@ -2,7 +2,8 @@
 """What the tests of the whole product share: a host in a folder of its own, with hostd, the mediator and real guests.
 
 A test is a function with one argument, a Host. A test file ends with sysworld.main(globals()); `FILE --build BUILD
-NAME` runs the function t_NAME. Exit status 77: skipped, with the reason. Nothing here outlives the test: close() ends every
+NAME`
+runs the function t_NAME. Exit status 77: skipped, with the reason. Nothing here outlives the test: close() ends every
 process that hostd has said it started, by its number.
 """
 
