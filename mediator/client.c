@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lib/qfd.h"
 #include "lib/qvhu_be.h"
@@ -26,8 +27,11 @@
 #define QUEUES_MAX 16u
 #define QUEUE_SIZE_MAX 1024u
 #define QUEUE_BUDGET 64u	/* chains of one queue in a round */
-#define MSG_BUDGET 16u		/* messages of one client in a round */
+#define MSG_BUDGET 16u		/* messages of one client in a round … */
+#define MSG_TURN_NS (50 * Q_NSEC_PER_USEC)	/* … but none after so long: a memory table is slow */
 #define IOV_INLINE 6u		/* parts kept in the request itself: nearly all requests */
+#define ACCEPT_BUDGET 4u	/* connections to one share in a round */
+#define ACCEPT_AGAIN_NS (50 * Q_NSEC_PER_MSEC)
 #define RELAXED memory_order_relaxed
 
 struct client_req {
@@ -552,16 +556,67 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd)
 	return c;
 }
 
+/* A connection that cannot be taken now stays in the backlog, and nobody tells of it again. */
+static void accept_later(struct med_share *sh, int err)
+{
+	struct med_disk *d = sh->disk;
+
+	sh->accept_after_ns = qnow_ns() + ACCEPT_AGAIN_NS;
+	d->sink.event(d->sink.ctx, "accept_failed", sh->policy->name, strerror(err));
+}
+
+static bool may_accept(const struct med_share *sh, uint64_t now)
+{
+	return sh->accept_waits && !sh->client && now >= sh->accept_after_ns;
+}
+
+/* One client at a time: who comes meanwhile waits in the backlog until the first is gone. True when
+ * there may be more. */
+static bool accept_one(struct med_share *sh, uint64_t now)
+{
+	/* The watch tells of new connections only: look until there is none, but not for as long as
+	 * somebody likes to knock at a door that is closed. */
+	for (unsigned n = 0; n < ACCEPT_BUDGET && may_accept(sh, now); n++) {
+		int fd = accept4(sh->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+		sh->accept_after_ns = 0;
+		if (fd < 0 && errno == EAGAIN)
+			sh->accept_waits = false;
+		else if (fd < 0)
+			accept_later(sh, errno);
+		else if (atomic_load_explicit(&sh->stats.quarantined, RELAXED))
+			qfd_close(&fd);
+		else
+			sh->client = med_client_new(sh, fd);
+	}
+	return may_accept(sh, now);
+}
+
+bool med_clients_accept(struct med_disk *d, uint64_t now_ns)
+{
+	bool more = false;
+
+	for (unsigned i = 0; i < d->n_shares; i++)
+		more |= accept_one(&d->shares[i], now_ns);
+	return more;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
 uint64_t med_clients_deadline_ns(const struct med_disk *d)
 {
 	uint64_t first = 0;
 
 	for (unsigned i = 0; i < d->n_shares; i++) {
-		const struct med_client *c = d->shares[i].client;
-		uint64_t at = c && !c->dying ? qvhu_be_deadline_ns(c->be) : 0;
+		const struct med_share *sh = &d->shares[i];
 
-		if (at && (!first || at < first))
-			first = at;
+		if (sh->client && !sh->client->dying)
+			first = earlier(first, qvhu_be_deadline_ns(sh->client->be));
+		else if (!sh->client && sh->accept_waits)
+			first = earlier(first, sh->accept_after_ns);
 	}
 	return first;
 }
@@ -580,9 +635,13 @@ static void connection_broke(struct med_client *c, int r)
 /* True when there may be more messages. */
 static bool serve_socket(struct med_client *c)
 {
+	uint64_t until = qnow_ns() + MSG_TURN_NS;
+
 	for (unsigned n = 0; n < MSG_BUDGET && !c->dying; n++) {
 		if (qvhu_be_waiting(c->be))
 			return false;
+		if (n > 0 && qnow_ns() >= until)
+			return true;
 		int r = qvhu_be_serve(c->be);
 		if (r == QVHU_OK)
 			continue;

@@ -15,6 +15,8 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd);
 /* Asks to end; freed after a round when nothing of it is at the device. */
 void med_client_end(struct med_client *c, const char *why);
 
+/* Takes connections to shares that are free, some a round. True when more may wait. */
+bool med_clients_accept(struct med_disk *d, uint64_t now_ns);
 /* Serves clients that have work, each once with a budget. True when work remains. */
 bool med_clients_serve(struct med_disk *d);
 /*
@@ -27,5 +29,5 @@ bool med_clients_finish_round(struct med_disk *d);
 bool med_clients_arm(struct med_disk *d);
 /* True when a ring has work now (for busy waiting). */
 bool med_clients_pending(const struct med_disk *d);
-/* When the next half message is given up on (qnow_ns()); 0 = none is there. */
+/* When the next half message is given up on, or a connection tried again (qnow_ns()); 0 = never. */
 uint64_t med_clients_deadline_ns(const struct med_disk *d);

@@ -539,28 +539,6 @@ static void on_accept(void *ctx)
 	sh->accept_waits = true;
 }
 
-/* One client at a time: who comes meanwhile waits in the backlog until the first is gone. */
-static void accept_one(struct med_share *sh)
-{
-	/* The watch tells of new connections only: look until there is none. */
-	while (sh->accept_waits && !sh->client) {
-		int fd = accept4(sh->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd < 0)
-			sh->accept_waits = false;
-		else if (atomic_load_explicit(&sh->stats.quarantined, RELAXED))
-			qfd_close(&fd);
-		else
-			sh->client = med_client_new(sh, fd);
-	}
-}
-
-static void accept_clients(struct med_disk *d)
-{
-	for (unsigned i = 0; i < d->n_shares; i++)
-		accept_one(&d->shares[i]);
-}
-
 static void on_wake(void *ctx)
 {
 	struct med_disk *d = ctx;
@@ -607,8 +585,8 @@ static bool run_round(struct med_disk *d)
 	bool gave;
 
 	loop_dispatch(&d->loop, 512);
-	accept_clients(d);
-	bool more = med_clients_serve(d);
+	bool more = med_clients_accept(d, start);
+	more |= med_clients_serve(d);
 	gave = give_some(d);
 	more |= med_clients_finish_round(d);
 	if (gave) {

@@ -36,6 +36,7 @@ struct med_slice {
 	unsigned n_iov;
 	struct iovec iov_store[QBLK_IOV_MAX];
 	uint8_t zero_how;		/* tried with it */
+	bool syncing;			/* what it did is being made durable */
 	char *bounce;			/* owned, policy->slice_bytes; NULL until it is needed */
 	struct iovec bounce_iov;
 };
@@ -58,6 +59,7 @@ struct med_req {
 	unsigned iov_at;		/* where next_byte is */
 	size_t iov_off;
 	uint32_t slices;		/* at the device */
+	bool durable;			/* a write is done when it is on stable storage */
 	int err;			/* first error of a slice */
 	bool unaligned;			/* direct I/O cannot take its parts as they are */
 	bool in_depth;			/* was within the share's promised depth when it arrived */
@@ -83,7 +85,8 @@ struct med_share {
 	int listen_fd;			/* owned */
 	struct loop_watch *listen_watch;
 	struct med_client *client;	/* or NULL: a share has one client at a time */
-	bool accept_waits;		/* a connection came while there was a client */
+	bool accept_waits;		/* a connection may stand in the backlog */
+	uint64_t accept_after_ns;	/* 0 = now: there was no descriptor for it */
 	struct med_req *head, **tail;
 	uint32_t queued;		/* requests in the list */
 	uint32_t outstanding;		/* requests not yet done, queued ones included */

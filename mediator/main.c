@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -26,6 +27,8 @@
 enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
 
 #define LISTEN_WAIT_NS (5 * Q_NSEC_PER_SEC)
+#define FDS_PER_SHARE 80u	/* a client's queues, memory and socket, and a message at hand */
+#define FDS_OWN 64u
 #define RT_PRIO 1	/* lowest real-time priority: above every guest, below the host's own */
 
 struct options {
@@ -363,8 +366,25 @@ static int checked(const struct mediator *m)
 	return EXIT_OK;
 }
 
+/* No number of clients may use up the descriptors of the others: they get what the system allows. */
+static void set_limits(const struct mediator *m)
+{
+	rlim_t want = FDS_OWN + FDS_PER_SHARE * (rlim_t)m->policy->n_shares;
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
+		return;
+	lim.rlim_cur = lim.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &lim);
+	if (lim.rlim_max < want)
+		qlog_warn("ev=few_descriptors limit=%llu want=%llu why=\"greedy clients can keep "
+			  "others from connecting; raise the limit on open files\"",
+			  (unsigned long long)lim.rlim_max, (unsigned long long)want);
+}
+
 static int serve(struct mediator *m, struct cf_errors *errs)
 {
+	set_limits(m);
 	/* Sockets first: hostd's answer is read before its channel goes to the loop. */
 	int r = m->opt.check_only ? 0 : get_sockets(m);
 

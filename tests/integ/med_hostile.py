@@ -3,6 +3,7 @@
 """Clients that break every rule: their own connection ends, another share's verified traffic sees nothing of it."""
 
 import os
+import resource
 import select
 import socket
 import struct
@@ -332,6 +333,38 @@ def descriptors_that_block():
                 os.close(err)
 
 
+def descriptors_run_out():
+    """Who connects while there is no descriptor left waits, and is served when there is one."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            now, most = resource.prlimit(m.proc.pid, resource.RLIMIT_NOFILE)
+            check(now == most, "it takes what it may have")
+            resource.prlimit(m.proc.pid, resource.RLIMIT_NOFILE, (m.fds(), most))
+            with med.Client(m.socket("evil/data")) as c:
+                med.wait_for("the event", lambda: "ev=accept_failed share=evil/data" in m.log())
+                resource.prlimit(m.proc.pid, resource.RLIMIT_NOFILE, (now, most))
+                c.setup()
+                check(c.request(med.T_IN, read=512)[0] == 0, "served")
+
+
+def knocking_at_a_closed_door():
+    """A quarantined share is connected to as fast as can be: others are served."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            for _ in range(3):
+                with med.Client(m.socket("quick/data")) as c:
+                    head_out_of_range(c)
+                    check(c.ended(), "it ends")
+            good = med.vublk(m.socket("good/data"), "--verify", "--depth", 4, "--ops", 3000, "--span", 1 << 20)
+            while good.poll() is None:
+                for _ in range(50):
+                    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+                        s.connect(m.socket("quick/data"))
+            check(med.vublk_end(good)["errors"] == 0, "served")
+
+
 def one_client_at_a_time():
     with med.Folder() as d:
         med.image(d + "/img", 32)
@@ -372,4 +405,5 @@ def quarantine():
             check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 100))["errors"] == 0, "others are served")
 
 
-med.run_tests(attacks, memory_cannot_be_cut_off, descriptors_that_block, one_client_at_a_time, quarantine)
+med.run_tests(attacks, memory_cannot_be_cut_off, descriptors_that_block, descriptors_run_out, knocking_at_a_closed_door,
+              one_client_at_a_time, quarantine)
