@@ -35,6 +35,8 @@
 #define READY_TIMEOUT_NS (30 * Q_NSEC_PER_SEC)
 #define STOP_TIMEOUT_NS (5 * Q_NSEC_PER_SEC)
 #define DEATHS_WITHIN_NS (60 * Q_NSEC_PER_SEC)
+/* One that was ready so long has served: its death begins no crash loop, and its guests wait. */
+#define STOOD_NS (100 * Q_NSEC_PER_MSEC)
 #define BACKOFF_FIRST_NS (100 * Q_NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (5 * Q_NSEC_PER_SEC)
 #define EVENTS_A_SECOND 8u
@@ -58,7 +60,7 @@ struct hd_med {
 	bool has_run;			/* its sockets are there */
 	uint64_t ready_ns;
 	uint32_t starts;
-	uint64_t deaths_ns[HD_MED_DEATHS_MAX]; /* when, a ring */
+	uint64_t deaths_ns[HD_MED_DEATHS_MAX]; /* young ones: when, a ring */
 	unsigned n_deaths;
 	char reason[HD_REASON_BYTES];
 	char *failed_text;		/* of StartFailed; owned */
@@ -291,11 +293,13 @@ static void on_chan_lost(void *ctx, const char *why)
 		set_deadline(m, STOP_TIMEOUT_NS);
 }
 
-/* Deaths within the last minute, this one included. */
-static unsigned count_death(struct hd_med *m, uint64_t now_ns)
+/* Young deaths within the last minute, this one included; 0 when this one was none. */
+static unsigned count_death(struct hd_med *m, uint64_t was_ready_ns, uint64_t now_ns)
 {
 	unsigned n = 0;
 
+	if (was_ready_ns && now_ns - was_ready_ns >= STOOD_NS)
+		return 0;
 	m->deaths_ns[m->n_deaths++ % HD_MED_DEATHS_MAX] = now_ns;
 	for (unsigned i = 0; i < Q_MIN(m->n_deaths, HD_MED_DEATHS_MAX); i++)
 		n += now_ns - m->deaths_ns[i] < DEATHS_WITHIN_NS;
@@ -305,8 +309,9 @@ static unsigned count_death(struct hd_med *m, uint64_t now_ns)
 static void on_exited(void *ctx, const struct hd_exit *ex)
 {
 	struct hd_med *m = ctx;
+	uint64_t ready_ns = m->ready_ns;
 	const struct hd_end end = {
-		.exit = *ex, .was_ready = m->ready_ns != 0, .failed_text = m->failed_text,
+		.exit = *ex, .was_ready = ready_ns != 0, .failed_text = m->failed_text,
 		.quote = hd_lines_quote(&m->lines),
 	};
 
@@ -320,14 +325,14 @@ static void on_exited(void *ctx, const struct hd_exit *ex)
 		return;
 	}
 	hd_reason(&end, m->reason, sizeof(m->reason));
-	unsigned n = count_death(m, qnow_ns());
+	unsigned n = count_death(m, ready_ns, qnow_ns());
 	if (hd_reason_is_config(&end)) {
 		set_state(m, HD_MED_FAILED, m->reason);
 	} else if (n >= HD_MED_DEATHS_MAX) {
 		char why[HD_REASON_BYTES];
 
-		snprintf(why, sizeof(why), "died %u times within a minute, not tried again until a "
-			 "VM is started; the last time: %.400s", n, m->reason);
+		snprintf(why, sizeof(why), "died young %u times within a minute, not tried again "
+			 "until a VM is started; the last time: %.400s", n, m->reason);
 		memcpy(m->reason, why, sizeof(why));
 		set_state(m, HD_MED_FAILED, m->reason);
 	} else {

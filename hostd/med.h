@@ -9,9 +9,9 @@
  * STARTING  forked              Ready -> RUNNING; exit -> WAITING, or     30 s, then SIGKILL
  *                               FAILED when its policy was refused
  * RUNNING   Ready               exit -> WAITING; stop -> STOPPING         none
- * WAITING   it died             the back-off is over -> STARTING          the back-off: 0, then
+ * WAITING   it died             the back-off is over -> STARTING          0; died young again:
  *                                                                         100 ms doubled, to 5 s
- * FAILED    10 deaths within a  the start of a VM -> STARTING             none
+ * FAILED    10 young deaths in a the start of a VM -> STARTING             none
  *           minute, or refused
  * STOPPING  hostd ends          exit -> OFF                               5 s, then SIGKILL
  */
@@ -32,7 +32,7 @@ enum hd_med_state {
 const char *hd_med_state_str(enum hd_med_state s);
 bool hd_med_state_may(enum hd_med_state from, enum hd_med_state to);
 
-/* How long to wait before the next start after @n_deaths within the last minute (1 and more). */
+/* How long to wait before the next start after @n_deaths young ones within the last minute. */
 uint64_t hd_med_backoff_ns(unsigned n_deaths);
 #define HD_MED_DEATHS_MAX 10u
 

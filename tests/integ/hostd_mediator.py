@@ -81,18 +81,32 @@ def test_death_is_told_within_a_second(host):
 
 def test_crash_loop(host):
     host.policy(POLICY)
+    program = host.dir / "bin/mediator"
+    program.unlink()
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    program.chmod(0o755)
     host.start()
-    running(host)
-    for _ in range(10):
-        os.kill(running(host)["pid"], signal.SIGKILL)
-        wait_for("its end", lambda: host.mediator()["state"] != "running")
-    m = host.mediator()
-    same(m["state"], "failed")
-    check("died 10 times within a minute" in m["reason"] and "killed by signal 9" in m["reason"], m["reason"])
+    m = wait_for("giving up", lambda: [p for p in [host.mediator()] if p["state"] == "failed"], 60)[0]
+    check("died young 10 times within a minute" in m["reason"] and "killed by signal 9" in m["reason"], m["reason"])
     # The start of a VM is another chance.
+    program.unlink()
+    program.symlink_to(os.environ["MEDIATOR"])
     host.vm("a")
     host.ctl("start", "a")
     running(host)
+
+
+def test_always_back(host):
+    """One that has served is started again however often it is killed, and at once."""
+    host.policy(POLICY)
+    host.start()
+    for _ in range(12):
+        pid = running(host)["pid"]
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGKILL)
+        wait_for("another", lambda: host.mediator()["pid"] not in (0, pid))
+    same(running(host)["starts"], 13)
+    check("died young" not in host.log_text(), host.log_text())
 
 
 def test_vm_waits_for_the_first_mediator(host):
