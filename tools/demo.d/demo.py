@@ -255,8 +255,8 @@ class Demo:
         # The vCPU of a safety VM runs before everything else; it sleeps whenever its guest does.
         sched = "sched 10r" if klass == "safety" and can_rt else ""
         self.write(self.guests.config(name, sched, cmdline.split()), "etc", "vms", f"{name}.qvmconf")
-        stop_s = 10 * self.args.patience
-        self.write(f"class = {klass}\nstop-timeout = {stop_s}s\n", "etc", "vms", f"{name}.vm")
+        limit_s = 10 * self.args.patience
+        self.write(f"class = {klass}\nstop-timeout = {limit_s}s\n", "etc", "vms", f"{name}.vm")
 
     def direct_io(self):
         """Whether the disk image's file system does direct I/O (a tmpfs of an older kernel does not)."""
@@ -281,7 +281,7 @@ class Demo:
                 f.write(bytes(1 << 20))
             os.fsync(f.fileno())
         self.guests.fill(self.path("disk.img"), EXTENTS)
-        self.write("# All defaults.\n", "etc", "hostd.conf")
+        self.write(f"start-timeout = {10 * self.args.patience}s\n", "etc", "hostd.conf")
         policy = POLICY.format(disk=self.path("disk.img"), direct=self.direct_io(),
                                length=SHARE_BYTES)
         self.write(policy, "etc", "mediator.d", "disk.policy")
@@ -470,6 +470,7 @@ and at the end:
 
 
 def main():
+    sys.stdout.reconfigure(line_buffering=True)
     p = argparse.ArgumentParser(prog="demo")
     p.add_argument("--build", required=True)
     p.add_argument("--dir")
