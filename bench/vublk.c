@@ -275,7 +275,7 @@ static int connect_device(struct client *c)
 {
 	struct virtio_blk_config cfg;
 	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
-			1ull << VIRTIO_RING_F_INDIRECT_DESC;
+			1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_FLUSH;
 	int fd = qfd_connect_unix(c->opt.socket);
 
 	if (fd < 0) {

@@ -65,7 +65,8 @@ struct med_client {
 	struct qblk_dev dev;
 	struct loop_watch *sock;
 	bool sock_ready;
-	bool dying, stopped;
+	bool dying;
+	bool write_through;	/* the driver cannot flush: what it wrote must stay (5.2.6.2) */
 	unsigned n_running;
 	struct client_req *free_reqs;
 	struct med_queue q[QUEUES_MAX];
@@ -196,6 +197,7 @@ static void queue_request(struct client_req *r)
 	r->req.sector = r->blk.sector;
 	r->req.len_bytes = r->blk.len_bytes;
 	r->req.unmap = r->blk.unmap;
+	r->req.durable = r->q->client->write_through;
 	r->req.iov = r->blk.iov;
 	r->req.n_iov = r->blk.n_iov;
 	r->req.arrival_ns = qnow_ns();
@@ -476,6 +478,7 @@ static void features_set(void *ctx, uint64_t features)
 {
 	struct med_client *c = ctx;
 
+	c->write_through = !(features >> VIRTIO_BLK_F_FLUSH & 1);
 	c->dev.discard = features >> VIRTIO_BLK_F_DISCARD & 1;
 	c->dev.write_zeroes = features >> VIRTIO_BLK_F_WRITE_ZEROES & 1;
 }
@@ -524,6 +527,7 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd)
 		return NULL;
 	}
 	c->share = sh;
+	c->write_through = true;	/* until it says that it can flush */
 	c->dev = (struct qblk_dev){
 		.capacity_sectors = sh->policy->len_bytes / Q_SECTOR_BYTES,
 		.read_only = sh->policy->read_only,

@@ -79,6 +79,7 @@ static void cut_slice(struct med_slice *s, struct med_req *r, uint32_t len)
 	s->off_bytes = r->share->policy->offset_bytes + r->sector * Q_SECTOR_BYTES + r->next_byte;
 	s->iov = s->iov_store;
 	s->n_iov = 0;
+	s->syncing = false;
 	if (r->op == QBLK_READ || r->op == QBLK_WRITE) {
 		while (left > 0) {
 			s->iov_store[s->n_iov] = next_part(r, left);
@@ -227,6 +228,11 @@ static void slice_ended(struct med_slice *s, int err)
 		finish_request(r, now);
 }
 
+static int write_flags(const struct med_req *r)
+{
+	return r->durable ? RWF_DSYNC : 0;
+}
+
 static int submit_zeroes(struct med_disk *d, struct med_slice *s)
 {
 	const struct med_req *r = s->req;
@@ -235,7 +241,7 @@ static int submit_zeroes(struct med_disk *d, struct med_slice *s)
 	s->zero_how = (uint8_t)(r->op == QBLK_DISCARD ? ZERO_PUNCH : d->zero_how);
 	if (s->zero_how == ZERO_WRITE) {
 		s->bounce_iov = (struct iovec){ zeroes, Q_MIN(s->len_bytes, ZERO_BYTES) };
-		return loop_writev(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes);
+		return loop_writev(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes, 0);
 	}
 	if (s->zero_how == ZERO_PUNCH || r->unmap)
 		mode = FALLOC_FL_PUNCH_HOLE;
@@ -279,7 +285,8 @@ static int submit_bounced(struct med_disk *d, struct med_slice *s)
 	if (!out)
 		return loop_readv(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes);
 	copy_bounced(s, s->len_bytes, true);
-	return loop_writev(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes);
+	return loop_writev(&d->loop, &s->io, d->fd, &s->bounce_iov, 1, s->off_bytes,
+			   write_flags(s->req));
 }
 
 /* Gives the slice to the kernel: 0 when it is under way, or -errno. */
@@ -287,13 +294,16 @@ static int submit_slice(struct med_disk *d, struct med_slice *s)
 {
 	const struct med_req *r = s->req;
 
+	if (s->syncing)
+		return loop_fsync(&d->loop, &s->io, d->fd);
 	if (r->unaligned)
 		return submit_bounced(d, s);
 	switch (r->op) {
 	case QBLK_READ:
 		return loop_readv(&d->loop, &s->io, d->fd, s->iov, s->n_iov, s->off_bytes);
 	case QBLK_WRITE:
-		return loop_writev(&d->loop, &s->io, d->fd, s->iov, s->n_iov, s->off_bytes);
+		return loop_writev(&d->loop, &s->io, d->fd, s->iov, s->n_iov, s->off_bytes,
+				   write_flags(r));
 	case QBLK_FLUSH:
 		return loop_fsync(&d->loop, &s->io, d->fd);
 	case QBLK_DISCARD:
@@ -324,7 +334,8 @@ static int try_inline(struct med_disk *d, const struct med_slice *s)
 
 	if (d->inline_io == INLINE_NULL)
 		return null_io(s);
-	if (d->inline_io == INLINE_NEVER || is_barrier(s->req))
+	if (d->inline_io == INLINE_NEVER || is_barrier(s->req) ||
+	    (d->inline_io == INLINE_CACHED && s->req->durable && s->req->op == QBLK_WRITE))
 		return -EAGAIN;
 	/* A device that is hardly ever in the cache is asked only now and then. */
 	if (d->inline_misses > INLINE_MISSES_MAX && d->inline_misses++ % INLINE_RETRY)
@@ -359,17 +370,9 @@ static void advance_slice(struct med_slice *s, uint32_t done)
 	}
 }
 
-/* The same for what moves no data of the guest's. */
-static bool barrier_over(struct med_disk *d, struct med_slice *s, int res, int *ret_err)
+/* What came back for zeroes: true when all are there, or will never be. */
+static bool zeroes_over(struct med_disk *d, struct med_slice *s, int res)
 {
-	enum qblk_op op = s->req->op;
-
-	if (res == -EINTR || res == -EAGAIN)
-		return false;
-	if (res == -EOPNOTSUPP && op == QBLK_DISCARD)
-		*ret_err = 0;	/* advice: a file system that cannot do it has followed it */
-	if (op != QBLK_WRITE_ZEROES)
-		return true;
 	if (res == -EOPNOTSUPP && s->zero_how < ZERO_WRITE) {
 		d->zero_how = Q_MAX(d->zero_how, s->zero_how + 1u);
 		return false;
@@ -379,6 +382,23 @@ static bool barrier_over(struct med_disk *d, struct med_slice *s, int res, int *
 	s->off_bytes += (uint32_t)res;
 	s->len_bytes -= (uint32_t)res;
 	return s->len_bytes == 0;
+}
+
+/* The same for what moves no data of the guest's. */
+static bool barrier_over(struct med_disk *d, struct med_slice *s, int res, int *ret_err)
+{
+	enum qblk_op op = s->req->op;
+
+	if (res == -EINTR || res == -EAGAIN)
+		return false;
+	if (res == -EOPNOTSUPP && op == QBLK_DISCARD)
+		*ret_err = 0;	/* advice: a file system that cannot do it has followed it */
+	if (op != QBLK_WRITE_ZEROES || s->syncing)
+		return true;
+	if (!zeroes_over(d, s, res))
+		return false;
+	s->syncing = s->req->durable && res >= 0 && d->inline_io != INLINE_NULL;
+	return !s->syncing;
 }
 
 /* What came back for the slice: true when it is over (*ret_err tells how), false when some of it

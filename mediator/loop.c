@@ -177,7 +177,7 @@ int loop_readv(struct loop *l, struct loop_io *io, int fd, const struct iovec *i
 }
 
 int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
-		uint64_t off)
+		uint64_t off, int flags)
 {
 	struct io_uring_sqe *sqe = get_sqe(l);
 
@@ -187,6 +187,7 @@ int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *
 		io_uring_prep_write(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, off);
 	else
 		io_uring_prep_writev(sqe, fd, iov, n, off);
+	sqe->rw_flags = flags;
 	return start(sqe, io);
 }
 

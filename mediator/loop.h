@@ -49,8 +49,9 @@ struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w);
  */
 int loop_readv(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
 	       uint64_t off);
+/* @flags: RWF_* of pwritev2(2). */
 int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
-		uint64_t off);
+		uint64_t off, int flags);
 int loop_fsync(struct loop *l, struct loop_io *io, int fd);
 int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_t off,
 		   uint64_t len);

@@ -198,12 +198,12 @@ class Client:
             return False
         return True
 
-    def features(self):
+    def features(self, without=0):
         offered = struct.unpack("<Q", self.ask(GET_FEATURES))[0]
         self.send(SET_PROTOCOL_FEATURES, struct.pack("<Q", 1 << 9))
         self.send(SET_OWNER)
         want = F_VERSION_1 | F_PROTOCOL | F_FLUSH | F_DISCARD | F_WRITE_ZEROES
-        self.send(SET_FEATURES, struct.pack("<Q", want & offered))
+        self.send(SET_FEATURES, struct.pack("<Q", want & offered & ~without))
         return offered
 
     def memory(self, size=None, off=0, fd=None):
@@ -219,8 +219,8 @@ class Client:
         self.send(SET_VRING_KICK, struct.pack("<Q", 0), [self.kick if kick is None else kick])
         self.send(SET_VRING_ENABLE, struct.pack("<II", 0, 1))
 
-    def setup(self):
-        offered = self.features()
+    def setup(self, without=0):
+        offered = self.features(without)
         self.memory()
         self.queue()
         return offered

@@ -138,7 +138,8 @@ static uint32_t pick(struct world *w)
 /* The device as it is for every back end: then the region, if we have one, and the queue. */
 static int set_up(struct world *w)
 {
-	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX;
+	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
+			1ull << VIRTIO_BLK_F_FLUSH;
 	struct virtio_blk_config cfg;
 	int r = qvhu_fe_config_get(w->fe, 0, &cfg, offsetof(struct virtio_blk_config, num_queues));
 
