@@ -146,8 +146,8 @@ static int add_tables_rom(struct vm_cfg *cfg, struct cf_errors *errs)
 	if (pos) {
 		cfg_err(errs, pos, "this %s leaves no ram or rom for the guest's ACPI tables at "
 			"0x%" PRIx64 "-0x%" PRIx64 ": move it away, or write 'rom 0x%" PRIx64
-			",0x%" PRIx64 "' instead", word, a->tables_base, a->tables_base + a->tables_len - 1,
-			a->tables_base, a->tables_len);
+			",0x%" PRIx64 "' instead", word, a->tables_base,
+			a->tables_base + a->tables_len - 1, a->tables_base, a->tables_len);
 		return 0;
 	}
 	if (!cfg_grow(&cfg->ram, cfg->n_ram, sizeof(*cfg->ram)))

@@ -22,11 +22,17 @@
 static struct termios tty_was;
 static bool tty_changed;
 
+/* In the background the terminal is somebody else's, and touching it would stop us. */
+static bool is_foreground(int fd)
+{
+	return tcgetpgrp(fd) == getpgrp();
+}
+
 static void tty_prepare(int fd)
 {
 	struct termios t;
 
-	if (tty_changed || tcgetattr(fd, &tty_was) < 0)
+	if (tty_changed || !is_foreground(fd) || tcgetattr(fd, &tty_was) < 0)
 		return;
 	t = tty_was;
 	t.c_lflag &= (tcflag_t) ~(ICANON | ECHO);
@@ -37,7 +43,7 @@ static void tty_prepare(int fd)
 
 void console_restore(void)
 {
-	if (tty_changed)
+	if (tty_changed && is_foreground(STDIN_FILENO))
 		tcsetattr(STDIN_FILENO, TCSANOW, &tty_was);
 	tty_changed = false;
 }

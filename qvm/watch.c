@@ -2,8 +2,8 @@
 /*
  * The main thread's loop: a signalfd, the VM's end and the control channel on one libevent base.
  *
- * SIGTERM, SIGINT: the power button; when nobody in the guest can see it, or on the second one, the
- * VM ends at once. SIGQUIT: power cut. SIGUSR1: status. An end that was not the guest's own has
+ * SIGTERM, SIGINT, SIGHUP (a terminal that is closed): the power button; when nobody in the guest
+ * can see it, or on the second one, the VM ends at once. SIGQUIT: power cut. SIGUSR1: status. An end that was not the guest's own has
  * exit code 3, as a power cut has: 0 says that the guest went by itself.
  */
 #include "qvm/watch.h"
@@ -29,6 +29,7 @@ static void served_signals(sigset_t *set)
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
 	sigaddset(set, SIGQUIT);
 	sigaddset(set, SIGUSR1);
 	sigaddset(set, SIGUSR2);
@@ -56,6 +57,11 @@ static void press_button(struct watch *w, const char *who)
 	}
 }
 
+static const char *signal_str(uint32_t number)
+{
+	return number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "SIGHUP";
+}
+
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg;
@@ -65,7 +71,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 		switch (si.ssi_signo) {
 		case SIGTERM:
 		case SIGINT:
-			press_button(w, si.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+		case SIGHUP:
+			press_button(w, signal_str(si.ssi_signo));
 			break;
 		case SIGQUIT:
 			vm_end(w->vm, VM_EXIT_CUT, "power cut (SIGQUIT)");

@@ -92,7 +92,7 @@ check_margins()
 check_disk()
 {
 	check_margins
-	tail -c "+$((MARGIN_BYTES + 1))" "$work/disk" | head -c "$SHARE_BYTES" >"$work/fs"
+	head -c "$((MARGIN_BYTES + SHARE_BYTES))" "$work/disk" | tail -c "$SHARE_BYTES" >"$work/fs"
 	e2fsck -f -n "$work/fs" >"$work/fsck" 2>&1 || { cat "$work/fsck"; fail "the file system is damaged"; }
 	debugfs -R 'cat from-guest' "$work/fs" 2>/dev/null | cmp - <(expected) ||
 		fail "what the guest wrote is not on the disk"

@@ -47,6 +47,7 @@ write_x86()
 	rom 0xc0000,0x40000
 	ram 1m,255m
 	cpu
+	cpu
 	load $kernel
 	initrd load /guest/initrd
 	cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off panic=-1 rdinit=/init guest.end=poweroff"
@@ -63,6 +64,7 @@ write_arm64()
 	cat >$conf <<-TEXT
 	system linux
 	ram 0x80000000,256M
+	cpu
 	cpu
 	load /guest/Image
 	initrd load /guest/initrd
@@ -98,6 +100,7 @@ main()
 	sed 's/^/guest console: /' $serial
 	[ $status -eq 0 ] || fail "qvm ended with $status"
 	grep -q '^guest: ok' $serial || fail "the guest did not say that all was well"
+	grep -q '^guest: .* 2 processors' $serial || fail "the guest has not started its second vCPU"
 
 	kill -TERM "$mediator"
 	wait "$mediator"

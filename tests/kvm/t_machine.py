@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import time
 
@@ -69,6 +70,47 @@ def t_memory_map(b):
     equal(maps, [("0x0", "0xa0000"), ("0x100000", "0x3f00000"), ("0x100000000", "0x1000000")], "RAM")
 
 
+def t_many_pieces(b):
+    """As many pieces of RAM as there may be: the start information tells of each, the last one too."""
+    pieces = [(64 + 2 * i) << 20 for i in range(63)]
+    r = b.start(b.machine(cmdline="sleep_ms=50000", ram="ram 0,32m " + " ".join(f"ram {at:#x},1m" for at in pieces)))
+    r.until("hello: map")
+    for fd in glob.glob(f"/proc/{r.process.pid}/fd/*"):
+        if "guest-ram" in os.readlink(fd) and os.stat(fd).st_size == 32 << 20:
+            with open(fd, "rb") as f:
+                low = f.read(1 << 20)
+    equal(struct.unpack_from("<I", low, 0x6000)[0], 0x336ec578, "magic of the start information")
+    at, n = struct.unpack_from("<QI", low, 0x6000 + 40)
+    entries = struct.iter_unpack("<QQII", low[at:at + 24 * n])
+    equal([(base, size) for base, size, kind, _ in entries if kind == 1],
+          [(0, 0xa0000), (1 << 20, 31 << 20), *((piece, 1 << 20) for piece in pieces)], "RAM")
+    r.signal(signal.SIGQUIT)
+    r.wait(3)
+
+
+def t_background(b):
+    """On a terminal that is another's (qvm in the background), with the console there: it runs, and is not stopped."""
+    b.write("bg.qvmconf", b.machine(serial="hostdev -"))
+    pid, ours = pty.fork()
+    if pid == 0:
+        # We lead the session and keep the foreground; qvm is in a process group of its own.
+        child = subprocess.Popen([b.qvm, "--run-dir", b.run_dir, "@bg.qvmconf"], cwd=b.folder, preexec_fn=os.setpgrp)
+        try:
+            os._exit(child.wait(20))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            os._exit(99)
+    seen = b""
+    while b"guest: done ok" not in seen:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:
+            break
+        seen += part
+    status = os.waitpid(pid, 0)[1]
+    equal(os.waitstatus_to_exitcode(status), 0, f"exit status; it said {seen!r}")
+
+
 def t_two_vcpus(b):
     r = b.start(b.machine(cmdline="sleep_ms=3000", extra="cpu sched 5r", name="twins"))
     r.until("hello: map")
@@ -77,6 +119,56 @@ def t_two_vcpus(b):
     expect("twins-vCPU0" in names and "twins-vCPU1" in names, f"threads: {names}")
     r.signal(signal.SIGTERM)
     r.wait(0)
+
+
+def tables_of(memory, base):
+    """{signature: [tables]} from the RSDP at the first byte; every sum is right."""
+    def table(at):
+        size = struct.unpack_from("<I", memory, at - base + 4)[0]
+        found = memory[at - base:at - base + size]
+        equal(sum(found) & 255, 0, f"sum of {found[:4]}")
+        return found
+
+    equal(memory[:8], b"RSD PTR ", "signature")
+    equal((sum(memory[:20]) & 255, sum(memory[:36]) & 255), (0, 0), "sums of the RSDP")
+    xsdt = table(struct.unpack_from("<Q", memory, 24)[0])
+    listed = [table(at) for at, in struct.iter_unpack("<Q", xsdt[36:])]
+    listed += [table(struct.unpack_from("<Q", t, 140)[0]) for t in listed if t[:4] == b"FACP"]
+    found = {}
+    for t in [xsdt, *listed]:
+        found.setdefault(t[:4].decode(), []).append(t)
+    return found
+
+
+def t_acpi(b):
+    """The ACPI tables, as they stand in guest memory: sums, addresses, what they say, and ACPICA's opinion of them."""
+    r = b.start(b.machine(cmdline="sleep_ms=50000", ram="ram 0,0xa0000 ram 1m,63m",
+                          extra="vdev ser8250 loc 0x2f8 hostdev >/dev/null intr pic:3 cpu cpu"))
+    r.until("hello: map")
+    for fd in glob.glob(f"/proc/{r.process.pid}/fd/*"):
+        if "guest-rom" in os.readlink(fd):
+            with open(fd, "rb") as f:
+                memory = f.read()
+    r.signal(signal.SIGQUIT)
+    r.wait(3)
+    found = tables_of(memory, 0xe0000)
+    equal({k: len(v) for k, v in found.items()},
+          {"XSDT": 1, "FACP": 1, "DSDT": 1, "APIC": 1, "MCFG": 1, "SSDT": 2}, "tables")
+    equal(struct.unpack_from("<H", found["FACP"][0], 46)[0], 9, "line of the SCI")
+    madt, at, cpus = found["APIC"][0], 44, []
+    while at < len(madt):
+        if madt[at] == 0:
+            cpus.append(madt[at + 3])
+        at += madt[at + 1]
+    equal((at, cpus), (len(madt), [0, 1, 2]), "processors of the MADT")
+    for name in [k for k in found if k != "XSDT"]:
+        for table in found[name]:
+            b.write("table.aml", table)
+            for words in (["-d", "table.aml"], ["table.dsl"]):
+                said = subprocess.run(["iasl", *words], cwd=b.folder, capture_output=True, text=True, check=False)
+                text = said.stdout + said.stderr
+                equal(said.returncode, 0, f"iasl on {name}: {text}")
+                expect(not re.search(r"Invalid|Unknown|[1-9]\d* (Errors|Warnings)", text), f"iasl on {name}: {text}")
 
 
 # ---- ends ----
@@ -101,8 +193,8 @@ def t_triple_fault(b):
 
 
 def t_button(b):
-    """SIGTERM and SIGINT are the power button; a guest that sees it goes by itself."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    """SIGTERM, SIGINT, SIGHUP are the power button; a guest that sees it goes by itself."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         r = b.start(b.machine(cmdline="sleep_ms=50000"))
         r.until("hello: map base=0xe0000000")
         time.sleep(0.2)  # its next instructions switch the button on

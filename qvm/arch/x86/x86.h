@@ -56,6 +56,6 @@ struct x86_range {
 	uint64_t base, len_bytes;
 	uint32_t type; /* 1 RAM, 2 reserved, as E820 and PVH count */
 };
-#define X86_RANGES_MAX 64u
+#define X86_RANGES_MAX (QMEM_REGIONS_MAX + 4u) /* one is in two parts, two are reserved */
 /* What the guest is told of its memory; how many. */
 unsigned x86_memory_map(const struct vm *vm, struct x86_range ret[X86_RANGES_MAX]);
