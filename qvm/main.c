@@ -45,8 +45,8 @@ static const char usage_text[] =
 	"  --version         print the version\n"
 	"  --help            this text\n"
 	"\n"
-	"  Signals: SIGTERM, SIGINT, SIGHUP power button, the second one ends the VM; SIGQUIT power\n"
-	"  cut; SIGUSR1 status.\n"
+	"  Signals: SIGTERM, SIGINT, SIGHUP power button, the second one ends the VM;\n"
+	"  SIGQUIT power cut; SIGUSR1 status.\n"
 	"  Exit status: 0 the guest shut down or rebooted; 3 power cut, or ended before the guest\n"
 	"  was done; 4 watchdog; 5 unsupported operation; 6 vdev error; 7 unexpected error;\n"
 	"  64 could not start; 65 wrong configuration; 96 failed while the guest ran.\n";

@@ -2,9 +2,10 @@
 /*
  * The main thread's loop: a signalfd, the VM's end and the control channel on one libevent base.
  *
- * SIGTERM, SIGINT, SIGHUP (a terminal that is closed): the power button; when nobody in the guest
- * can see it, or on the second one, the VM ends at once. SIGQUIT: power cut. SIGUSR1: status. An end that was not the guest's own has
- * exit code 3, as a power cut has: 0 says that the guest went by itself.
+ * SIGTERM, SIGINT, SIGHUP (the terminal is closed): the power button; when nobody in the guest can
+ * see it, or on the second one, the VM ends at once. SIGQUIT: power cut. SIGUSR1: status. An end
+ * that was not the guest's own has exit code 3, as a power cut has: 0 says that the guest went by
+ * itself.
  */
 #include "qvm/watch.h"
 
