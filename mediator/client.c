@@ -146,15 +146,22 @@ static void on_done(struct med_req *req, int err)
 	complete(r, err ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
 }
 
-/* Counts a breach of the protocol. False when it was one too many: the share is closed then. */
+/* Counts a breach of the protocol. False when it was one too many: the share is closed then, for as
+ * long as breaches are remembered. */
 static bool within_budget(struct med_client *c, const char *text)
 {
-	struct med_share_stats *st = &c->share->stats;
-	uint64_t n = atomic_load_explicit(&st->faults, RELAXED) + 1;
+	struct med_share *sh = c->share;
+	struct med_share_stats *st = &sh->stats;
+	uint64_t n = atomic_load_explicit(&st->faults, RELAXED) + 1, now = qnow_ns();
 
 	atomic_store_explicit(&st->faults, n, RELAXED);
-	if (n < c->share->policy->fault_budget)
+	if (now - sh->window_ns >= sh->policy->fault_window_ns) {
+		sh->window_ns = now;
+		sh->window_faults = 0;
+	}
+	if (++sh->window_faults < sh->policy->fault_budget)
 		return true;
+	sh->quarantine_until_ns = now + sh->policy->fault_window_ns;
 	atomic_store_explicit(&st->quarantined, true, RELAXED);
 	event(c, "client_quarantined", text);
 	med_client_end(c, "fault budget spent");
@@ -292,7 +299,24 @@ static bool queue_serve(struct med_queue *q)
 	return true;
 }
 
-/* What a mediator before us had taken and not answered. */
+/*
+ * What a mediator before us had taken and not answered, in the order in which it was taken. These
+ * may run beside what the driver makes available now, also to the same sectors, as any two requests
+ * that are out together may (virtio knows no order between them). That loses and reorders nothing:
+ *
+ * - A write W that is replayed was never answered: an answer is a used index that was published, and
+ *   recovery takes the published ones out first (qvhu_inflight.c). So whoever wrote to W's sectors
+ *   after W did so while W was out, and cannot tell, or did not care, which of the two comes last;
+ *   one that waited for W's answer waits still.
+ * - W's data stands in guest memory that the driver leaves alone until the answer, so that writing
+ *   it once more writes the same.
+ * - The W of the mediator before us is not under way any more: its requests hold the device's file
+ *   until they have ended, and with it the lock that we waited for (disk.c). Where only the
+ *   connection was lost, the old client is not freed, and the next one not accepted, before its
+ *   requests at the device have ended; those that waited are dropped (drop_waiting()).
+ * - A flush that is replayed is given after we opened the file, and covers all that was answered
+ *   before: it stands in the page cache or on the device, neither of which died with a mediator.
+ */
 static void queue_replay(struct med_queue *q)
 {
 	struct iovec iov[QBLK_IOV_MAX];
@@ -569,6 +593,11 @@ static void accept_later(struct med_share *sh, int err)
 	d->sink.event(d->sink.ctx, "accept_failed", sh->policy->name, strerror(err));
 }
 
+static bool is_quarantined(const struct med_share *sh)
+{
+	return atomic_load_explicit(&sh->stats.quarantined, RELAXED);
+}
+
 static bool may_accept(const struct med_share *sh, uint64_t now)
 {
 	return sh->accept_waits && !sh->client && now >= sh->accept_after_ns;
@@ -588,7 +617,7 @@ static bool accept_one(struct med_share *sh, uint64_t now)
 			sh->accept_waits = false;
 		else if (fd < 0)
 			accept_later(sh, errno);
-		else if (atomic_load_explicit(&sh->stats.quarantined, RELAXED))
+		else if (is_quarantined(sh))
 			qfd_close(&fd);
 		else
 			sh->client = med_client_new(sh, fd);
@@ -596,12 +625,25 @@ static bool accept_one(struct med_share *sh, uint64_t now)
 	return may_accept(sh, now);
 }
 
+static void end_quarantine(struct med_share *sh, uint64_t now)
+{
+	struct med_disk *d = sh->disk;
+
+	if (!is_quarantined(sh) || now < sh->quarantine_until_ns)
+		return;
+	atomic_store_explicit(&sh->stats.quarantined, false, RELAXED);
+	sh->window_faults = 0;
+	d->sink.event(d->sink.ctx, "quarantine_ended", sh->policy->name, "");
+}
+
 bool med_clients_accept(struct med_disk *d, uint64_t now_ns)
 {
 	bool more = false;
 
-	for (unsigned i = 0; i < d->n_shares; i++)
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		end_quarantine(&d->shares[i], now_ns);
 		more |= accept_one(&d->shares[i], now_ns);
+	}
 	return more;
 }
 
@@ -621,6 +663,8 @@ uint64_t med_clients_deadline_ns(const struct med_disk *d)
 			first = earlier(first, qvhu_be_deadline_ns(sh->client->be));
 		else if (!sh->client && sh->accept_waits)
 			first = earlier(first, sh->accept_after_ns);
+		if (is_quarantined(sh))
+			first = earlier(first, sh->quarantine_until_ns);
 	}
 	return first;
 }

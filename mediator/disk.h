@@ -87,6 +87,9 @@ struct med_share {
 	struct med_client *client;	/* or NULL: a share has one client at a time */
 	bool accept_waits;		/* a connection may stand in the backlog */
 	uint64_t accept_after_ns;	/* 0 = now: there was no descriptor for it */
+	uint32_t window_faults;		/* breaches since window_ns; stats has them all */
+	uint64_t window_ns;
+	uint64_t quarantine_until_ns;	/* while stats.quarantined */
 	struct med_req *head, **tail;
 	uint32_t queued;		/* requests in the list */
 	uint32_t outstanding;		/* requests not yet done, queued ones included */

@@ -38,7 +38,8 @@ struct med_share_policy {
 	uint64_t offset_bytes;
 	uint64_t len_bytes;	/* 0 until resolved: the rest of the device */
 	bool read_only;
-	uint32_t fault_budget;	/* protocol faults until the share is quarantined */
+	uint32_t fault_budget;	/* protocol faults in a window until the share is quarantined */
+	uint64_t fault_window_ns;	/* how long faults are remembered, and a quarantine lasts */
 	const char *file;
 	unsigned line;
 };

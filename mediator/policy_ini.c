@@ -21,6 +21,7 @@
 #define DEFAULT_WEIGHT 100
 #define DEFAULT_DEPTH 1
 #define DEFAULT_FAULT_BUDGET 16
+#define DEFAULT_FAULT_WINDOW_NS (60 * Q_NSEC_PER_SEC)
 
 enum key_kind { KEY_TEXT, KEY_U32, KEY_BYTES32, KEY_BYTES, KEY_TIME, KEY_BOOL, KEY_CLASS };
 
@@ -61,6 +62,8 @@ static const struct key share_keys[] = {
 	{ "length", KEY_BYTES, SHR(len_bytes), 512, INT64_MAX, "a size, such as 64M" },
 	{ "read-only", KEY_BOOL, SHR(read_only), 0, 1, "yes or no" },
 	{ "fault-budget", KEY_U32, SHR(fault_budget), 1, 1000000, "a number from 1 to 1000000" },
+	{ "fault-window", KEY_TIME, SHR(fault_window_ns), Q_NSEC_PER_MSEC, 86400 * Q_NSEC_PER_SEC,
+	  "a time from 1ms to 86400s, such as 60s" },
 	{ NULL },
 };
 
@@ -275,6 +278,7 @@ static void open_share(struct reader *r, const char *name)
 		.class = SCHED_NORMAL,
 		.weight = DEFAULT_WEIGHT,
 		.fault_budget = DEFAULT_FAULT_BUDGET,
+		.fault_window_ns = DEFAULT_FAULT_WINDOW_NS,
 		.file = r->file,
 		.line = r->line,
 	};

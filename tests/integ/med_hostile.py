@@ -30,6 +30,7 @@ device = disk
 offset = 16M
 length = 8M
 fault-budget = 3
+fault-window = 2s
 """
 
 
@@ -402,7 +403,19 @@ def quarantine():
             check(s["quarantined"] == 1 and s["faults"] == 3, f"{s}")
             with med.Client(m.socket("quick/data")) as c:
                 check(c.ended(), "refused from now on")
+            check(not med.Control(m).stats()[0]["good/data"]["quarantined"], "it alone")
             check(med.vublk_end(med.vublk(m.socket("good/data"), "--ops", 100))["errors"] == 0, "others are served")
+            med.wait_for("its end", lambda: "ev=quarantine_ended share=quick/data" in m.log())
+            s = med.Control(m).stats()[0]["quick/data"]
+            check(s["quarantined"] == 0 and s["faults"] == 3, f"over, not forgotten: {s}")
+            with med.Client(m.socket("quick/data")) as c:
+                c.setup()
+                check(c.request(med.T_IN, read=512)[0] == 0, "served again")
+            for _ in range(2):
+                with med.Client(m.socket("quick/data")) as c:
+                    head_out_of_range(c)
+                    check(c.ended(), "it ends")
+            check(not med.Control(m).stats()[0]["quick/data"]["quarantined"], "the count begins anew")
 
 
 med.run_tests(attacks, memory_cannot_be_cut_off, descriptors_that_block, descriptors_run_out, knocking_at_a_closed_door,

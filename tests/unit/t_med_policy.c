@@ -185,6 +185,8 @@ static const struct {
 	  "p:6: error: share 's/a' is there already: DIR/p:3\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nclass = urgent\n",
 	  "p:5: error: class = urgent: expected safety, normal or best-effort\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nfault-window = 0s\n",
+	  "p:5: error: fault-window = 0s: expected a time from 1ms to 86400s, such as 60s\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nweight = 1001\nfault-budget = 0\n",
 	  "p:5: error: weight = 1001: expected a number from 1 to 1000\n"
 	  "p:6: error: fault-budget = 0: expected a number from 1 to 1000000\n" },
