@@ -173,20 +173,26 @@ static enum vcpu_exit run_failed(struct vcpu *v, int err)
 	return exit_bad(v, VM_EXIT_FATAL_RUN, "KVM_RUN failed", (uint64_t)err);
 }
 
+/* A vCPU that is started by another one may see EAGAIN once or twice; for ever, it is a failure. */
+#define AGAINS_MAX 1000u
+
 static void vcpu_loop(struct vcpu *v)
 {
+	unsigned n_agains = 0; /* since it last ran */
+
 	/* Pairs with the release store in vm_stop(), by way of the kick. */
 	while (!atomic_load_explicit(&v->vm->stopping, memory_order_acquire)) {
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
 			enum vcpu_exit e = handle(v);
 
+			n_agains = 0;
 			count(v, e);
 			/* The guest is over: entering it again would only say so again. */
 			if (e == VCPU_EXIT_SYSTEM || e == VCPU_EXIT_FAULT)
 				break;
 			continue;
 		}
-		if (errno == EINTR || errno == EAGAIN) {
+		if (errno == EINTR || (errno == EAGAIN && ++n_agains < AGAINS_MAX)) {
 			count(v, VCPU_EXIT_INTR);
 			continue;
 		}

@@ -9,13 +9,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 
 import kvmtest
 from kvmtest import equal, expect
 
-MIB = 1 << 20
 POLICY = """
 [device disk]
 path = {folder}/disk.img
@@ -34,7 +32,7 @@ def mediator(b, length="8M", extra=""):
     """A mediator of our own, serving; it ends with the bench."""
     if not os.path.exists(b.path("disk.img")):
         b.write("disk.img", b"")
-        os.truncate(b.path("disk.img"), 16 * MIB)
+        os.truncate(b.path("disk.img"), 16 << 20)
     b.write("disk.policy", POLICY.format(folder=b.folder, length=length, extra=extra))
     return kvmtest.Run(b, [b.mediator, "--run-dir", b.run_dir, b.path("disk.policy")])
 
@@ -202,14 +200,6 @@ def t_early_signal(b):
     r.signal(signal.SIGTERM)
     mediator(b)
     ends(r, 3, START_WAIT_S + END_S)
-
-
-def t_hostile(b):
-    """The whole of the hostile guest against the mediator: its device needs a reset each time, and gets it."""
-    mediator(b)
-    r = b.start(b.machine("hostile", "every=3", "vdev virtio-blk hostdev mediator:disk"))
-    r.wait(0, 300)
-    expect("guest: done ok" in r.out() and "needs_reset" in r.out(), r.said())
 
 
 if __name__ == "__main__":
