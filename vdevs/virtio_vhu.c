@@ -448,6 +448,9 @@ static void vhu_free(struct virtio_dev *d)
 {
 	struct virtio_vhu *u = vhu_of(d);
 
+	/* A job that has not run any more still has what it would connect with. */
+	if (u->st == VHU_CONNECTING)
+		qfd_close(&u->job.sock_fd);
 	drop_connection(u);
 	if (u->timer)
 		d->v.host->ops->timer_free(d->v.host, u->timer);

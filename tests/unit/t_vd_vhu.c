@@ -527,6 +527,23 @@ START_TEST(reset_while_silent)
 }
 END_TEST
 
+/* The VM ends while a new connection waits for its turn: the fixture counts descriptors. */
+START_TEST(freed_while_connecting)
+{
+	struct disk k;
+
+	disk_new(&k);
+	disk_open(&k, false);
+	disk_live(&k, 0);
+	k.b.absent = true;
+	vdb_kill(&k.b);
+	wait_state(&k, "lost");
+	k.b.absent = false;
+	wait_state(&k, "connecting");
+	disk_close(&k);
+}
+END_TEST
+
 START_TEST(reset_during_outage)
 {
 	struct disk k;
@@ -719,6 +736,7 @@ int main(void)
 	tcase_add_loop_test(tc, reset_and_again, 0, 2);
 	tcase_add_test(tc, reset_while_silent);
 	tcase_add_test(tc, reset_during_outage);
+	tcase_add_test(tc, freed_while_connecting);
 	tcase_add_test(tc, reset_not_waited_for);
 	tcase_add_loop_test(tc, guest_broke_a_queue, 0, 2);
 	tcase_add_loop_test(tc, blame_of_the_last_session, 0, 2);
