@@ -36,6 +36,7 @@
 
 #include "lib/qfd.h"
 
+#define FORGET_BYTES ((size_t)16 << 20)	/* less than a millisecond's work */
 #define GRAIN_BYTES 4096u	/* of addresses and lengths, whatever the host's page is */
 
 /* Linux 5.14; older C libraries do not name them. */
@@ -73,6 +74,13 @@ struct qmem *qmem_unref(struct qmem *m)
 	if (!m)
 		return NULL;
 	qassert(m->refs > 0);
+	if (m->refs == 1 && m->heir) {
+		struct qmem_heir *h = m->heir;
+
+		m->heir = NULL;
+		h->take(h, m);
+		return NULL;
+	}
 	if (--m->refs > 0)
 		return NULL;
 	for (unsigned i = 0; i < m->n; i++)
@@ -347,6 +355,19 @@ int qmem_populate(const struct qmem *m, bool lock)
 			return r;
 	}
 	return 0;
+}
+
+void qmem_forget_pages(const struct qmem *m)
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		const struct qmem_region *r = &m->r[i];
+
+		/* Where it is refused (locked, huge pages), unmapping does it all. */
+		for (size_t off = 0; off < r->map_bytes; off += FORGET_BYTES)
+			if (madvise(r->map + off, Q_MIN(FORGET_BYTES, r->map_bytes - off),
+				    MADV_DONTNEED) < 0)
+				break;
+	}
 }
 
 uint64_t qmem_total(const struct qmem *m)

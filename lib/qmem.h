@@ -36,13 +36,27 @@ struct qmem_region {
 	size_t map_bytes;	/* ... are larger than 4096 bytes */
 };
 
+struct qmem;
+
+/*
+ * Who gets a table's last reference instead of its being unmapped there and then: taking down a
+ * gigabyte that was used costs some 50 ms, which a thread with a promise to keep does not have. It
+ * calls qmem_unref() on a thread of its choice.
+ */
+struct qmem_heir {
+	void (*take)(struct qmem_heir *h, struct qmem *take_mem);
+};
+
 struct qmem {
+	struct qmem_heir *heir;	/* borrowed, or NULL */
+	struct qmem *next;	/* the heir's to use */
 	unsigned n;
 	unsigned refs;		/* 1 after qmem_new(); not atomic: one thread owns references */
 	struct qmem_region r[QMEM_REGIONS_MAX];	/* sorted by gpa, never overlapping */
 };
 
-/* An empty table; NULL when out of memory. qmem_ref/unref: the last unref unmaps and frees. */
+/* An empty table; NULL when out of memory. qmem_ref/unref: the last unref unmaps and frees, or gives
+ * it to the heir, once. */
 struct qmem *qmem_new(void);
 struct qmem *qmem_ref(struct qmem *m);
 struct qmem *qmem_unref(struct qmem *m); /* NULL is fine; returns NULL */
@@ -75,5 +89,8 @@ int qmem_fill(const struct qmem *m, gpa_t at, const void *buf, uint64_t len_byte
 /* Populates every page now (and mlocks with @lock): for VMs that must not fault later.
  * 0 or -errno (-ENOMEM, -EPERM for the lock limit). */
 int qmem_populate(const struct qmem *m, bool lock);
+/* Takes the pages out of our page tables, some at a time, so that other threads may map and unmap
+ * meanwhile. They are read in again when they are touched. */
+void qmem_forget_pages(const struct qmem *m);
 /* Total bytes of all regions. */
 uint64_t qmem_total(const struct qmem *m);

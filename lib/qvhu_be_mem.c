@@ -43,6 +43,11 @@ static int mem_add(struct qvhu_be *be, struct qmem *mem, const struct qvhu_mem_r
 		qfd_close(&fd);
 		return be_fault(be, "user address wraps");
 	}
+	uint64_t max = be->ops->mem_bytes_max;
+	if (max && !qspan_inside(qmem_total(mem), w->len_bytes, max)) {
+		qfd_close(&fd);
+		return be_fault(be, "more memory than a front end may have");
+	}
 	int r = qmem_add_fd(mem, gpa(w->gpa), w->len_bytes, flags, w->user_addr, fd, w->fd_off);
 	return r < 0 ? mem_fault(be, r) : QVHU_OK;
 }
@@ -57,6 +62,7 @@ static int mem_swap(struct qvhu_be *be, struct qmem **take_mem)
 {
 	qmem_unref(be->mem);
 	be->mem = *take_mem;
+	be->mem->heir = be->ops->mem_heir;
 	*take_mem = NULL;
 	return be_queues_start(be);
 }

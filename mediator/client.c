@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "lib/qfd.h"
 #include "lib/qvhu_be.h"
@@ -32,6 +33,7 @@
 #define IOV_INLINE 6u		/* parts kept in the request itself: nearly all requests */
 #define ACCEPT_BUDGET 4u	/* connections to one share in a round */
 #define ACCEPT_AGAIN_NS (50 * Q_NSEC_PER_MSEC)
+#define MEM_TIMES_MAX 4u	/* of the host's memory, that one client may have mapped */
 #define RELAXED memory_order_relaxed
 
 struct client_req {
@@ -542,6 +544,12 @@ static struct med_client *client_free(struct med_client *c)
 	return NULL;
 }
 
+/* A guest has no more memory than its host, save what is not there. */
+static uint64_t host_bytes(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 struct med_client *med_client_new(struct med_share *sh, int take_fd)
 {
 	struct med_client *c = calloc(1, sizeof(*c));
@@ -567,6 +575,8 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd)
 		.n_queues = QUEUES_MAX,
 		.queue_size_max = QUEUE_SIZE_MAX,
 		.require_sealed = true,
+		.mem_bytes_max = MEM_TIMES_MAX * host_bytes(),
+		.mem_heir = &sh->disk->unmapper.heir,
 		.features_set = features_set,
 		.config_get = config_get,
 		.queue_start = queue_start,

@@ -806,6 +806,7 @@ int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
 	d->sink = *sink;
 	d->fd = d->wake_fd = -1;
 	d->bell = QBELL_NULL;
+	d->unmapper = UNMAPPER_NULL;
 	atomic_store(&d->want_priorities, true);
 
 	struct sched_cfg cfg = med_policy_sched(policy);
@@ -893,10 +894,12 @@ static void *disk_thread_entry(void *arg)
 
 int med_disk_start(struct med_disk *d)
 {
-	int r = pthread_create(&d->thread, NULL, disk_thread_entry, d);
+	int r = unmapper_start(&d->unmapper);
 
-	if (r != 0)
-		return -r;
+	if (r == 0)
+		r = -pthread_create(&d->thread, NULL, disk_thread_entry, d);
+	if (r < 0)
+		return r;
 	d->running = true;
 	pthread_setname_np(d->thread, "med-disk");
 	return 0;
@@ -928,6 +931,7 @@ void med_disk_fini(struct med_disk *d)
 		pthread_join(d->thread, NULL);
 		d->running = false;
 	}
+	unmapper_stop(&d->unmapper);
 	for (unsigned i = 0; i < d->n_shares; i++)
 		qfd_close(&d->shares[i].listen_fd);
 	for (uint32_t i = 0; d->slices && i < d->policy->slots; i++)

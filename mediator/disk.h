@@ -20,6 +20,7 @@
 #include "mediator/loop.h"
 #include "mediator/policy.h"
 #include "mediator/scheduler.h"
+#include "mediator/unmapper.h"
 
 struct med_client;
 struct med_disk;
@@ -145,6 +146,7 @@ struct med_disk {
 	struct loop_watch *wake_watch;
 	_Atomic bool want_stop, want_priorities, want_reset;
 	_Atomic bool realtime;		/* the thread has a real-time priority */
+	struct unmapper unmapper;
 	pthread_t thread;
 	bool running;
 };

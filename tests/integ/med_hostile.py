@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that break every rule: their own connection ends, another share's verified traffic sees nothing of it."""
 
+import fcntl
 import os
 import resource
 import select
@@ -91,6 +92,17 @@ def memory_unsealed(c):
 def memory_too_short(c):
     c.features()
     c.memory(size=c.mem_bytes * 2)
+
+
+def memory_without_end(c):
+    """All of our address space, which is not its alone."""
+    size = 1 << 46
+    fd = os.memfd_create("huge", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    fcntl.fcntl(fd, med.F_ADD_SEALS, med.F_SEAL_SHRINK)
+    c.features()
+    c.memory(size=size, fd=fd)
+    os.close(fd)
 
 
 def memory_far_offset(c):
@@ -243,7 +255,7 @@ def same_head_twice(c):
 ATTACKS = [
     garbage, zero_bytes, wrong_version, long_payload, unknown_request, half_message, half_header, many_descriptors,
     descriptors_where_none_belong, features_not_offered, memory_without_descriptor, memory_unsealed, memory_too_short,
-    memory_far_offset, memory_wraps, memory_is_a_pipe, queue_out_of_range, queue_size_not_a_power, ring_outside_memory,
+    memory_without_end, memory_far_offset, memory_wraps, memory_is_a_pipe, queue_out_of_range, queue_size_not_a_power, ring_outside_memory,
     kick_is_a_file, kick_is_a_socket, kick_is_an_epoll, no_kick, call_is_a_full_pipe, avail_runs_ahead, head_out_of_range, chain_loops,
     link_out_of_table, buffer_outside_memory, buffer_wraps, no_status, same_head_twice,
 ]
@@ -366,6 +378,26 @@ def knocking_at_a_closed_door():
             check(med.vublk_end(good)["errors"] == 0, "served")
 
 
+def memory_is_let_go():
+    """What a client had mapped is taken down when it is gone, by a thread that nobody waits for."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            def maps():
+                with open(f"/proc/{m.proc.pid}/maps", encoding="ascii") as f:
+                    return f.read().count("/memfd:client")
+
+            fds = m.fds()
+            for _ in range(20):
+                with med.Client(m.socket("evil/data")) as c:
+                    c.setup()
+                    c.memory()
+                    check(c.request(med.T_IN, read=1 << 20)[0] == 0, "served")
+                    check(maps() >= 1, "mapped")
+            med.wait_for("the memory to go", lambda: maps() == 0)
+            med.wait_for("the descriptors to go", lambda: m.fds() == fds)
+
+
 def one_client_at_a_time():
     with med.Folder() as d:
         med.image(d + "/img", 32)
@@ -419,4 +451,4 @@ def quarantine():
 
 
 med.run_tests(attacks, memory_cannot_be_cut_off, descriptors_that_block, descriptors_run_out, knocking_at_a_closed_door,
-              one_client_at_a_time, quarantine)
+              memory_is_let_go, one_client_at_a_time, quarantine)

@@ -89,6 +89,37 @@ START_TEST(table_fills_up)
 }
 END_TEST
 
+struct heir {
+	struct qmem_heir heir;
+	struct qmem *got;
+};
+
+static void inherit(struct qmem_heir *h, struct qmem *take_mem)
+{
+	Q_CONTAINER_OF(h, struct heir, heir)->got = take_mem;
+}
+
+/* The last reference, and no other, goes to the heir, with all that was mapped. */
+START_TEST(the_heir_gets_the_last_reference)
+{
+	struct heir h = { .heir.take = inherit };
+	struct qmem *m = table();
+	char *p = qmem_ptr(m, gpa(0), 4 * K, true);
+
+	m->heir = &h.heir;
+	p[0] = 7;
+	qmem_ref(m);
+	qmem_unref(m);
+	ck_assert_ptr_null(h.got);
+	qmem_unref(m);
+	ck_assert_ptr_eq(h.got, m);
+	ck_assert_int_eq(p[0], 7);
+	qmem_forget_pages(m);
+	ck_assert_int_eq(p[0], 7);
+	qmem_unref(m);
+}
+END_TEST
+
 START_TEST(references)
 {
 	struct qmem *m = table();
@@ -526,6 +557,7 @@ int main(void)
 	tcase_add_test(tc, copies_agree_with_a_flat_model);
 	tc = fixture_case(s, "peers");
 	tcase_add_loop_test(tc, peer_row, 0, Q_ARRAY_LEN(peer_rows));
+	tcase_add_test(tc, the_heir_gets_the_last_reference);
 	tcase_add_test(tc, peer_descriptor_is_consumed_by_a_full_or_taken_place);
 	tcase_add_test(tc, peer_memory_is_shared_at_its_offset);
 	tcase_add_test(tc, fill_of_a_rom_goes_to_its_offset);
