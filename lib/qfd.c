@@ -219,12 +219,11 @@ int qfd_connect_unix_now(const char *path)
 	return connect_unix(path, SOCK_NONBLOCK);
 }
 
-int qfd_read_all(int fd, void *buf, size_t len)
+/* Moves all of @len bytes with as many calls as it takes; @at is only written to when @move reads. */
+static int move_all(ssize_t (*move)(int fd, void *at, size_t len), int fd, char *at, size_t len)
 {
-	char *p = buf;
-
 	while (len > 0) {
-		ssize_t n = read(fd, p, len);
+		ssize_t n = move(fd, at, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -232,14 +231,19 @@ int qfd_read_all(int fd, void *buf, size_t len)
 			return -errno;
 		if (n == 0)
 			return -EPIPE;
-		p += n;
+		at += n;
 		len -= (size_t)n;
 	}
 	return 0;
 }
 
+int qfd_read_all(int fd, void *buf, size_t len)
+{
+	return move_all(read, fd, buf, len);
+}
+
 /* write(), but a socket whose peer has gone answers -EPIPE instead of killing us with SIGPIPE. */
-static ssize_t write_quiet(int fd, const void *buf, size_t len)
+static ssize_t write_quiet(int fd, void *buf, size_t len)
 {
 	ssize_t n = send(fd, buf, len, MSG_NOSIGNAL);
 
@@ -250,21 +254,7 @@ static ssize_t write_quiet(int fd, const void *buf, size_t len)
 
 int qfd_write_all(int fd, const void *buf, size_t len)
 {
-	const char *p = buf;
-
-	while (len > 0) {
-		ssize_t n = write_quiet(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -EPIPE;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return move_all(write_quiet, fd, (char *)(uintptr_t)buf, len);
 }
 
 union pass_buf {

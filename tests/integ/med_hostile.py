@@ -255,9 +255,10 @@ def same_head_twice(c):
 ATTACKS = [
     garbage, zero_bytes, wrong_version, long_payload, unknown_request, half_message, half_header, many_descriptors,
     descriptors_where_none_belong, features_not_offered, memory_without_descriptor, memory_unsealed, memory_too_short,
-    memory_without_end, memory_far_offset, memory_wraps, memory_is_a_pipe, queue_out_of_range, queue_size_not_a_power, ring_outside_memory,
-    kick_is_a_file, kick_is_a_socket, kick_is_an_epoll, no_kick, call_is_a_full_pipe, avail_runs_ahead, head_out_of_range, chain_loops,
-    link_out_of_table, buffer_outside_memory, buffer_wraps, no_status, same_head_twice,
+    memory_without_end, memory_far_offset, memory_wraps, memory_is_a_pipe, queue_out_of_range, queue_size_not_a_power,
+    ring_outside_memory, kick_is_a_file, kick_is_a_socket, kick_is_an_epoll, no_kick, call_is_a_full_pipe,
+    avail_runs_ahead, head_out_of_range, chain_loops, link_out_of_table, buffer_outside_memory, buffer_wraps, no_status,
+    same_head_twice,
 ]
 
 

@@ -60,8 +60,9 @@ START_TEST(tells_of_each_signal)
 END_TEST
 
 /*
- * The kernel sets its flag for waiting work behind the work's back now and then: it stands there with
- * nothing behind it. A mediator that took it for work span for ever, and left its clients alone.
+ * The kernel sets its flag for waiting work behind the work's back now and then: it stands there
+ * with nothing behind it. A mediator that took it for work span for ever, and left its clients
+ * alone.
  */
 START_TEST(a_stale_flag_is_no_work)
 {
