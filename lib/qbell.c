@@ -75,7 +75,8 @@ void qbell_flush(struct qbell *b)
 	while (done < b->n) {
 		long n = syscall(SYS_io_submit, b->ctx, (long)(b->n - done), at + done);
 
-		/* An error is the first one's alone: it is no eventfd. The others are not to suffer. */
+		/* An error is the first one's alone: it is no eventfd. The others are not to
+		 * suffer. */
 		done += n > 0 ? (unsigned)n : 1;
 	}
 	if (b->n)

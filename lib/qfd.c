@@ -219,7 +219,7 @@ int qfd_connect_unix_now(const char *path)
 	return connect_unix(path, SOCK_NONBLOCK);
 }
 
-/* Moves all of @len bytes with as many calls as it takes; @at is only written to when @move reads. */
+/* Moves all of @len bytes in as many calls as it takes; @at is written to only if @move reads. */
 static int move_all(ssize_t (*move)(int fd, void *at, size_t len), int fd, char *at, size_t len)
 {
 	while (len > 0) {

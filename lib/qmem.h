@@ -55,8 +55,8 @@ struct qmem {
 	struct qmem_region r[QMEM_REGIONS_MAX];	/* sorted by gpa, never overlapping */
 };
 
-/* An empty table; NULL when out of memory. qmem_ref/unref: the last unref unmaps and frees, or gives
- * it to the heir, once. */
+/* An empty table; NULL when out of memory. qmem_ref/unref: the last unref unmaps and frees, or
+ * gives it to the heir, once. */
 struct qmem *qmem_new(void);
 struct qmem *qmem_ref(struct qmem *m);
 struct qmem *qmem_unref(struct qmem *m); /* NULL is fine; returns NULL */

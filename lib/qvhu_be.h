@@ -43,7 +43,7 @@ struct qvhu_be_ops {
 	 * cannot be. The in-flight region, which a back end made, must be sealed in any case.
 	 */
 	bool require_sealed;
-	/* All regions of a front end together; 0 = no limit. Our address space is all front ends'. */
+	/* All regions of a front end together; 0 = no limit. Our address space is everybody's. */
 	uint64_t mem_bytes_max;
 	struct qmem_heir *mem_heir;	/* borrowed: of every table, or NULL */
 

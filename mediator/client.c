@@ -3,10 +3,10 @@
  * Owns the vhost-user clients of a device: connections, rings, and the requests taken from them.
  * Device's thread only.
  *
- * Every running queue is looked at in every round: a driver kicks only what was armed, and a queue is
- * armed only before the whole loop sleeps. While another client keeps the loop awake, nothing but a
- * look tells of a queue's work. Requests taken from a ring are counted (outstanding) until they are
- * published in the used ring.
+ * Every running queue is looked at in every round: a driver kicks only what was armed, and a queue
+ * is armed only before the whole loop sleeps. While another client keeps the loop awake, nothing
+ * but a look tells of a queue's work. Requests taken from a ring are counted (outstanding) until
+ * they are published in the used ring.
  * Invariants: outstanding <= ring size, because a head that is out may not come again; guest memory
  * is touched only while the queue runs, and a stop waits for outstanding == 0.
  */
@@ -29,7 +29,7 @@
 #define QUEUE_SIZE_MAX 1024u
 #define QUEUE_BUDGET 64u	/* chains of one queue in a round */
 #define MSG_BUDGET 16u		/* messages of one client in a round … */
-#define MSG_TURN_NS (50 * Q_NSEC_PER_USEC)	/* … but none after so long: a memory table is slow */
+#define MSG_TURN_NS (50 * Q_NSEC_PER_USEC)	/* … but none after that: some are slow */
 #define IOV_INLINE 6u		/* parts kept in the request itself: nearly all requests */
 #define ACCEPT_BUDGET 4u	/* connections to one share in a round */
 #define ACCEPT_AGAIN_NS (50 * Q_NSEC_PER_MSEC)
@@ -306,10 +306,10 @@ static bool queue_serve(struct med_queue *q)
  * may run beside what the driver makes available now, also to the same sectors, as any two requests
  * that are out together may (virtio knows no order between them). That loses and reorders nothing:
  *
- * - A write W that is replayed was never answered: an answer is a used index that was published, and
- *   recovery takes the published ones out first (qvhu_inflight.c). So whoever wrote to W's sectors
- *   after W did so while W was out, and cannot tell, or did not care, which of the two comes last;
- *   one that waited for W's answer waits still.
+ * - A write W that is replayed was never answered: an answer is a used index that was published,
+ *   and recovery takes the published ones out first (qvhu_inflight.c). So whoever wrote to W's
+ *   sectors after W did so while W was out, and does not care which of the two comes last; one that
+ *   waited for W's answer waits still.
  * - W's data stands in guest memory that the driver leaves alone until the answer, so that writing
  *   it once more writes the same.
  * - The W of the mediator before us is not under way any more: its requests hold the device's file

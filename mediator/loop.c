@@ -122,7 +122,7 @@ static bool arm_all(struct loop *l)
 
 bool loop_is_eventfd(struct loop *l, int fd)
 {
-	/* There is no call that tells; but the ring takes no other descriptor for its own signal. */
+	/* No call tells; but the ring takes no other descriptor for its own signal. */
 	if (io_uring_register_eventfd(&l->ring, fd) < 0)
 		return false;
 	io_uring_unregister_eventfd(&l->ring);
@@ -265,10 +265,10 @@ bool loop_pending(struct loop *l)
 	if (l->stale || !kernel_waits(l))
 		return false;
 	/*
-	 * The flag promises nothing. Who adds work sets it after he has added it; when we are quick,
-	 * the work is done and the flag cleared by then, and it is set over an empty list. From then
-	 * on it stays set until there is work again. Who took it for work would never sleep, and
-	 * never ask a driver for a kick.
+	 * The flag promises nothing. Who adds work sets it after he has added it; when we are
+	 * quick, the work is done and the flag cleared by then, and it is set over an empty list.
+	 * From then on it stays set until there is work again. Who took it for work would never
+	 * sleep, and never ask a driver for a kick.
 	 */
 	about_to_enter(l);
 	io_uring_get_events(&l->ring);
@@ -290,8 +290,8 @@ static void on_watch(struct loop *l, struct loop_watch *w, const struct io_uring
 		return;
 	}
 	/*
-	 * The kernel gave up on a multishot (completion queue overflow, no memory): watch again. What
-	 * came in between is seen when the kernel takes the new one, which looks first.
+	 * The kernel gave up on a multishot (completion queue overflow, no memory): watch again.
+	 * What came in between is seen when the kernel takes the new one, which looks first.
 	 */
 	if (last && !arm(l, w)) {
 		w->next = l->unarmed;

@@ -22,7 +22,7 @@ struct loop {
 	struct io_uring ring;
 	bool up;
 	unsigned n_watches;	/* that the kernel still knows */
-	struct loop_watch *unarmed;	/* that it does not, and must: there was no room to tell it */
+	struct loop_watch *unarmed;	/* that it must know yet: there was no room */
 	bool stale;		/* the kernel's flag for waiting work was seen set without work */
 	uint64_t n_enters;	/* system calls made for rounds */
 	uint64_t n_cqes;
@@ -63,8 +63,8 @@ int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_
 int loop_submit(struct loop *l, bool wait);
 /* The same with waiting, until @deadline_ns (qnow_ns()) at most; 0 = without end. */
 int loop_submit_until(struct loop *l, uint64_t deadline_ns);
-/* True when events are there to be handled. Cheap enough to be asked again and again; what comes while
- * the kernel's flag is stale is not seen here, but ends a wait at once. */
+/* True when events are there to be handled. Cheap enough to be asked again and again; what comes
+ * while the kernel's flag is stale is not seen here, but ends a wait at once. */
 bool loop_pending(struct loop *l);
 /* Runs the callbacks of at most @budget events; their number. */
 unsigned loop_dispatch(struct loop *l, unsigned budget);

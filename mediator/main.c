@@ -366,7 +366,7 @@ static int checked(const struct mediator *m)
 	return EXIT_OK;
 }
 
-/* No number of clients may use up the descriptors of the others: they get what the system allows. */
+/* No client may use up the descriptors of the others: we take what the system allows. */
 static void set_limits(const struct mediator *m)
 {
 	rlim_t want = FDS_OWN + FDS_PER_SHARE * (rlim_t)m->policy->n_shares;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Takes down the memory of clients that are gone, on a thread of its own: it takes 50 ms a gigabyte,
- * and the device's thread has other guests to serve.
+ * Takes down the memory of clients that are gone, on a thread of its own: it takes 50 ms a
+ * gigabyte, and the device's thread has other guests to serve.
  */
 #pragma once
 

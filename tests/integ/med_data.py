@@ -207,4 +207,5 @@ def write_through():
                 check(c.request(med.T_IN, 256, read=4096) == (0, bytes(4096)), "zeroes")
 
 
-med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, shrinks, write_through)
+med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, shrinks,
+              write_through)
