@@ -13,12 +13,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 void qfd_close(int *fd)
@@ -70,6 +72,15 @@ int qfd_memfd(const char *name, uint64_t len_bytes)
 	int ret = fd;
 	fd = -1;
 	return ret;
+}
+
+bool qfd_cannot_shrink(int fd)
+{
+	struct statfs fs;
+	int seals = fcntl(fd, F_GET_SEALS);	/* fails on whatever cannot be sealed */
+
+	return seals >= 0 && (seals & F_SEAL_SHRINK) && fstatfs(fd, &fs) == 0 &&
+	       (uint64_t)fs.f_type != HUGETLBFS_MAGIC;
 }
 
 int qfd_eventfd(void)

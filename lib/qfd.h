@@ -19,6 +19,13 @@ int qfd_nonblock(int fd, bool on);	/* 0 or -errno */
 /* A sealed-size memfd of @len_bytes, zeroed; descriptor or -errno. */
 int qfd_memfd(const char *name, uint64_t len_bytes);
 
+/*
+ * True when what is mapped of @fd now can be touched for ever: sealed against shrinking, and no
+ * hugetlbfs, whose owner may punch a hole, which gives the reservation back; with the pool empty
+ * the next access is SIGBUS as well.
+ */
+bool qfd_cannot_shrink(int fd);
+
 /* An eventfd (nonblocking, CLOEXEC) with counter 0; descriptor or -errno. */
 int qfd_eventfd(void);
 /* Adds 1. Never blocks: a full counter means the reader is signalled already. */

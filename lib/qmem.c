@@ -19,8 +19,7 @@
  *
  * SIGBUS: a load from a page beyond the end of its file kills the reader. That is the peer's choice
  * for any file that it can truncate, so a process that serves several peers asks for QMEM_SEALED.
- * A hugetlbfs file is refused then too, seals or not: its owner may punch a hole, which gives the
- * reservation back, and with the pool empty the next access is the same SIGBUS.
+ * qfd_cannot_shrink() says what that takes.
  */
 #include "lib/qmem.h"
 
@@ -100,7 +99,7 @@ static int check_place(const struct qmem *m, uint64_t at, uint64_t len)
 	return m->n < QMEM_REGIONS_MAX ? 0 : -ENOSPC;
 }
 
-static int check_file(int fd, uint64_t off, uint64_t len, unsigned flags, bool is_huge)
+static int check_file(int fd, uint64_t off, uint64_t len, unsigned flags)
 {
 	struct stat st;
 
@@ -108,11 +107,7 @@ static int check_file(int fd, uint64_t off, uint64_t len, unsigned flags, bool i
 		return -errno;
 	if (st.st_size < 0 || !qspan_inside(off, len, (uint64_t)st.st_size))
 		return -ERANGE;
-	if (!(flags & QMEM_SEALED))
-		return 0;
-	int seals = fcntl(fd, F_GET_SEALS);	/* fails on whatever cannot be sealed */
-
-	return seals >= 0 && (seals & F_SEAL_SHRINK) && !is_huge ? 0 : -EPERM;
+	return !(flags & QMEM_SEALED) || qfd_cannot_shrink(fd) ? 0 : -EPERM;
 }
 
 /* Maps @r, whose other members are set. The file system wants offsets that are multiples of @grain:
@@ -162,11 +157,9 @@ int qmem_add_fd(struct qmem *m, gpa_t at, uint64_t len_bytes, unsigned flags, ui
 	if (r == 0 && fstatfs(take_fd, &fs) < 0)
 		r = -errno;
 	if (r == 0) {
-		bool is_huge = (uint64_t)fs.f_type == HUGETLBFS_MAGIC;
-
-		if (is_huge && fs.f_bsize > 0)
+		if ((uint64_t)fs.f_type == HUGETLBFS_MAGIC && fs.f_bsize > 0)
 			grain = Q_MAX(grain, (uint64_t)fs.f_bsize);
-		r = check_file(take_fd, fd_off, len_bytes, flags, is_huge);
+		r = check_file(take_fd, fd_off, len_bytes, flags);
 	}
 	if (r == 0)
 		r = region_map(&reg, grain);

@@ -101,9 +101,8 @@ int qvhu_inflight_create(uint16_t n_queues, uint16_t queue_size, struct qvhu_inf
 static const char *file_fault(const struct qvhu_inflight *in, int fd)
 {
 	struct stat st;
-	int seals = fcntl(fd, F_GET_SEALS);
 
-	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+	if (!qfd_cannot_shrink(fd))
 		return "in-flight file can shrink";
 	if (fstat(fd, &st) < 0 || st.st_size < 0)
 		return "in-flight file";

@@ -98,6 +98,34 @@ START_TEST(memfd_keeps_its_size)
 }
 END_TEST
 
+static int sealed_memfd(unsigned flags, int seals)
+{
+	int fd = memfd_create("t", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+
+	if (fd >= 0)
+		ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, seals), 0);
+	return fd;
+}
+
+/* Whatever its owner can take away from under a mapping, one way or another. */
+START_TEST(what_cannot_shrink)
+{
+	int good = sealed_memfd(0, F_SEAL_SHRINK), loose = sealed_memfd(0, F_SEAL_GROW);
+	int huge = sealed_memfd(MFD_HUGETLB, F_SEAL_SHRINK), event = qfd_eventfd();
+
+	ck_assert(qfd_cannot_shrink(good));
+	ck_assert(!qfd_cannot_shrink(loose));
+	ck_assert(!qfd_cannot_shrink(event));
+	ck_assert(!qfd_cannot_shrink(-1));
+	if (huge >= 0)	/* not every kernel has them */
+		ck_assert(!qfd_cannot_shrink(huge));
+	qfd_close(&good);
+	qfd_close(&loose);
+	qfd_close(&huge);
+	qfd_close(&event);
+}
+END_TEST
+
 START_TEST(eventfd_counts)
 {
 	QCLEAN(qfd_close) int fd = qfd_eventfd();
@@ -443,6 +471,7 @@ int main(void)
 	tcase_add_test(tc, dup_is_cloexec);
 	tcase_add_test(tc, nonblock_on_and_off);
 	tcase_add_test(tc, memfd_keeps_its_size);
+	tcase_add_test(tc, what_cannot_shrink);
 	tcase_add_test(tc, eventfd_counts);
 	tc = fixture_case(s, "paths");
 	tcase_add_test(tc, connect_now);

@@ -374,6 +374,23 @@ START_TEST(queues_do_not_touch)
 }
 END_TEST
 
+/* A sealed file of huge pages can still be pulled from under us: its owner punches a hole. */
+START_TEST(no_huge_pages)
+{
+	struct qvhu_inflight in = { .mmap_len = REGION_BYTES, .n_queues = 1, .queue_size = NUM };
+	struct qvhu_inflight_region *region = NULL;
+	const char *why = "";
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+
+	if (fd < 0)
+		return;	/* this kernel has none */
+	ck_assert_int_eq(ftruncate(fd, 32 << 20), 0);
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	ck_assert_int_eq(qvhu_inflight_map(&in, fd, &why, &region), QVHU_FAULT);
+	ck_assert_str_eq(why, "in-flight file can shrink");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("qvhu_inflight");
@@ -384,5 +401,6 @@ int main(void)
 	tcase_add_test(tc, dies_while_formatting);
 	tcase_add_loop_test(tc, scribbled_region, 0, 4);
 	tcase_add_test(tc, queues_do_not_touch);
+	tcase_add_test(tc, no_huge_pages);
 	return fixture_main(s);
 }
