@@ -297,7 +297,7 @@ class Demo:
         common = f"region={self.args.region} secs=0 verify=1 init=1 final=1"
         self.guest_config("cluster", "safety", f"{common} seed=1 qd=1 bs=4096 rw=70 live=1")
         self.guest_config("ivi", "best-effort",
-                          f"{common} seed=2 qd=64 bs=65536 rw=50 paused=1")
+                          f"{common} seed=2 qd=64 bs=4096 rw=50 paused=1")
 
     # ---- commands ----
 
@@ -376,7 +376,7 @@ class Demo:
         table = Table()
         rows = [self.measure(table, "(a) cluster alone", cluster)]
         ivi.key("g")
-        rows.append(self.measure(table, "(b) ivi floods, 64 x 64 KiB", cluster))
+        rows.append(self.measure(table, "(b) ivi floods, 64 x 4 KiB", cluster))
         self.hostctl("priorities", "off", quiet=True)
         rows.append(self.measure(table, "(c) the same, priorities off", cluster))
         self.hostctl("priorities", "on", quiet=True)
