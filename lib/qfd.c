@@ -74,13 +74,16 @@ int qfd_memfd(const char *name, uint64_t len_bytes)
 	return ret;
 }
 
-bool qfd_cannot_shrink(int fd)
+int qfd_check_no_shrink(int fd)
 {
 	struct statfs fs;
 	int seals = fcntl(fd, F_GET_SEALS);	/* fails on whatever cannot be sealed */
 
-	return seals >= 0 && (seals & F_SEAL_SHRINK) && fstatfs(fd, &fs) == 0 &&
-	       (uint64_t)fs.f_type != HUGETLBFS_MAGIC;
+	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+		return -EPERM;
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	return (uint64_t)fs.f_type == HUGETLBFS_MAGIC ? -EPERM : 0;
 }
 
 int qfd_eventfd(void)

@@ -20,11 +20,11 @@ int qfd_nonblock(int fd, bool on);	/* 0 or -errno */
 int qfd_memfd(const char *name, uint64_t len_bytes);
 
 /*
- * True when what is mapped of @fd now can be touched for ever: sealed against shrinking, and no
+ * 0 when what is mapped of @fd now can be touched for ever: sealed against shrinking, and no
  * hugetlbfs, whose owner may punch a hole, which gives the reservation back; with the pool empty
- * the next access is SIGBUS as well.
+ * the next access is SIGBUS as well. -EPERM when it can shrink, or -errno.
  */
-bool qfd_cannot_shrink(int fd);
+int qfd_check_no_shrink(int fd);
 
 /* An eventfd (nonblocking, CLOEXEC) with counter 0; descriptor or -errno. */
 int qfd_eventfd(void);

@@ -19,7 +19,7 @@
  *
  * SIGBUS: a load from a page beyond the end of its file kills the reader. That is the peer's choice
  * for any file that it can truncate, so a process that serves several peers asks for QMEM_SEALED.
- * qfd_cannot_shrink() says what that takes.
+ * qfd_check_no_shrink() says what that takes.
  */
 #include "lib/qmem.h"
 
@@ -107,7 +107,7 @@ static int check_file(int fd, uint64_t off, uint64_t len, unsigned flags)
 		return -errno;
 	if (st.st_size < 0 || !qspan_inside(off, len, (uint64_t)st.st_size))
 		return -ERANGE;
-	return !(flags & QMEM_SEALED) || qfd_cannot_shrink(fd) ? 0 : -EPERM;
+	return flags & QMEM_SEALED ? qfd_check_no_shrink(fd) : 0;
 }
 
 /* Maps @r, whose other members are set. The file system wants offsets that are multiples of @grain:

@@ -102,7 +102,7 @@ static const char *file_fault(const struct qvhu_inflight *in, int fd)
 {
 	struct stat st;
 
-	if (!qfd_cannot_shrink(fd))
+	if (qfd_check_no_shrink(fd) < 0)
 		return "in-flight file can shrink";
 	if (fstat(fd, &st) < 0 || st.st_size < 0)
 		return "in-flight file";
