@@ -29,6 +29,7 @@ struct med_share;
 struct med_slice {
 	struct loop_io io;
 	struct med_req *req;
+	void (*ended)(struct med_slice *s, int err);	/* 0 or -errno */
 	struct med_slice *next_free;
 	struct sched_ticket ticket;
 	uint32_t len_bytes;

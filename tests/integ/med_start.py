@@ -3,6 +3,7 @@
 """The mediator as a command: start, stop, --check, exit codes and what it says; control socket; descriptors."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -163,6 +164,24 @@ def descriptors():
             med.wait_for(f"{before} descriptors again", lambda: m.fds() <= before)
 
 
+def a_thread_that_cannot_start():
+    """What a device's thread cannot have ends the start with a sentence, before anybody is told Ready."""
+    if not shutil.which("strace"):
+        print("a_thread_that_cannot_start: skipped: there is no strace")
+        return
+    with med.Folder() as d:
+        m = med.Mediator(d, POLICY, start=False)
+        med.image(d + "/img", 32)
+        strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=io_setup"]
+        p = subprocess.run([*strace, "-e", "inject=io_setup:error=EAGAIN", os.environ["MEDIATOR"], "--run-dir", m.run,
+                            m.policy], capture_output=True, text=True, timeout=60, check=False,
+                           # A traced process cannot look for its leaks.
+                           env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+        says((p.returncode, p.stdout, p.stderr), 64, "a device's thread does not start",
+             "Resource temporarily unavailable")
+        check("ev=ready" not in p.stderr, p.stderr)
+
+
 med.run_tests(usage, refused_policies, refused_devices, the_example_is_right,
               check_beside_a_running_one, stops_by_signal,
-              stats_and_priorities, descriptors)
+              stats_and_priorities, descriptors, a_thread_that_cannot_start)
