@@ -9,7 +9,7 @@
  *                            done     slices == 0 and (next_byte == len or err)
  * Invariants: only the head of a list is PARTLY; a slice in use has a ticket that the scheduler
  * counts; every request that med_disk_queue() took gets done() once, or was dropped by
- * med_share_drop() before its first slice.
+ * med_share_take() before its first slice.
  */
 #include "mediator/disk.h"
 
@@ -228,10 +228,10 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 		d->sched.share[sh->sched_id].queued = sh->queued;
 }
 
-void med_share_drop(struct med_share *sh, bool (*match)(const struct med_req *r, void *arg),
-		    void *arg)
+struct med_req *med_share_take(struct med_share *sh,
+			       bool (*match)(const struct med_req *r, void *arg), void *arg)
 {
-	struct med_req **at = &sh->head;
+	struct med_req *taken = NULL, **at = &sh->head;
 
 	while (*at) {
 		struct med_req *r = *at;
@@ -241,11 +241,14 @@ void med_share_drop(struct med_share *sh, bool (*match)(const struct med_req *r,
 			continue;
 		}
 		*at = r->next;
+		r->next = taken;
+		taken = r;
 		sh->queued--;
 		sh->outstanding--;
 	}
 	sh->tail = at;
 	tell_sched(sh);
+	return taken;
 }
 
 static void on_accept(void *ctx)

@@ -177,8 +177,8 @@ void med_disk_reset_worst(struct med_disk *d);
 /* Checks nothing: the request was decoded against the share. Ends with r->done(). */
 void med_disk_queue(struct med_disk *d, struct med_req *r);
 /*
- * Drops what @match says of the share's waiting requests (not those with slices at the device):
- * done() is not called.
+ * Takes back what @match says of the share's waiting requests (not those with slices at the
+ * device), linked by next: the caller's again, and done() is not called.
  */
-void med_share_drop(struct med_share *sh, bool (*match)(const struct med_req *r, void *arg),
-		    void *arg);
+struct med_req *med_share_take(struct med_share *sh,
+			       bool (*match)(const struct med_req *r, void *arg), void *arg);
