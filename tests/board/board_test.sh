@@ -22,6 +22,9 @@ here=$root/tests/board
 PATH=$PATH:/usr/sbin:/sbin
 MARGIN_BYTES=$((1 << 20))
 SHARE_BYTES=$((32 << 20))
+# How long a board may take: many times what it needs on a machine with nothing else to do.
+FIRST_PATIENCE_S=300
+SECOND_PATIENCE_S=900
 
 skip()
 {
@@ -73,6 +76,7 @@ margin()
 
 make_disk()
 {
+	rm -rf "$work/files"
 	make_files "$work/files"
 	truncate -s "$SHARE_BYTES" "$work/fs"
 	mkfs.ext4 -q -F -E root_owner=0:0 -d "$work/files" "$work/fs"
@@ -108,9 +112,41 @@ make_kvmprobe()
 	ninja -C "$1" tools/kvmprobe >"$work/ninja" || { cat "$work/ninja"; exit 1; }
 }
 
+# on_board SECONDS: everything that the board is given, made anew, and the test on it; the board's exit status.
+on_board()
+{
+	local patience=$1
+	local -a board=("$root/tools/board" "$arch" --build "$product" --log "$work/console")
+
+	case $kind in
+	kvm)	make_kvmprobe "$product"
+		"${board[@]}" --bare --timeout "$patience" \
+			--put "$product/tools/kvmprobe:/bin/kvmprobe" -- kvmprobe ;;
+	unit)	"$root/tools/board" "$arch" --build "$product" --make
+		mkdir -p "$work/unit"
+		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 -exec cp {} "$work/unit/" \;
+		"${board[@]}" --timeout "$patience" --put "$work/unit:/unit" \
+			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests ;;
+	guests)	{ margin nobody; head -c "$SHARE_BYTES" /dev/zero; margin others; } >"$work/disk"
+		"$root/tools/board" "$arch" --build "$product" --make
+		mkdir -p "$work/guests"
+		cp "$product"/tests/guests/{hello,blkworker,hostile}."$images" "$work/guests/"
+		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" --put "$work/guests:/guests" \
+			--put "$here/guests.sh:/bin/guests" \
+			-- guests "$arch" "$MARGIN_BYTES" "$SHARE_BYTES" ;;
+	linux-*)
+		make_disk
+		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" \
+			--put "$here/linux_guest.sh:/bin/linux_guest" \
+			-- linux_guest "$arch" "${kind#linux-}" "$MARGIN_BYTES" "$SHARE_BYTES" ;;
+	*)	fail "no kind of test is called '$kind'" ;;
+	esac
+}
+
 main()
 {
-	local qemu=qemu-system-x86_64 product=$build images=elf
+	local qemu=qemu-system-x86_64
+	product=$build images=elf
 	if [ "$arch" = arm64 ]; then
 		qemu=qemu-system-aarch64 product=${PARLEY_BUILD_ROOT:-$root/build}/arm64 images=img
 		needs aarch64-linux-gnu-gcc
@@ -119,32 +155,16 @@ main()
 
 	work=$(mktemp -d "${TMPDIR:-/tmp}/board_test.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
-	local -a board=("$root/tools/board" "$arch" --build "$product" --log "$work/console")
-	local r=0
-
-	case $kind in
-	kvm)	make_kvmprobe "$product"
-		"${board[@]}" --bare --timeout 120 \
-			--put "$product/tools/kvmprobe:/bin/kvmprobe" -- kvmprobe || r=$? ;;
-	unit)	"$root/tools/board" "$arch" --build "$product" --make
-		mkdir "$work/unit"
-		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 -exec cp {} "$work/unit/" \;
-		"${board[@]}" --timeout 1000 --put "$work/unit:/unit" \
-			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests || r=$? ;;
-	guests)	{ margin nobody; head -c "$SHARE_BYTES" /dev/zero; margin others; } >"$work/disk"
-		"$root/tools/board" "$arch" --build "$product" --make
-		mkdir "$work/guests"
-		cp "$product"/tests/guests/{hello,blkworker,hostile}."$images" "$work/guests/"
-		"${board[@]}" --timeout 600 --disk "$work/disk:disk" --put "$work/guests:/guests" \
-			--put "$here/guests.sh:/bin/guests" \
-			-- guests "$arch" "$MARGIN_BYTES" "$SHARE_BYTES" || r=$? ;;
-	linux-*)
-		make_disk
-		"${board[@]}" --timeout 600 --disk "$work/disk:disk" \
-			--put "$here/linux_guest.sh:/bin/linux_guest" \
-			-- linux_guest "$arch" "${kind#linux-}" "$MARGIN_BYTES" "$SHARE_BYTES" || r=$? ;;
-	*)	fail "no kind of test is called '$kind'" ;;
-	esac
+	local r=0 patience=$FIRST_PATIENCE_S
+	[ "$kind" != unit ] || patience=$SECOND_PATIENCE_S	# all of them, one after the other
+	on_board "$patience" || r=$?
+	# QEMU's own clock ran out: the whole board stood still, kernel and all, which emulated nested virtualization does
+	# once in many runs. What is wrong with the product is wrong the second time, too.
+	if [ $r -eq 124 ]; then
+		echo "board_test: the emulated board stood still for $patience s; once more, from the start"
+		r=0
+		on_board "$SECOND_PATIENCE_S" || r=$?
+	fi
 	if [ $r -ne 0 ]; then
 		[ ! -s "$work/console" ] || sed 's/^/console: /' "$work/console" | tail -n 30
 		fail "on the board: exit status $r"
