@@ -158,8 +158,8 @@ main()
 	local r=0 patience=$FIRST_PATIENCE_S
 	[ "$kind" != unit ] || patience=$SECOND_PATIENCE_S	# all of them, one after the other
 	on_board "$patience" || r=$?
-	# QEMU's own clock ran out: the whole board stood still, kernel and all, which emulated nested virtualization does
-	# once in many runs. What is wrong with the product is wrong the second time, too.
+	# QEMU's own clock ran out: the whole board stood still, kernel and all, which emulated nested virtualization
+	# does once in many runs. What is wrong with the product is wrong the second time, too.
 	if [ $r -eq 124 ]; then
 		echo "board_test: the emulated board stood still for $patience s; once more, from the start"
 		r=0
