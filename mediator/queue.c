@@ -16,11 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/qfd.h"
-
 #define QUEUE_BUDGET 64u	/* chains of one queue in a round */
 #define IOV_INLINE 6u		/* parts kept in the request itself: nearly all requests */
-#define RELAXED memory_order_relaxed
 
 struct client_req {
 	struct med_req req;
