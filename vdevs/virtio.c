@@ -379,6 +379,7 @@ void virtio_init(struct virtio_dev *d, const struct vd_type *type, const struct 
 {
 	d->v = (struct vdev){ .type = type, .cfg = cfg, .host = host };
 	d->ops = ops;
+	d->legacy = vd_arg_find(cfg, "legacy");
 	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		d->q[i] = (struct virtio_queue){ .d = d, .kick_fd = -1 };
 }

@@ -26,10 +26,19 @@
 #include "lib/qring.h"
 #include "vdevs/vdev.h"
 
-#define VIRTIO_QUEUES_MAX 16u
+#define VIRTIO_QUEUES_MAX 32u
 #define VIRTIO_CONFIG_BYTES 256u
 #define VIRTIO_SUB_VENDOR 0x1c05u /* what a guest of this kind of hypervisor looks for */
 #define VIRTIO_BUDGET 64u	/* chains a queue is served in one go */
+
+/*
+ * For the option table of a vdev that serves `legacy` too: the device is a virtio 0.9.5 one then,
+ * and nothing else (registers, ring layout and handshake of 1.2's "legacy interface" sections). All
+ * of that is done here; config space is little-endian either way. A device has to look at
+ * virtio_is_legacy() only where its own requests differ: virtio-net's header has num_buffers only
+ * with MRG_RXBUF.
+ */
+#define VIRTIO_OPTION_LEGACY { "legacy", VD_ARG_NONE, false }
 
 #define VIRTIO_BIT(bit) (1ull << (bit))
 /*
@@ -101,6 +110,7 @@ struct virtio_dev {
 	uint8_t config[VIRTIO_CONFIG_BYTES];
 	unsigned config_len;
 	/* Kept here; read by all. */
+	bool legacy;		/* for life: of the configuration */
 	uint64_t acked;
 	uint8_t status;
 	enum virtio_run run;
@@ -124,6 +134,11 @@ void virtio_fini(struct virtio_dev *d);
 /* Common checks of a virtio vdev's configuration. */
 void virtio_check(const struct vd_config *cfg, struct cf_errors *errs);
 
+/* A device of virtio 0.9.5: VERSION_1 is neither offered nor acked. */
+static inline bool virtio_is_legacy(const struct virtio_dev *d)
+{
+	return d->legacy;
+}
 static inline bool virtio_has(const struct virtio_dev *d, unsigned bit)
 {
 	return d->acked & VIRTIO_BIT(bit);

@@ -401,7 +401,7 @@ static const struct vd_option blk_options[] = {
 	{ "hostdev", VD_ARG_STRING, false },
 	{ "dio", VD_ARG_STRING, false },
 	{ "delayed", VD_ARG_STRING, false },
-	{ "legacy", VD_ARG_NONE, false },
+	VIRTIO_OPTION_LEGACY,
 	{ NULL },
 };
 
