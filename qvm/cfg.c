@@ -118,6 +118,12 @@ static struct vm_cfg *cfg_new(const struct cfg_arch *arch)
 	cfg->arch = arch;
 	cfg->system = "qvm-guest";
 	cfg->exit_on_halt = true;
+	cfg->unsupported[CFG_UNSUP_INSTRUCTION] = CFG_UNSUP_FAIL;
+	cfg->unsupported[CFG_UNSUP_REFERENCE] = CFG_UNSUP_IGNORE;
+	cfg->unsupported[CFG_UNSUP_REGISTER] = CFG_UNSUP_FAIL;
+	cfg->counter_offset = CFG_COUNTER_FROM_0;
+	cfg->slog_bytes = CFG_SLOG_BYTES;
+	cfg->block_timeout_ms = CFG_BLOCK_MS;
 	cfg->strings = cfg_store_new();
 	return cfg->strings ? cfg : cfg_free(cfg);
 }

@@ -90,6 +90,19 @@ struct cfg_logger {
 	struct cf_pos pos;
 };
 
+/* What becomes of what nobody serves. ABORT: the state is logged, qvm ends with 5. FAIL: an
+ * exception in the guest. IGNORE: nothing happens; a read gives all ones. */
+enum cfg_unsup { CFG_UNSUP_ABORT, CFG_UNSUP_FAIL, CFG_UNSUP_IGNORE };
+enum cfg_unsup_kind {
+	CFG_UNSUP_INSTRUCTION,	/* that KVM cannot carry out; default FAIL */
+	CFG_UNSUP_REFERENCE,	/* to an address or port without an owner; default IGNORE */
+	CFG_UNSUP_REGISTER,	/* of the processor (x86: an MSR); default FAIL */
+	CFG_UNSUP_KINDS
+};
+
+/* About parts that nobody certified, which Parley's are: REQUIRED never gets past cfg_check(). */
+enum cfg_safety { CFG_SAFETY_NONE, CFG_SAFETY_WARN, CFG_SAFETY_REQUIRED };
+
 #define CFG_IRQS_MAX 16
 struct cfg_vdev {
 	const struct vd_type *type;
@@ -100,8 +113,16 @@ struct cfg_vdev {
 	int pci_dev;		/* its slot (1..31), given, or chosen by the checker; else -1 */
 	bool loc_given;
 	bool loc_bad, irqs_bad;	/* of the parser: told already */
+	bool has_log;
+	struct cfg_logger log;	/* with has_log: where its lines go instead */
+	/* For the thread that serves it; INHERIT when not given, never SPORADIC. */
+	enum cfg_sched_policy sched_policy;
+	unsigned sched_prio;	/* 1..99 of RR and FIFO */
+	bool debug;		/* set debug: speaks when the status is asked for; default on */
 	struct cf_pos pos;
 };
+
+#define CFG_COUNTER_FROM_0 UINT64_MAX
 
 struct vm_cfg {
 	const struct cfg_arch *arch;
@@ -124,6 +145,13 @@ struct vm_cfg {
 	bool dryrun_json;
 	const char *fdt_dump_file;	/* set fdt-dump-file, or NULL */
 	bool exit_on_halt;		/* set exit-on-halt; default on */
+	const char *dump_to;		/* a directory, or "|shell command"; NULL: none */
+	enum cfg_unsup unsupported[CFG_UNSUP_KINDS];
+	enum cfg_safety safety;
+	/* The host's counter less the guest's; CFG_COUNTER_FROM_0: the guest's starts at 0. */
+	uint64_t counter_offset;
+	uint32_t slog_bytes;		/* set slog-buffer: the ring of a logger's slog; default 4096 */
+	unsigned block_timeout_ms;	/* set message-block-timeout; see struct vd_config */
 	void *strings;		/* the parser's own storage */
 };
 

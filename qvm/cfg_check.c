@@ -385,6 +385,8 @@ int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_s
 		struct cfg_vdev *v = &cfg->vdevs[i];
 		/* Of what was told already, the type need not say that it is missing. */
 		v->cfg.n_irqs = v->irqs_bad ? Q_MAX(v->n_irqs, 1u) : v->n_irqs;
+		if (!v->cfg.block_timeout_ms)
+			v->cfg.block_timeout_ms = cfg->block_timeout_ms;
 		if (v->type && v->type->check)
 			v->type->check(&v->cfg, errs);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cpu context (sched, runmask) and the variables of `set`. Main thread, while the tokens are
- * walked.
+ * The cpu context: sched and runmask. Also what sched says of a vdev. Main thread, while the tokens
+ * are walked.
  */
 #include "qvm/cfg_int.h"
 
@@ -39,7 +39,8 @@ static bool prio_parse(struct cfg_parser *p, const struct cfg_tok *tok, const ch
 }
 
 /* "8", "8r", "8f", "8o". */
-static void sched_plain(struct cfg_parser *p, const struct cfg_tok *arg)
+static bool sched_plain(struct cfg_parser *p, const struct cfg_tok *arg,
+			enum cfg_sched_policy *ret_policy, unsigned *ret_prio)
 {
 	struct cfg_cpu next = { .policy = CFG_SCHED_RR };
 	size_t len = strlen(arg->text);
@@ -51,10 +52,10 @@ static void sched_plain(struct cfg_parser *p, const struct cfg_tok *arg)
 	if (letter == 'o')
 		next.policy = CFG_SCHED_OTHER;
 	if (!prio_parse(p, arg, arg->text, len, &next.prio))
-		return;
-	struct cfg_cpu *cpu = cpu_now(p);
-	cpu->policy = next.policy;
-	cpu->prio = next.prio;
+		return false;
+	*ret_policy = next.policy;
+	*ret_prio = next.prio;
+	return true;
 }
 
 /* SCHED_DEADLINE takes no runtime below 1024 ns and, unless told otherwise, no period outside
@@ -129,10 +130,23 @@ static void sched_sporadic(struct cfg_parser *p, const struct cfg_tok *arg)
 
 void cfg_opt_sched(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
 {
+	struct cfg_cpu *cpu = cpu_now(p);
 	if (strchr(arg->text, ','))
 		sched_sporadic(p, arg);
 	else
-		sched_plain(p, arg);
+		sched_plain(p, arg, &cpu->policy, &cpu->prio);
+}
+
+void cfg_opt_vdev_sched(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+{
+	struct cfg_vdev *v = &p->cfg->vdevs[p->cfg->n_vdevs - 1];
+	if (p->ctx_refused)
+		return;
+	if (strchr(arg->text, ','))
+		cfg_err(p->errs, &arg->pos, "sched %s: a vdev takes a priority with r, f or o; "
+			"sporadic scheduling is for a cpu", CFG_SHOW(arg->text));
+	else
+		sched_plain(p, arg, &v->sched_policy, &v->sched_prio);
 }
 
 void cfg_opt_runmask(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
@@ -154,62 +168,4 @@ void cfg_opt_runmask(struct cfg_parser *p, const struct cfg_tok *opt, const stru
 		at += len + 1;
 	}
 	memcpy(cpu_now(p)->runmask, mask, sizeof(mask));
-}
-
-/* ---- set ---- */
-
-static void set_exit_on_halt(struct cfg_parser *p, const struct cfg_tok *arg)
-{
-	if (!cfg_bool_parse(arg[1].text, &p->cfg->exit_on_halt))
-		cfg_err(p->errs, &arg[1].pos, "set exit-on-halt '%s': expected on or off",
-			CFG_SHOW(arg[1].text));
-}
-
-static void set_fdt_dump_file(struct cfg_parser *p, const struct cfg_tok *arg)
-{
-	if (!p->arch->has_fdt)
-		cfg_err(p->errs, &arg[0].pos, "set fdt-dump-file: a guest of %s is not described "
-			"by a device tree; leave it out", p->arch->name);
-	else if (!*arg[1].text)
-		cfg_err(p->errs, &arg[1].pos, "set fdt-dump-file: expected the name of a file");
-	else
-		p->cfg->fdt_dump_file = arg[1].text;
-}
-
-static const struct {
-	const char *name;
-	void (*fn)(struct cfg_parser *p, const struct cfg_tok *arg);
-	const char *refused;
-} set_vars[] = {
-	{ "exit-on-halt", set_exit_on_halt, NULL },
-	{ "fdt-dump-file", set_fdt_dump_file, NULL },
-	{ "grow-heap", NULL, "qvm allocates all it needs before the guest runs; leave it out" },
-	{ "message-block-timeout", NULL, "it is not served yet; leave it out" },
-	{ "vdev-message-block-timeout", NULL, "it is not served yet; leave it out" },
-	{ "slog-buffer", NULL, "the journal has its own limits; leave it out" },
-	{ "counter-offset", NULL, "it is not served yet; the guest's counter starts at 0" },
-	{ "debug", NULL, "it is not served yet; leave it out" },
-	{ "gic-hwassist", NULL, "KVM always uses the GIC's virtualization; leave it out" },
-	{ "host-paddr-gicd", NULL, "KVM knows the host's GIC; leave it out" },
-	{ "host-paddr-gich", NULL, "KVM knows the host's GIC; leave it out" },
-	{ "host-paddr-gicv", NULL, "KVM knows the host's GIC; leave it out" },
-};
-
-void cfg_opt_set(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
-{
-	const char *names[Q_ARRAY_LEN(set_vars)];
-	for (size_t i = 0; i < Q_ARRAY_LEN(set_vars); i++) {
-		names[i] = set_vars[i].name;
-		if (strcmp(names[i], arg[0].text))
-			continue;
-		if (set_vars[i].fn)
-			set_vars[i].fn(p, arg);
-		else
-			cfg_err(p->errs, &arg[0].pos, "set %s: %s", names[i], set_vars[i].refused);
-		return;
-	}
-	const char *near = cf_nearest(arg[0].text, names, Q_ARRAY_LEN(names));
-	cfg_err(p->errs, &arg[0].pos, "set %s: no variable has that name%s%s%s",
-		CFG_SHOW(arg[0].text), near ? ": did you mean '" : "", near ? near : "",
-		near ? "'?" : "");
 }

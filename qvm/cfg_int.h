@@ -103,6 +103,10 @@ struct cfg_parser {
 #define CFG_NAME_MAX 32
 #define CFG_ITEMS_MAX 256	/* of each kind: vdevs, loads, … */
 #define CFG_LOGGERS_MAX 8	/* destinations that lib/qlog has */
+#define CFG_BLOCK_MS_MIN 5u
+#define CFG_BLOCK_MS_MAX 10000u
+#define CFG_BLOCK_MS 2000u	/* unless set: a dead back end is noticed soon */
+#define CFG_SLOG_BYTES 4096u
 /* One option. @arg are its arguments; what it finds wrong it says in p->errs. */
 struct cfg_opt {
 	const char *name;
@@ -142,7 +146,12 @@ cfg_opt_fn cfg_opt_system, cfg_opt_ram, cfg_opt_rom, cfg_opt_cmdline, cfg_opt_lo
 cfg_opt_fn cfg_opt_cpu, cfg_opt_sched, cfg_opt_runmask;
 cfg_opt_fn cfg_opt_reserve, cfg_opt_reserve_loc, cfg_opt_reserve_intr, cfg_opt_pass;
 cfg_opt_fn cfg_opt_logger, cfg_opt_set, cfg_opt_dryrun;
+cfg_opt_fn cfg_opt_unsupported, cfg_opt_dump, cfg_opt_safety, cfg_opt_debug;
 cfg_opt_fn cfg_opt_vdev, cfg_opt_vdev_name, cfg_opt_vdev_loc, cfg_opt_vdev_intr;
+cfg_opt_fn cfg_opt_vdev_log, cfg_opt_vdev_sched;
+/* By the enum: what the configuration says and the plan shows. */
+extern const char *const cfg_unsup_kind_words[CFG_UNSUP_KINDS];
+extern const char *const cfg_unsup_words[3], *const cfg_safety_words[3];
 /* Opens a vdev context whose words are skipped. */
 void cfg_vdev_refused(struct cfg_parser *p, const struct cfg_tok *opt);
 /* The current vdev's own option of that name, or NULL. */

@@ -84,7 +84,7 @@ static void vdev_open(struct cfg_parser *p, const struct cfg_tok *opt, const str
 	if (!cfg_room(p, &opt->pos, &cfg->vdevs, cfg->n_vdevs, sizeof(*cfg->vdevs)))
 		return;
 	struct cfg_vdev *v = &cfg->vdevs[cfg->n_vdevs++];
-	*v = (struct cfg_vdev){ .type = type, .pci_dev = -1, .pos = opt->pos };
+	*v = (struct cfg_vdev){ .type = type, .pci_dev = -1, .debug = true, .pos = opt->pos };
 	v->cfg.file = opt->pos.file;
 	v->cfg.line = opt->pos.line;
 	v->cfg.col = opt->pos.col;

@@ -51,6 +51,8 @@ struct vd_config {
 	uint64_t base;		/* VD_MEM, VD_IO */
 	uint64_t len_bytes;	/* given, or the type's */
 	unsigned n_irqs;	/* interrupts given by intr */
+	/* How long its talk with a server may take; never 0. */
+	unsigned block_timeout_ms;
 	const struct vd_arg *args;
 	size_t n_args;
 	const char *file;
