@@ -76,11 +76,13 @@ static void queue_kicked(struct vdev *v, void *arg)
 	bool more;
 
 	qfd_event_clear(q->kick_fd);
-	if (d->run != VIRTIO_RUNNING)
+	if (d->run != VIRTIO_RUNNING || q->held)
 		return;
 	qring_disarm(&q->ring);
 	more = d->ops->serve(d, (unsigned)(q - d->q), VIRTIO_BUDGET);
-	if (d->run != VIRTIO_RUNNING)
+	if (d->run != VIRTIO_RUNNING || q->held)
+		return;
+	if (!more && d->ops->deaf && d->ops->deaf(d, (unsigned)(q - d->q)))
 		return;
 	/* Our own kick puts us at the tail of the loop's queue: other vdevs are served first. */
 	if (more || qring_arm(&q->ring))
@@ -101,6 +103,7 @@ static int watch_queues(struct virtio_dev *d)
 	for (unsigned i = 0; i < d->n_queues; i++) {
 		struct virtio_queue *q = &d->q[i];
 
+		q->held = false;
 		if (!q->enabled || !d->ops->serve)
 			continue;
 		q->watch = d->v.host->ops->watch(d->v.host, q->kick_fd, queue_kicked, q);
@@ -179,18 +182,32 @@ bool virtio_pop(struct virtio_dev *d, unsigned q, struct iovec *iov, unsigned ma
 	return false;
 }
 
-void virtio_push(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t written_bytes)
+void virtio_push_quiet(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t written_bytes)
+{
+	if (d->run == VIRTIO_RUNNING)
+		qring_push(&d->q[q].ring, head, written_bytes);
+}
+
+void virtio_tell(struct virtio_dev *d, unsigned q)
 {
 	int fd;
 
-	if (d->run != VIRTIO_RUNNING)
-		return;
-	qring_push(&d->q[q].ring, head, written_bytes);
-	if (!qring_publish(&d->q[q].ring))
+	if (d->run != VIRTIO_RUNNING || !qring_publish(&d->q[q].ring))
 		return;
 	fd = d->tr->call_fd(d, q);
 	if (fd >= 0)
 		qfd_event_signal(fd);
+}
+
+void virtio_push(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t written_bytes)
+{
+	virtio_push_quiet(d, q, head, written_bytes);
+	virtio_tell(d, q);
+}
+
+bool virtio_listen(struct virtio_dev *d, unsigned q)
+{
+	return d->run == VIRTIO_RUNNING && qring_arm(&d->q[q].ring);
 }
 
 int virtio_call_fd(struct virtio_dev *d, unsigned q)

@@ -66,6 +66,11 @@ struct virtio_ops {
 	 */
 	bool (*serve)(struct virtio_dev *d, unsigned q, unsigned budget);
 	/*
+	 * Asked when serve() said that no more remains: true = no kick of queue @q is wanted before
+	 * the device calls virtio_listen(). NULL: kicks are always wanted.
+	 */
+	bool (*deaf)(struct virtio_dev *d, unsigned q);
+	/*
 	 * Touch no guest memory any more. True = so it is; false = virtio_stopped() follows, soon.
 	 */
 	bool (*stop)(struct virtio_dev *d);
@@ -94,6 +99,7 @@ struct virtio_queue {
 	/* owned eventfd: ioeventfd of the transport, read by serve's watch or a back end */
 	int kick_fd;
 	struct vd_watch *watch;
+	bool held;		/* kicks do nothing until virtio_resume() */
 	struct qring ring;	/* while RUNNING */
 };
 
@@ -148,6 +154,17 @@ bool virtio_pop(struct virtio_dev *d, unsigned q, struct iovec *iov, unsigned ma
 		struct qring_chain *ret_chain);
 /* Gives a chain back and tells the driver when it wants to know. Nothing when not RUNNING. */
 void virtio_push(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t written_bytes);
+/* The same in two steps, for many chains: the driver sees none of them before virtio_tell(). */
+void virtio_push_quiet(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t written_bytes);
+void virtio_tell(struct virtio_dev *d, unsigned q);
+/* Asks for a kick of a queue that was ops->deaf(): true when chains are there already. */
+bool virtio_listen(struct virtio_dev *d, unsigned q);
+/*
+ * For ops->serve that returns false with buffers left: queue @q is left alone, whatever the driver
+ * adds to it, until virtio_resume(), which has it served soon. A queue that starts is not held.
+ */
+void virtio_hold(struct virtio_dev *d, unsigned q);
+void virtio_resume(struct virtio_dev *d, unsigned q);
 /* The driver broke the rules: DEVICE_NEEDS_RESET, nothing is served until it resets. */
 void virtio_broken(struct virtio_dev *d, enum vd_fault f);
 /* What ops->stop() announced: no guest memory is touched any more. */
