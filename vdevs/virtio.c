@@ -210,6 +210,19 @@ bool virtio_listen(struct virtio_dev *d, unsigned q)
 	return d->run == VIRTIO_RUNNING && qring_arm(&d->q[q].ring);
 }
 
+void virtio_hold(struct virtio_dev *d, unsigned q)
+{
+	d->q[q].held = true;
+}
+
+void virtio_resume(struct virtio_dev *d, unsigned q)
+{
+	if (!d->q[q].held)
+		return;
+	d->q[q].held = false;
+	qfd_event_signal(d->q[q].kick_fd);
+}
+
 int virtio_call_fd(struct virtio_dev *d, unsigned q)
 {
 	return d->tr->call_fd(d, q);
