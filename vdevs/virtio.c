@@ -82,8 +82,6 @@ static void queue_kicked(struct vdev *v, void *arg)
 	more = d->ops->serve(d, (unsigned)(q - d->q), VIRTIO_BUDGET);
 	if (d->run != VIRTIO_RUNNING || q->held)
 		return;
-	if (!more && d->ops->deaf && d->ops->deaf(d, (unsigned)(q - d->q)))
-		return;
 	/* Our own kick puts us at the tail of the loop's queue: other vdevs are served first. */
 	if (more || qring_arm(&q->ring))
 		qfd_event_signal(q->kick_fd);
@@ -203,11 +201,6 @@ void virtio_push(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t writt
 {
 	virtio_push_quiet(d, q, head, written_bytes);
 	virtio_tell(d, q);
-}
-
-bool virtio_listen(struct virtio_dev *d, unsigned q)
-{
-	return d->run == VIRTIO_RUNNING && qring_arm(&d->q[q].ring);
 }
 
 void virtio_hold(struct virtio_dev *d, unsigned q)

@@ -66,11 +66,6 @@ struct virtio_ops {
 	 */
 	bool (*serve)(struct virtio_dev *d, unsigned q, unsigned budget);
 	/*
-	 * Asked when serve() said that no more remains: true = no kick of queue @q is wanted before
-	 * the device calls virtio_listen(). NULL: kicks are always wanted.
-	 */
-	bool (*deaf)(struct virtio_dev *d, unsigned q);
-	/*
 	 * Touch no guest memory any more. True = so it is; false = virtio_stopped() follows, soon.
 	 */
 	bool (*stop)(struct virtio_dev *d);
@@ -157,8 +152,6 @@ void virtio_push(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t writt
 /* The same in two steps, for many chains: the driver sees none of them before virtio_tell(). */
 void virtio_push_quiet(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t written_bytes);
 void virtio_tell(struct virtio_dev *d, unsigned q);
-/* Asks for a kick of a queue that was ops->deaf(): true when chains are there already. */
-bool virtio_listen(struct virtio_dev *d, unsigned q);
 /*
  * For ops->serve that returns false with buffers left: queue @q is left alone, whatever the driver
  * adds to it, until virtio_resume(), which has it served soon. A queue that starts is not held.
