@@ -11,11 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "lib/qfd.h"
+#include "qvm/arch.h"
 #include "qvm/blkfile.h"
 #include "qvm/console.h"
 #include "qvm/loop.h"
+#include "qvm/pcihost.h"
 #include "qvm/vmdev.h"
 
 #define SOCKET_PATH_BYTES 108u
@@ -326,9 +329,58 @@ static void host_power(struct vd_host *h, enum vd_power what)
 		vm_end(vm, VM_EXIT_OK, "guest reset");
 		break;
 	case VD_POWER_WATCHDOG:
+	case VD_POWER_WATCHDOG_DUMP:
 		vm_end(vm, VM_EXIT_WATCHDOG, "watchdog");
 		break;
+	case VD_POWER_DUMP:
+		break;
 	}
+}
+
+static uint64_t host_now(struct vd_host *h)
+{
+	return qnow_ns();
+}
+
+static uint64_t host_utc(struct vd_host *h)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * Q_NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+static int host_irq_number(struct vd_host *h, unsigned n)
+{
+	const struct vm_dev *d = dev_of(h);
+
+	return n < d->n_lines ? (int)d->lines[n].line : -1;
+}
+
+static void host_pit_wired(struct vd_host *h, bool on)
+{
+	arch_pit_wired(dev_of(h)->vm, on);
+}
+
+static int host_pci_header(struct vd_host *h, const struct vd_arg *arg, struct cf_errors *errs,
+			   uint8_t *ret)
+{
+	return pcihost_header(arg, errs, ret);
+}
+
+static void host_leave(struct vd_host *h, unsigned code)
+{
+	if (code < VD_LEAVE_MIN || code > VD_LEAVE_MAX)
+		code = VD_LEAVE_MIN;
+	vm_end(dev_of(h)->vm, (enum vm_exit)code, "a vdev ended the VM with a code of the guest");
+}
+
+static void host_failed(struct vd_host *h, const char *why)
+{
+	struct vm_dev *d = dev_of(h);
+
+	qlog(QLOG_FATAL, "ev=vdev_failed dev=%s why=\"%s\"", d->cfg->cfg.name, why);
+	vm_end(d->vm, VM_EXIT_VDEV, why);
 }
 
 static void host_fault(struct vd_host *h, enum vd_fault f)
@@ -376,4 +428,11 @@ const struct vd_host_ops vhost_ops = {
 	.power = host_power,
 	.fault = host_fault,
 	.log = host_log,
+	.leave = host_leave,
+	.failed = host_failed,
+	.now = host_now,
+	.utc = host_utc,
+	.irq_number = host_irq_number,
+	.pit_wired = host_pit_wired,
+	.pci_header = host_pci_header,
 };

@@ -53,7 +53,17 @@ struct vd_blk_info {
 	uint32_t block_bytes;		/* logical */
 };
 
-enum vd_power { VD_POWER_OFF, VD_POWER_RESET, VD_POWER_WATCHDOG };
+enum vd_power {
+	VD_POWER_OFF,
+	VD_POWER_RESET,
+	VD_POWER_WATCHDOG,	/* a watchdog bit: the VM ends */
+	VD_POWER_WATCHDOG_DUMP,	/* a watchdog bit: a dump of the guest, then the VM ends */
+	VD_POWER_DUMP,		/* a dump of the guest, which goes on after it */
+};
+#define VD_PCI_HEADER_BYTES 64u
+/* Exit codes that a vdev may end the VM with: what they mean is between guest and operator. */
+#define VD_LEAVE_MIN 32u
+#define VD_LEAVE_MAX 63u
 
 struct vd_host_ops {
 	/* The vdev's @n-th interrupt (as listed by intr): level, or an edge by its descriptor. */
@@ -123,6 +133,26 @@ struct vd_host_ops {
 	void (*fault)(struct vd_host *h, enum vd_fault f);
 	/* A state change worth a line: "backend lost", "backend back". @sev is enum qlog_sev. */
 	void (*log)(struct vd_host *h, int sev, const char *fmt, ...) Q_PRINTF(3, 4);
+	/* The VM ends with exit code @code, VD_LEAVE_MIN..VD_LEAVE_MAX (others become MIN), soon
+	 * after; returns at once. */
+	void (*leave)(struct vd_host *h, unsigned code);
+	/* The vdev cannot go on, and it is not the guest's fault: the VM ends as failed (exit code
+	 * 6), soon after. @why: a constant string. Returns at once. */
+	void (*failed)(struct vd_host *h, const char *why);
+	/* The clock of timer_arm(): qnow_ns(), or a test's own time. */
+	uint64_t (*now)(struct vd_host *h);
+	/* The host's UTC, in ns since 1970. It may jump. */
+	uint64_t (*utc)(struct vd_host *h);
+	/* The number by which the guest knows the vdev's @n-th interrupt: the pin of the ioapic, the
+	 * INTID of the GIC. -1 when there is none. */
+	int (*irq_number)(struct vd_host *h, unsigned n);
+	/* Connects the machine's interval timer to its interrupt line, or cuts it off while another
+	 * timer has the line (HPET legacy replacement). */
+	void (*pit_wired)(struct vd_host *h, bool on);
+	/* The first VD_PCI_HEADER_BYTES of configuration space of the host's PCI function that @arg
+	 * names. 0, or -errno with a sentence in @errs. Before the guest runs only. */
+	int (*pci_header)(struct vd_host *h, const struct vd_arg *arg, struct cf_errors *errs,
+			  uint8_t *ret);
 };
 
 struct vd_host {

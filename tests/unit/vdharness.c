@@ -147,6 +147,13 @@ static void host_unwatch(struct vd_host *host, struct vd_watch *w)
 	free(w);
 }
 
+static uint64_t host_now(struct vd_host *host)
+{
+	struct vdh *h = vdh_of(host);
+
+	return h->now_ns ? h->now_ns : qnow_ns();
+}
+
 static struct vd_timer *host_timer_new(struct vd_host *host,
 				       void (*fn)(struct vdev *v, void *arg), void *arg)
 {
@@ -220,7 +227,7 @@ static bool run_timers(struct vdh *h)
 	for (unsigned i = 0; i < VDH_SLOTS; i++) {
 		struct vd_timer *t = h->timers[i];
 
-		if (!t || !t->at_ns || t->at_ns > qnow_ns())
+		if (!t || !t->at_ns || t->at_ns > host_now(&h->host))
 			continue;
 		t->at_ns = 0;
 		t->fn(h->v, t->arg);
@@ -355,6 +362,44 @@ static void host_power(struct vd_host *host, enum vd_power what)
 	vdh_of(host)->n_power++;
 }
 
+static uint64_t host_utc(struct vd_host *host)
+{
+	return vdh_of(host)->utc_ns + host_now(host);
+}
+
+static int host_irq_number(struct vd_host *host, unsigned n)
+{
+	return n < VDH_LINES ? vdh_of(host)->irq_number[n] : -1;
+}
+
+static void host_pit_wired(struct vd_host *host, bool on)
+{
+	vdh_of(host)->pit_cut = !on;
+}
+
+static int host_pci_header(struct vd_host *host, const struct vd_arg *arg, struct cf_errors *errs,
+			   uint8_t *ret)
+{
+	struct vdh *h = vdh_of(host);
+
+	if (!h->pci_header) {
+		cf_error_add(errs, CF_ERROR, arg->file, arg->line, arg->col, "no such device");
+		return -ENODEV;
+	}
+	memcpy(ret, h->pci_header, VD_PCI_HEADER_BYTES);
+	return 0;
+}
+
+static void host_leave(struct vd_host *host, unsigned code)
+{
+	vdh_of(host)->left = code;
+}
+
+static void host_failed(struct vd_host *host, const char *why)
+{
+	vdh_of(host)->failed = why;
+}
+
 static void host_fault(struct vd_host *host, enum vd_fault f)
 {
 	vdh_of(host)->n_faults++;
@@ -396,6 +441,13 @@ static const struct vd_host_ops vdh_ops = {
 	.power = host_power,
 	.fault = host_fault,
 	.log = host_log,
+	.leave = host_leave,
+	.failed = host_failed,
+	.now = host_now,
+	.utc = host_utc,
+	.irq_number = host_irq_number,
+	.pit_wired = host_pit_wired,
+	.pci_header = host_pci_header,
 };
 
 /* ---- the test's side ---- */
@@ -410,7 +462,7 @@ void vdh_init(struct vdh *h)
 	h->power = -1;
 	h->con_in_fd = h->con_out_fd = -1;
 	for (unsigned i = 0; i < VDH_LINES; i++)
-		h->irq_fd[i] = -1;
+		h->irq_fd[i] = h->irq_number[i] = -1;
 	for (unsigned i = 0; i < VDH_VECTORS; i++)
 		h->vec[i].fd = -1;
 	h->disk_info = (struct vd_blk_info){ .len_bytes = 1 << 20, .block_bytes = 512 };
@@ -478,6 +530,32 @@ bool vdh_step(struct vdh *h, int wait_ms)
 	ran |= run_timers(h);
 	ran |= run_watches(h, ran ? 0 : wait_ms);
 	return ran;
+}
+
+/* The earliest timer that is due at @until_ns; 0: none. */
+static uint64_t next_timer(const struct vdh *h, uint64_t until_ns)
+{
+	uint64_t at_ns = 0;
+
+	for (unsigned i = 0; i < VDH_SLOTS; i++) {
+		const struct vd_timer *t = h->timers[i];
+
+		if (t && t->at_ns && t->at_ns <= until_ns && (!at_ns || t->at_ns < at_ns))
+			at_ns = t->at_ns;
+	}
+	return at_ns;
+}
+
+void vdh_advance(struct vdh *h, uint64_t by_ns)
+{
+	const uint64_t until_ns = host_now(&h->host) + by_ns;
+
+	for (uint64_t at_ns; (at_ns = next_timer(h, until_ns)) != 0;) {
+		h->now_ns = Q_MAX(h->now_ns, at_ns);
+		run_timers(h);
+	}
+	h->now_ns = until_ns;
+	vdh_settle(h);
 }
 
 bool vdh_watches(struct vdh *h)

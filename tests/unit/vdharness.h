@@ -66,6 +66,13 @@ struct vdh {
 	unsigned n_faults;
 	int power;		/* enum vd_power, -1 = nothing */
 	unsigned n_power;
+	uint64_t now_ns;	/* virtual time, from the first vdh_advance() on; 0 = real time */
+	unsigned left;		/* code of leave(), 0 = not called */
+	const char *failed;	/* why of failed(), NULL = not called */
+	uint64_t utc_ns;	/* of utc() when now() is 0 */
+	int irq_number[VDH_LINES];	/* -1: none */
+	bool pit_cut;
+	const uint8_t *pci_header;	/* NULL: the host has no such device */
 	char logged[256];	/* the last line that is not debug */
 
 	/* the I/O thread's */
@@ -110,6 +117,11 @@ bool vdh_step(struct vdh *h, int wait_ms);
 bool vdh_watches(struct vdh *h);
 /* Until nothing is due. */
 void vdh_settle(struct vdh *h);
+/*
+ * Time stands still from the first call on, and moves by @by_ns: what timers fall due meanwhile run
+ * in their order, each at its time. Of use to a vdev that reads the clock by now().
+ */
+void vdh_advance(struct vdh *h, uint64_t by_ns);
 
 /* A guest's accesses. What hits no window reads all ones. */
 uint64_t vdh_read(struct vdh *h, enum vd_space space, uint64_t addr, unsigned size);
