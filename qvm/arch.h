@@ -27,6 +27,11 @@ int arch_boot(struct vm *vm);
 /* NULL vm->arch is fine. */
 void arch_vm_fini(struct vm *vm);
 
+/* Connects the machine's interval timer to its line, or cuts it off. Any thread. */
+void arch_pit_wired(struct vm *vm, bool on);
+/* What the kernel knows of a vdev that it made itself, as key=value words; "": nothing. Main thread. */
+void arch_kernel_status(struct vm *vm, const struct cfg_vdev *c, char *buf, size_t buf_bytes);
+
 /* The interrupt line that a type of vdev has by convention; -1: none. */
 int arch_usual_line(const char *type);
 /* Registers worth a line when something went wrong: "rip=0x… rsp=0x…". vCPU thread. */

@@ -10,4 +10,4 @@
 
 /* Ends with NULL. */
 extern const struct vd_type *const qvm_host_types[];
-extern const struct vd_type qvm_type_ioapic, qvm_type_gic;
+extern const struct vd_type qvm_type_ioapic, qvm_type_8259, qvm_type_timer8254, qvm_type_gic;

@@ -30,6 +30,16 @@ unsigned long arch_vm_type(int kvm_fd)
 	return bits > 0 && bits < IPA_BITS_USUAL ? KVM_VM_TYPE_ARM_IPA_SIZE((unsigned)bits) : 0;
 }
 
+void arch_pit_wired(struct vm *vm, bool on)
+{
+	/* There is none. */
+}
+
+void arch_kernel_status(struct vm *vm, const struct cfg_vdev *c, char *buf, size_t buf_bytes)
+{
+	buf[0] = '\0';
+}
+
 int arch_usual_line(const char *type)
 {
 	return -1;

@@ -82,21 +82,68 @@ unsigned pci_intx_line(unsigned dev)
 	return MM_X86_IRQ_INTX + dev % MM_INTX_LINES;
 }
 
-/* ---- the machine ---- */
+/* ---- what the kernel made ---- */
 
-static int check_ioapic(struct vm *vm)
+void arch_pit_wired(struct vm *vm, bool on)
 {
-	for (size_t i = 0; i < vm->cfg->n_vdevs; i++) {
-		const struct cfg_vdev *c = &vm->cfg->vdevs[i];
-		if (c->type == &qvm_type_ioapic && c->cfg.base != MM_X86_IOAPIC_BASE)
-			return vm_fail(
-				vm, "devices", EINVAL,
-				"%s:%u: the kernel's ioapic is at 0x%llx and cannot move: say "
-				"loc 0x%llx, or leave loc out",
-				c->cfg.file, c->cfg.line, MM_X86_IOAPIC_BASE, MM_X86_IOAPIC_BASE);
-	}
-	return 0;
+	struct kvm_pit_state2 s;
+
+	/* Its channels count on from where they are: the kernel gives what it takes. */
+	if (ioctl(vm->vm_fd, KVM_GET_PIT2, &s) < 0)
+		return;
+	uint32_t flags = s.flags;
+	s.flags = on ? flags & ~KVM_PIT_FLAGS_HPET_LEGACY : flags | KVM_PIT_FLAGS_HPET_LEGACY;
+	if (s.flags != flags)
+		ioctl(vm->vm_fd, KVM_SET_PIT2, &s);
 }
+
+static void pit_status(struct vm *vm, char *buf, size_t buf_bytes)
+{
+	struct kvm_pit_state2 s;
+
+	if (ioctl(vm->vm_fd, KVM_GET_PIT2, &s) < 0)
+		return;
+	snprintf(buf, buf_bytes, "mode0=%u count0=%u mode2=%u count2=%u wired=%d",
+		 s.channels[0].mode, s.channels[0].count, s.channels[2].mode, s.channels[2].count,
+		 !(s.flags & KVM_PIT_FLAGS_HPET_LEGACY));
+}
+
+static void pic_status(struct vm *vm, bool second, char *buf, size_t buf_bytes)
+{
+	struct kvm_irqchip c = { .chip_id = second ? KVM_IRQCHIP_PIC_SLAVE :
+						     KVM_IRQCHIP_PIC_MASTER };
+
+	if (ioctl(vm->vm_fd, KVM_GET_IRQCHIP, &c) < 0)
+		return;
+	snprintf(buf, buf_bytes, "irr=%#x imr=%#x isr=%#x base=%#x", c.chip.pic.irr,
+		 c.chip.pic.imr, c.chip.pic.isr, c.chip.pic.irq_base);
+}
+
+static void ioapic_status(struct vm *vm, char *buf, size_t buf_bytes)
+{
+	struct kvm_irqchip c = { .chip_id = KVM_IRQCHIP_IOAPIC };
+	unsigned n_live = 0;
+
+	if (ioctl(vm->vm_fd, KVM_GET_IRQCHIP, &c) < 0)
+		return;
+	for (unsigned i = 0; i < MM_X86_IOAPIC_LINES; i++)
+		n_live += !c.chip.ioapic.redirtbl[i].fields.mask;
+	snprintf(buf, buf_bytes, "base=%#llx irr=%#x unmasked=%u", MM_X86_IOAPIC_BASE,
+		 c.chip.ioapic.irr, n_live);
+}
+
+void arch_kernel_status(struct vm *vm, const struct cfg_vdev *c, char *buf, size_t buf_bytes)
+{
+	buf[0] = '\0';
+	if (c->type == &qvm_type_timer8254)
+		pit_status(vm, buf, buf_bytes);
+	else if (c->type == &qvm_type_8259)
+		pic_status(vm, c->cfg.base == MM_X86_IO_PIC2, buf, buf_bytes);
+	else if (c->type == &qvm_type_ioapic)
+		ioapic_status(vm, buf, buf_bytes);
+}
+
+/* ---- the machine ---- */
 
 static int make_irqchip(struct vm *vm)
 {
@@ -139,9 +186,7 @@ int arch_vm_init(struct vm *vm)
 	vm->arch = calloc(1, sizeof(*vm->arch));
 	if (!vm->arch)
 		return vm_fail(vm, "kvm", ENOMEM, "out of memory");
-	int r = check_ioapic(vm);
-	if (r == 0)
-		r = keep_halted(vm);
+	int r = keep_halted(vm);
 	if (r == 0)
 		r = make_irqchip(vm);
 	if (r < 0)
