@@ -47,6 +47,7 @@ struct cfg_cpu {
 	unsigned prio, low_prio, max_repl;	/* prio 1..99; the others of SPORADIC */
 	uint64_t repl_period_ns, budget_ns;	/* of SPORADIC: budget ≤ period */
 	uint64_t runmask[4];	/* 256 host CPUs; all 0 = floating. Never with SPORADIC */
+	const char *cluster;	/* whose CPUs runmask has, or NULL */
 	struct cf_pos pos;
 };
 

@@ -13,13 +13,15 @@ static const struct cfg_window x86_windows[] = {
 	{ VD_MEM, MM_X86_HOLE_BASE, MM_X86_HOLE_LEN, true, "the PCI hole" },
 	{ VD_MEM, MM_X86_PCI_MEM_BASE, MM_X86_PCI_MEM_LEN, false, "the memory of PCI devices" },
 	{ VD_MEM, MM_X86_ECAM_BASE, MM_X86_ECAM_LEN, false, "the PCI configuration window" },
+	{ VD_MEM, MM_X86_IOAPIC_BASE, MM_X86_IOAPIC_LEN, false, "the ioapic", "ioapic" },
 	{ VD_MEM, MM_X86_LAPIC_BASE, MM_X86_LAPIC_LEN, false, "the local APICs" },
 	{ VD_MEM, MM_X86_KVM_BASE, MM_X86_KVM_LEN, false, "pages that KVM uses" },
-	{ VD_IO, MM_X86_IO_PIC1, 2, false, "the interrupt controller" },
-	{ VD_IO, MM_X86_IO_PIC2, 2, false, "the second interrupt controller" },
-	{ VD_IO, MM_X86_IO_PIT, 4, false, "the interval timer" },
-	{ VD_IO, MM_X86_IO_KBD, 1, false, "the reset command of a keyboard controller" },
-	{ VD_IO, MM_X86_IO_PORT_B, 1, false, "the speaker and timer gate" },
+	{ VD_IO, MM_X86_IO_PIC1, 2, false, "the interrupt controller", "8259" },
+	{ VD_IO, MM_X86_IO_PIC2, 2, false, "the second interrupt controller", "8259" },
+	{ VD_IO, MM_X86_IO_PIT, 4, false, "the interval timer", "timer8254" },
+	{ VD_IO, MM_X86_IO_KBD, 1, false, "the reset command of a keyboard controller",
+	  "pckeyboard" },
+	{ VD_IO, MM_X86_IO_PORT_B, 1, false, "the speaker and timer gate", "pckeyboard" },
 	{ VD_IO, MM_X86_IO_ACPI_BASE, MM_X86_IO_ACPI_LEN, false, "ACPI power management" },
 	{ VD_IO, MM_X86_IO_PCI_BASE, MM_X86_IO_PCI_LEN, false, "the PCI configuration ports" },
 	{ VD_IO, MM_X86_PCI_IO_BASE, MM_X86_PCI_IO_LEN, false, "the ports of PCI devices" },
@@ -31,9 +33,10 @@ static const struct cfg_std_line x86_std_lines[] = {
 };
 
 static const struct cfg_held_line x86_held_lines[] = {
-	{ 0, "the interval timer" },
-	{ 2, "the interval timer" },
-	{ MM_X86_IRQ_SCI, "ACPI" },
+	{ 0, "the interval timer", "timer8254 hpet" },
+	{ 2, "the interval timer", "timer8254 hpet" },
+	{ 8, NULL, "mc146818 hpet" },
+	{ MM_X86_IRQ_SCI, "ACPI", NULL },
 };
 
 /* What a PC leaves free; 8 and 13, of its clock and FPU, only when asked for. */
@@ -97,6 +100,17 @@ const struct cfg_arch cfg_arch_arm64 = {
 	.intx_first = MM_ARM64_IRQ_INTX,
 	.cpus_max = MM_CPUS_MAX,
 };
+
+bool cfg_type_among(const char *types, const char *type)
+{
+	for (const char *at = types; at && *at; at += strspn(at, " ")) {
+		size_t len = strcspn(at, " ");
+		if (strlen(type) == len && !memcmp(at, type, len))
+			return true;
+		at += len;
+	}
+	return false;
+}
 
 const struct cfg_arch *cfg_arch_native(void)
 {

@@ -14,6 +14,7 @@ struct cfg_window {
 	uint64_t base, len_bytes;
 	bool vdevs_may;		/* RAM must stay out, a vdev with a loc may be inside */
 	const char *what;
+	const char *types;	/* the vdevs that speak for it, with spaces between; or NULL */
 };
 
 /* The interrupt that every guest expects of a vdev at its usual place: `intr` may be left out. */
@@ -24,10 +25,11 @@ struct cfg_std_line {
 	unsigned line;
 };
 
-/* An interrupt line that the machine uses itself. */
+/* An interrupt line that is not like the others. */
 struct cfg_held_line {
 	unsigned line;
-	const char *what;
+	const char *what;	/* the machine uses it itself for this; NULL: it does not */
+	const char *types;	/* the vdevs that may have it, and share it; or NULL */
 };
 
 struct cfg_arch {
@@ -54,6 +56,8 @@ struct cfg_arch {
 };
 
 extern const struct cfg_arch cfg_arch_x86, cfg_arch_arm64;
+/* True when the word @type is among @types. */
+bool cfg_type_among(const char *types, const char *type);
 /* The one this program is built for. */
 const struct cfg_arch *cfg_arch_native(void);
 /* By name, or NULL. */

@@ -353,7 +353,9 @@ static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
 {
 	for (size_t i = 0; i < cfg->n_vdevs; i++) {
 		const struct cfg_vdev *v = &cfg->vdevs[i];
-		if (!v->type || !(v->type->flags & (VD_HOST_MADE | VD_IMPLICIT)))
+		/* A type without a place of its own, as the two 8259, is told apart by its place. */
+		if (!v->type || !(v->type->flags & (VD_HOST_MADE | VD_IMPLICIT)) ||
+		    !(v->type->flags & VD_IMPLICIT || v->type->default_base))
 			continue;
 		const struct cfg_vdev *first = cfg_vdev_of_type(cfg, v->type->name);
 		if (first != v)
@@ -389,6 +391,10 @@ int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_s
 			v->cfg.block_timeout_ms = cfg->block_timeout_ms;
 		if (v->type && v->type->check)
 			v->type->check(&v->cfg, errs);
+		/* What the kernel has at one place is there, whatever was written (and told). */
+		if (v->type && v->type->flags & VD_HOST_MADE && v->type->default_base &&
+		    v->cfg.space == VD_MEM)
+			v->cfg.base = v->type->default_base;
 	}
 	return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cpu context: sched and runmask. Also what sched says of a vdev. Main thread, while the tokens
- * are walked.
+ * The cpu context: sched, runmask and cluster. Also what sched says of a vdev. Main thread, while
+ * the tokens are walked.
  */
+#include "qvm/cfg_host.h"
 #include "qvm/cfg_int.h"
 
 /* ---- cpu ---- */
@@ -124,6 +125,7 @@ static void sched_sporadic(struct cfg_parser *p, const struct cfg_tok *arg)
 		return;
 	struct cfg_cpu *cpu = cpu_now(p);
 	memcpy(next.runmask, cpu->runmask, sizeof(next.runmask));
+	next.cluster = cpu->cluster;
 	next.pos = cpu->pos;
 	*cpu = next;
 }
@@ -168,4 +170,21 @@ void cfg_opt_runmask(struct cfg_parser *p, const struct cfg_tok *opt, const stru
 		at += len + 1;
 	}
 	memcpy(cpu_now(p)->runmask, mask, sizeof(mask));
+	cpu_now(p)->cluster = NULL;
+}
+
+void cfg_opt_cluster(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
+{
+	uint64_t mask[CFG_HOST_CPUS / 64];
+	struct cfg_cpu *cpu = cpu_now(p);
+	static_assert(sizeof(mask) == sizeof(cpu->runmask), "as many CPUs as runmask has");
+	if (!cfg_host_cpus(arg->text, mask)) {
+		cfg_err(p->errs, &arg->pos, "cluster %s: this host has no such group of CPUs: "
+			"expected node0, cluster0, package0, isolated, a CPU type of "
+			"/sys/bus/event_source/devices, or runmask with numbers",
+			CFG_SHOW(arg->text));
+		return;
+	}
+	memcpy(cpu->runmask, mask, sizeof(mask));
+	cpu->cluster = arg->text;
 }

@@ -28,10 +28,10 @@ void cfg_err(struct cf_errors *errs, const struct cf_pos *pos, const char *fmt, 
 	Q_PRINTF(3, 4);
 void cfg_warn(struct cf_errors *errs, const struct cf_pos *pos, const char *fmt, ...)
 	Q_PRINTF(3, 4);
-/* What somebody wrote, safe to print. Lives as long as the enclosing block. */
 /* "@what @path: no such file (relative to …)" and the like, for a positive errno. */
 void cfg_file_err(struct cf_errors *errs, const struct cf_pos *pos, const char *what,
 		  const char *path, int err);
+/* What somebody wrote, safe to print. Lives as long as the enclosing block. */
 #define CFG_SHOW(s) qlog_escape((char[264]){ 0 }, 264, (s), strlen(s))
 
 /* ---- tokens (cfg_lex.c) ---- */
@@ -136,6 +136,8 @@ struct cfg_loc {
 	enum vd_space space;
 	uint64_t base, len_bytes;	/* PCI: bus << 8 | dev << 3 | func; len 0 when not given */
 };
+/* "mem:", "io:" or "pci:" at the start of @text: how long it is; *ret is written when it is. */
+size_t cfg_space_prefix(const char *text, enum vd_space *ret);
 /* [space:]spec. @space is the default; VD_PCI as a default still lets a plain address be memory. */
 bool cfg_loc_parse(struct cfg_parser *p, const struct cfg_tok *tok, enum vd_space space,
 		   struct cfg_loc *ret);
@@ -143,8 +145,9 @@ bool cfg_logger_parse(struct cfg_parser *p, const struct cfg_tok *arg, struct cf
 
 typedef void cfg_opt_fn(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg);
 cfg_opt_fn cfg_opt_system, cfg_opt_ram, cfg_opt_rom, cfg_opt_cmdline, cfg_opt_load, cfg_opt_typed;
-cfg_opt_fn cfg_opt_cpu, cfg_opt_sched, cfg_opt_runmask;
-cfg_opt_fn cfg_opt_reserve, cfg_opt_reserve_loc, cfg_opt_reserve_intr, cfg_opt_pass;
+cfg_opt_fn cfg_opt_cpu, cfg_opt_sched, cfg_opt_runmask, cfg_opt_cluster;
+cfg_opt_fn cfg_opt_reserve, cfg_opt_reserve_loc, cfg_opt_reserve_intr;
+cfg_opt_fn cfg_opt_pass, cfg_opt_pass_loc, cfg_opt_pass_intr;
 cfg_opt_fn cfg_opt_logger, cfg_opt_set, cfg_opt_dryrun;
 cfg_opt_fn cfg_opt_unsupported, cfg_opt_dump, cfg_opt_safety, cfg_opt_debug;
 cfg_opt_fn cfg_opt_vdev, cfg_opt_vdev_name, cfg_opt_vdev_loc, cfg_opt_vdev_intr;

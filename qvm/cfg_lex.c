@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From files and arguments to tokens, each with where it stands. Line breaks mean nothing, "#" ends
- * a line, double quotes make one token of several words and lines, $env{NAME} is replaced anywhere,
- * and an unquoted @path puts that file's tokens in its place. An argument of the command line is
- * one token as it is. Everything is bounded (bytes, tokens, files, depth): a file is hostile until
- * parsed. Main thread.
+ * a line, double quotes make one token of several words and lines, $env{NAME} and $asinfo_…{NAME}
+ * are replaced anywhere, and an unquoted @path puts that file's tokens in its place. An argument of
+ * the command line is one token as it is. Everything is bounded (bytes, tokens, files, depth): a
+ * file is hostile until parsed. Main thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "qvm/cfg_host.h"
 #include "qvm/cfg_int.h"
 
 struct lexer {
@@ -147,6 +148,45 @@ static void subst_env(struct lexer *lx, struct word *w, const struct cf_pos *pos
 	word_add(lx, w, value, strlen(value), pos);
 }
 
+/* Why there is no region @name, as a sentence. */
+static void tell_region(struct lexer *lx, const struct cf_pos *pos, const char *form,
+			const char *name, enum cfg_region_is why)
+{
+	static const char *const words[] = {
+		[CFG_REGION_NONE] = "neither /proc/device-tree/reserved-memory nor /proc/iomem has "
+				    "a region of that name",
+		[CFG_REGION_SEVERAL] = "several regions have that name: write NAME@ADDRESS, the "
+				       "address in hexadecimal",
+		[CFG_REGION_UNPLACED] = "the host's device tree gives this region no address",
+		[CFG_REGION_HIDDEN] = "/proc/iomem shows its addresses to root only",
+	};
+	cfg_err(lx->errs, pos, "%s%s}: %s", form, CFG_SHOW(name), words[why]);
+}
+
+/* @len bytes at @text are "$asinfo_…{NAME}", of which @form is the start. */
+static void subst_asinfo(struct lexer *lx, struct word *w, const struct cf_pos *pos,
+			 const char *form, const char *text, size_t len)
+{
+	char name[128], value[32];
+	struct cfg_region r;
+	size_t name_len = len - strlen(form) - 1;
+	if (name_len == 0 || name_len >= sizeof(name) || memchr(text, '\0', len)) {
+		cfg_err(lx->errs, pos, "%s}: expected the name of a region of the host's reserved "
+			"memory", form);
+		return;
+	}
+	memcpy(name, text + strlen(form), name_len);
+	name[name_len] = '\0';
+	enum cfg_region_is is = cfg_host_region(name, &r);
+	if (is != CFG_REGION_OK) {
+		tell_region(lx, pos, form, name, is);
+		return;
+	}
+	snprintf(value, sizeof(value), "0x%" PRIx64,
+		 strcmp(form, "$asinfo_start{") ? r.len_bytes : r.start);
+	word_add(lx, w, value, strlen(value), pos);
+}
+
 /* At a '$': replaces a substitution, or takes the '$' as it is. */
 static void subst(struct lexer *lx, struct word *w, struct input *in)
 {
@@ -165,18 +205,13 @@ static void subst(struct lexer *lx, struct word *w, struct input *in)
 	size_t len = strlen(forms[form]);
 	while (len < left && text[len] != '}' && text[len] != '\n')
 		len++;
-	if (len == left || text[len] == '\n') {
+	if (len == left || text[len] == '\n')
 		cfg_err(lx->errs, &pos, "%s: the closing brace is missing on this line",
 			forms[form]);
-	} else if (form > 0) {
-		len++;
-		cfg_err(lx->errs, &pos,
-			"%s…} is not served yet: a Linux host has no system page; write the address"
-			" or length of the reserved memory instead", forms[form]);
-	} else {
-		len++;
-		subst_env(lx, w, &pos, text, len);
-	}
+	else if (form == 0)
+		subst_env(lx, w, &pos, text, ++len);
+	else
+		subst_asinfo(lx, w, &pos, forms[form], text, ++len);
 	for (size_t i = 0; i < len; i++)
 		step(in);
 }

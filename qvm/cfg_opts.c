@@ -17,10 +17,9 @@ const struct cfg_opt cfg_opts[] = {
 	{ "cpu", CTX_ANY, 0, NULL, cfg_opt_cpu, NULL },
 	{ "sched", CTX_CPU, 1, "a priority", cfg_opt_sched, NULL },
 	{ "runmask", CTX_CPU, 1, "the numbers of host CPUs", cfg_opt_runmask, NULL },
-	{ "cluster", CTX_CPU, 1, "a name", NULL,
-	  NEXT "write the numbers of the host CPUs with runmask" },
+	{ "cluster", CTX_CPU, 1, "the name of a group of host CPUs", cfg_opt_cluster, NULL },
 	{ "partition", CTX_CPU, 1, "a name", NULL,
-	  NEXT "Linux has no adaptive partitions; for a guaranteed share use sched with a budget" },
+	  ": Linux has no adaptive partitions; for a guaranteed share use sched with a budget" },
 	{ "load", CTX_ANY, 1, "[address,]file", cfg_opt_load, NULL },
 	{ "guest", CTX_ANY, 2, "load [address,]file", cfg_opt_typed, NULL },
 	{ "initrd", CTX_ANY, 2, "load [address,]file", cfg_opt_typed, NULL },
@@ -43,10 +42,9 @@ const struct cfg_opt cfg_opts[] = {
 	{ "logger", CTX_ANY, 2, "severities and a destination", cfg_opt_logger, NULL },
 	{ "set", CTX_ANY, 2, "a variable and a value", cfg_opt_set, NULL },
 	{ "dryrun", CTX_ANY, 0, NULL, cfg_opt_dryrun, NULL },
-	{ "pass", CTX_ANY, 0, NULL, cfg_opt_pass,
-	  NEXT "give the guest a vdev for the device, such as virtio-blk with hostdev" },
-	{ "loc", CTX_PASS, 1, "[space:]address", NULL, NULL },
-	{ "intr", CTX_PASS, 1, "pic:line", NULL, NULL },
+	{ "pass", CTX_ANY, 0, NULL, cfg_opt_pass, NULL },
+	{ "loc", CTX_PASS, 1, "[space:]address", cfg_opt_pass_loc, NULL },
+	{ "intr", CTX_PASS, 1, "pic:line", cfg_opt_pass_intr, NULL },
 	{ "dump", CTX_ANY, 1, "a directory or command", cfg_opt_dump, NULL },
 	{ "unsupported", CTX_ANY, 2, "instruction, reference or register, and abort, fail or "
 	  "ignore", cfg_opt_unsupported, NULL },
@@ -76,6 +74,8 @@ static const char *ctx_words(unsigned ctx)
 		return "cpu";
 	if (ctx & CTX_RESERVE)
 		return "reserve";
+	if (ctx & CTX_PASS)
+		return "pass";
 	return "vdev";
 }
 

@@ -85,6 +85,7 @@ static void check_against(const struct vm_cfg *cfg, size_t n, struct cf_errors *
 	for (size_t i = 0; i < cfg->arch->n_windows; i++) {
 		const struct cfg_window *w = &cfg->arch->windows[i];
 		if (!w->vdevs_may && w->space == v->cfg.space &&
+		    !cfg_type_among(w->types, v->type->name) &&
 		    qspan_overlap(base, len, w->base, w->len_bytes))
 			cfg_err(errs, &v->pos, "vdev %s at %s:0x%" PRIx64 " overlaps %s (0x%" PRIx64
 				"-0x%" PRIx64 ")", v->type->name, space, base, w->what, w->base,
@@ -200,10 +201,17 @@ static void check_line(const struct vm_cfg *cfg, struct lines *lines, const stru
 		       const struct cfg_irq *irq, struct cf_errors *errs)
 {
 	const struct cfg_vdev *other = lines->owner[irq->line];
-	for (size_t i = 0; i < cfg->arch->n_held_lines; i++)
-		if (cfg->arch->held_lines[i].line == irq->line)
+	for (size_t i = 0; i < cfg->arch->n_held_lines; i++) {
+		const struct cfg_held_line *h = &cfg->arch->held_lines[i];
+		if (h->line != irq->line)
+			continue;
+		const bool may = cfg_type_among(h->types, v->type->name);
+		if (h->what && !may)
 			cfg_err(errs, &irq->pos, "intr %s:%u belongs to %s", irq->pic, irq->line,
-				cfg->arch->held_lines[i].what);
+				h->what);
+		if (may && other && cfg_type_among(h->types, other->type->name))
+			other = NULL;
+	}
 	if (lines->pci && is_intx(cfg, irq->line))
 		cfg_err(errs, &irq->pos, "intr %s:%u: lines %u to %u belong to the PCI bus",
 			irq->pic, irq->line, cfg->arch->intx_first,

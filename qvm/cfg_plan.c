@@ -70,6 +70,8 @@ static void cpus_print(const struct vm_cfg *cfg, FILE *to)
 		else if (c->policy != CFG_SCHED_INHERIT && c->policy != CFG_SCHED_OTHER)
 			fprintf(to, " %u", c->prio);
 		runmask_print(to, c->runmask);
+		if (c->cluster)
+			fprintf(to, " (cluster %s)", c->cluster);
 		fputc('\n', to);
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How the VM behaves rather than what it consists of: the variables of `set`, and unsupported, dump,
- * safety, log. A variable that this host cannot have is refused with the reason and what there is
- * instead. Main thread, while the tokens are walked.
+ * How the VM behaves rather than what it consists of: the variables of `set`, and unsupported,
+ * dump, safety, log. A variable that this host cannot have is refused with the reason and what
+ * there is instead. Main thread, while the tokens are walked.
  */
 #include "qvm/cfg_int.h"
 

@@ -308,11 +308,6 @@ void cfg_opt_reserve_intr(struct cfg_parser *p, const struct cfg_tok *opt,
 	});
 }
 
-void cfg_opt_pass(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
-{
-	p->ctx = CTX_PASS;
-}
-
 /* ---- loggers and variables ---- */
 
 static bool logger_mask(struct cfg_parser *p, const struct cfg_tok *tok, unsigned *ret)

@@ -33,7 +33,6 @@ static const struct {
 	{ "virtio-snd", "not served yet: leave it out" },
 	{ "virtio-vsock", "not served yet: leave it out" },
 	{ "wdt-ib700", "not served yet: leave it out" },
-	{ "wdt-sp805", "not served yet: leave it out" },
 };
 
 #define TYPES_MAX 96
@@ -157,8 +156,7 @@ static bool pci_parse(struct cfg_parser *p, const struct cfg_tok *tok, const cha
 	return true;
 }
 
-/* "mem:", "io:" or "pci:" at the start of @text: how long it is. */
-static size_t space_prefix(const char *text, enum vd_space *ret)
+size_t cfg_space_prefix(const char *text, enum vd_space *ret)
 {
 	static const struct {
 		const char *word;
@@ -194,7 +192,7 @@ bool cfg_loc_parse(struct cfg_parser *p, const struct cfg_tok *tok, enum vd_spac
 		   struct cfg_loc *ret)
 {
 	struct cfg_loc loc = { .space = space };
-	const char *at = tok->text + space_prefix(tok->text, &loc.space);
+	const char *at = tok->text + cfg_space_prefix(tok->text, &loc.space);
 	/* PCI as the default space still lets a plain address be memory. */
 	if (at == tok->text && space == VD_PCI && !strpbrk(at, ":/."))
 		loc.space = VD_MEM;
@@ -290,6 +288,13 @@ static bool irq_parse(struct cfg_parser *p, const struct cfg_tok *tok, const cha
 		ret->none = true;
 		ret->pic = "apic";
 		return true;
+	}
+	/* How the two of a PC are wired is no question. */
+	if (!strcmp(v->type->name, "8259") && (colon || (len == 4 && !memcmp(at, "apic", 4)))) {
+		ret->none = true;
+		ret->pic = cfg_store_copy(p->store, at, len);
+		p->oom |= !ret->pic;
+		return ret->pic;
 	}
 	if (is_pic || !colon || colon == at) {
 		cfg_err(p->errs, &tok->pos, "intr %s: expected %s", CFG_SHOW(tok->text),

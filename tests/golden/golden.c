@@ -24,6 +24,7 @@
 
 #include "qvm/cfg.h"
 #include "qvm/cfg_arch.h"
+#include "qvm/cfg_host.h"
 
 #define ARGS_MAX 64
 #define NAMES_MAX 512
@@ -50,10 +51,74 @@ static void write_file(const char *path, const char *text)
 		die(path);
 }
 
+/* A host with NUMA nodes, two types of CPUs and reserved memory: the same one everywhere. */
+static const struct {
+	const char *path, *text;
+	size_t len;	/* of what is not text */
+} host_files[] = {
+	{ "proc", NULL, 0 },
+	{ "proc/iomem", "00001000-0009ffff : System RAM\n"
+	  "00100000-3fffffff : System RAM\n  01000000-01ffffff : Kernel code\n"
+	  "40000000-4fffffff : Reserved\n  40000000-40ffffff : camera\n"
+	  "100000000-11fffffff : Reserved\n00000000-00000000 : secret\n", 0 },
+	{ "proc/device-tree", NULL, 0 },
+	{ "proc/device-tree/reserved-memory", NULL, 0 },
+	{ "proc/device-tree/reserved-memory/#address-cells", "\0\0\0\2", 4 },
+	{ "proc/device-tree/reserved-memory/#size-cells", "\0\0\0\2", 4 },
+	{ "proc/device-tree/reserved-memory/guestmem1@80000000", NULL, 0 },
+	{ "proc/device-tree/reserved-memory/guestmem1@80000000/reg",
+	  "\0\0\0\0\x80\0\0\0\0\0\0\0\x10\0\0\0", 16 },
+	{ "proc/device-tree/reserved-memory/pool", NULL, 0 },
+	{ "sys", NULL, 0 },
+	{ "sys/devices", NULL, 0 },
+	{ "sys/devices/system", NULL, 0 },
+	{ "sys/devices/system/node", NULL, 0 },
+	{ "sys/devices/system/node/node0", NULL, 0 },
+	{ "sys/devices/system/node/node0/cpulist", "0-3,8\n", 0 },
+	{ "sys/devices/system/cpu", NULL, 0 },
+	{ "sys/devices/system/cpu/isolated", "2-3\n", 0 },
+	{ "sys/devices/system/cpu/cpu5", NULL, 0 },
+	{ "sys/devices/system/cpu/cpu5/topology", NULL, 0 },
+	{ "sys/devices/system/cpu/cpu5/topology/cluster_id", "1\n", 0 },
+};
+static char host_dir[sizeof(work_dir) + sizeof(".host")];
+
+static void make_host(void)
+{
+	char path[256];
+	snprintf(host_dir, sizeof(host_dir), "%s.host", work_dir);
+	if (mkdir(host_dir, 0700) < 0)
+		die(host_dir);
+	for (size_t i = 0; i < Q_ARRAY_LEN(host_files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", host_dir, host_files[i].path);
+		if (!host_files[i].text) {
+			if (mkdir(path, 0700) < 0)
+				die(path);
+			continue;
+		}
+		size_t len = host_files[i].len ? host_files[i].len : strlen(host_files[i].text);
+		FILE *f = fopen(path, "w");
+		if (!f || fwrite(host_files[i].text, 1, len, f) != len || fclose(f) == EOF)
+			die(path);
+	}
+	cfg_host_root_set(host_dir);
+}
+
+static void remove_host(void)
+{
+	char path[256];
+	for (size_t i = Q_ARRAY_LEN(host_files); i-- > 0;) {
+		snprintf(path, sizeof(path), "%s/%s", host_dir, host_files[i].path);
+		remove(path);
+	}
+	rmdir(host_dir);
+}
+
 static void make_work_dir(void)
 {
 	if (!mkdtemp(work_dir) || chdir(work_dir) < 0)
 		die(work_dir);
+	make_host();
 	for (size_t i = 0; i < Q_ARRAY_LEN(stand_ins); i++)
 		write_file(stand_ins[i], "a stand-in of the test\n");
 	write_file("empty", "");
@@ -63,6 +128,7 @@ static void make_work_dir(void)
 
 static void remove_work_dir(void)
 {
+	remove_host();
 	DIR *d = opendir(".");
 	for (struct dirent *e; d && (e = readdir(d));)
 		unlink(e->d_name);
