@@ -34,5 +34,19 @@ void arch_kernel_status(struct vm *vm, const struct cfg_vdev *c, char *buf, size
 
 /* The interrupt line that a type of vdev has by convention; -1: none. */
 int arch_usual_line(const char *type);
+/* ---- of one vCPU: its thread, or any while it is held (arch/<name>/dump.c) ---- */
+
+struct dump_cpu;
+/* It was held and goes on: the guest is told, where there is a way to. */
+void arch_vcpu_resumed(struct vcpu *v);
+/* The address that it executes. 0 or -errno. */
+int arch_vcpu_ip(struct vcpu *v, uint64_t *ret);
+/* The guest's counter and the host's at one moment, in their own ticks. 0 or -errno. */
+int arch_vcpu_counter(struct vcpu *v, uint64_t *ret_guest, uint64_t *ret_host);
+/* Bits about the guest's clock, of this architecture's own; 0 when it has none. */
+uint64_t arch_clock_features(struct vm *vm);
+/* Its registers as a core file has them. 0 or -errno. */
+int arch_dump_cpu(struct vcpu *v, struct dump_cpu *ret);
+
 /* Registers worth a line when something went wrong: "rip=0x… rsp=0x…". vCPU thread. */
 void arch_vcpu_where(struct vcpu *v, char *buf, size_t buf_bytes);

@@ -23,6 +23,7 @@
 
 #include "lib/qfd.h"
 #include "qvm/arch.h"
+#include "qvm/pause.h"
 #include "qvm/vm.h"
 
 #define KICK_SIGNAL (SIGRTMIN + 1)
@@ -176,6 +177,19 @@ static enum vcpu_exit run_failed(struct vcpu *v, int err)
 /* A vCPU that is started by another one may see EAGAIN once or twice; for ever, it is a failure. */
 #define AGAINS_MAX 1000u
 
+/* Somebody wants to know where the guest is, and it is out of the guest now anyway. */
+static void tell_ip(struct vcpu *v)
+{
+	uint64_t ip;
+
+	if (!atomic_load_explicit(&v->ip_wanted, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&v->ip_wanted, false, memory_order_relaxed);
+	/* Relaxed: a number for show. */
+	if (arch_vcpu_ip(v, &ip) == 0)
+		atomic_store_explicit(&v->last_ip, ip, memory_order_relaxed);
+}
+
 static void vcpu_loop(struct vcpu *v)
 {
 	unsigned n_agains = 0; /* since it last ran */
@@ -187,6 +201,7 @@ static void vcpu_loop(struct vcpu *v)
 
 			n_agains = 0;
 			count(v, e);
+			tell_ip(v);
 			/* The guest is over: entering it again would only say so again. */
 			if (e == VCPU_EXIT_SYSTEM || e == VCPU_EXIT_FAULT)
 				break;
@@ -194,6 +209,8 @@ static void vcpu_loop(struct vcpu *v)
 		}
 		if (errno == EINTR || (errno == EAGAIN && ++n_agains < AGAINS_MAX)) {
 			count(v, VCPU_EXIT_INTR);
+			tell_ip(v);
+			pause_point(v);
 			continue;
 		}
 		count(v, run_failed(v, errno));
@@ -310,20 +327,31 @@ void vcpu_open_gate(struct vm *vm)
 	pthread_mutex_unlock(&vm->gate_lock);
 }
 
+/* Thread names have 15 characters: the number must survive, the name may be cut. */
+static void name_thread(const struct vcpu *v)
+{
+	char end[16], name[16];
+	size_t n = (size_t)snprintf(end, sizeof(end), "-vCPU%u", v->idx % 1000);
+	size_t keep = strnlen(v->vm->cfg->system, sizeof(name) - 1 - n);
+
+	memcpy(name, v->vm->cfg->system, keep);
+	memcpy(name + keep, end, n + 1);
+	pthread_setname_np(pthread_self(), name);
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
-	char name[16];
 	sigset_t kick;
 
-	/* Thread names have 15 characters: the number must survive, the name may be cut. */
-	snprintf(name, sizeof(name), "%.9s-vCPU%u", v->vm->cfg->system, v->idx);
-	pthread_setname_np(pthread_self(), name);
+	name_thread(v);
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 	wait_at_gate(v, set_scheduling(v));
+	v->tid = gettid();
 	vcpu_loop(v);
+	pause_gone(v);
 	return NULL;
 }
 

@@ -73,6 +73,9 @@ struct vm {
 	pthread_cond_t gate_moved;
 	size_t n_at_gate; /* under gate_lock, as gate_open */
 	bool gate_open;
+	unsigned n_pauses; /* who holds the guest (qvm/pause.h); these three under gate_lock */
+	size_t n_parked;   /* vCPU threads that wait for the end of that, or have ended */
+	bool io_parked;
 	pthread_mutex_t miss_lock;
 	struct vm_miss misses[2][VM_MISSES_MAX]; /* by enum vd_space */
 	unsigned n_misses[2];
