@@ -30,11 +30,14 @@ static const struct cfg_window x86_windows[] = {
 static const struct cfg_std_line x86_std_lines[] = {
 	{ "ser8250", VD_IO, 0x3f8, 4 },
 	{ "ser8250", VD_IO, 0x2f8, 3 },
+	{ "mc146818", VD_IO, 0x70, 8 },
+	{ "pckeyboard", VD_IO, 0x60, 1 },
+	{ "timer8254", VD_IO, MM_X86_IO_PIT, 0 },
 };
 
 static const struct cfg_held_line x86_held_lines[] = {
 	{ 0, "the interval timer", "timer8254 hpet" },
-	{ 2, "the interval timer", "timer8254 hpet" },
+	{ 2, "the interval timer", NULL },
 	{ 8, NULL, "mc146818 hpet" },
 	{ MM_X86_IRQ_SCI, "ACPI", NULL },
 };

@@ -212,6 +212,13 @@ static void check_line(const struct vm_cfg *cfg, struct lines *lines, const stru
 		if (may && other && cfg_type_among(h->types, other->type->name))
 			other = NULL;
 	}
+	/* The kernel's own have the wires that they have. */
+	for (size_t i = 0; v->type->flags & VD_HOST_MADE && i < cfg->arch->n_std_lines; i++)
+		if (!strcmp(cfg->arch->std_lines[i].type, v->type->name) &&
+		    cfg->arch->std_lines[i].line != irq->line)
+			cfg_err(errs, &irq->pos, "intr %s:%u: KVM's %s is wired to line %u",
+				irq->pic, irq->line, v->type->name,
+				cfg->arch->std_lines[i].line);
 	if (lines->pci && is_intx(cfg, irq->line))
 		cfg_err(errs, &irq->pos, "intr %s:%u: lines %u to %u belong to the PCI bus",
 			irq->pic, irq->line, cfg->arch->intx_first,
@@ -256,6 +263,22 @@ static void check_reserved(const struct vm_cfg *cfg, struct lines *lines, struct
 	}
 }
 
+/* Nobody has @line, or who has it shares it with @v. */
+static bool line_is_free(const struct vm_cfg *cfg, const struct lines *lines,
+			 const struct cfg_vdev *v, unsigned line)
+{
+	const struct cfg_vdev *other = lines->owner[line];
+	if (!other)
+		return true;
+	for (size_t i = 0; i < cfg->arch->n_held_lines; i++) {
+		const struct cfg_held_line *h = &cfg->arch->held_lines[i];
+		if (h->line == line && cfg_type_among(h->types, v->type->name) &&
+		    cfg_type_among(h->types, other->type->name))
+			return true;
+	}
+	return false;
+}
+
 /* The usual line of a vdev at its usual place, or the first free one; -1: none is left. */
 static int line_choose(const struct vm_cfg *cfg, const struct lines *lines,
 		       const struct cfg_vdev *v)
@@ -263,7 +286,8 @@ static int line_choose(const struct vm_cfg *cfg, const struct lines *lines,
 	for (size_t i = 0; i < cfg->arch->n_std_lines; i++) {
 		const struct cfg_std_line *s = &cfg->arch->std_lines[i];
 		if (!strcmp(s->type, v->type->name) && s->space == v->cfg.space &&
-		    s->base == v->cfg.base && !lines->owner[s->line] && !lines->reserved[s->line])
+		    s->base == v->cfg.base && line_is_free(cfg, lines, v, s->line) &&
+		    !lines->reserved[s->line])
 			return (int)s->line;
 	}
 	for (size_t i = 0; i < cfg->arch->n_auto_lines; i++) {
@@ -279,6 +303,9 @@ static void choose_irq(struct vm_cfg *cfg, struct lines *lines, struct cfg_vdev 
 {
 	const char *pic = pic_name(cfg);
 	int line = -1;
+	/* The PICs have none to choose. */
+	if (v->type && v->type->flags & VD_HOST_MADE && !v->type->default_base)
+		return;
 	if (!v->type || v->n_irqs || v->irqs_bad || v->loc_bad || v->type->max_irqs == 0 ||
 	    v->type->flags & VD_IMPLICIT)
 		return;

@@ -13,13 +13,6 @@
 static const struct {
 	const char *name, *instead;
 } absent[] = {
-	{ "8259", "the machine always has the two of a PC: leave it out" },
-	{ "timer8254", "the machine always has the one of a PC: leave it out" },
-	{ "hpet", "not served yet: leave it out; the guest has its local APIC timers" },
-	{ "mc146818", "not served yet: leave it out; the guest has KVM's clock" },
-	{ "pckeyboard", "not served yet: leave it out; guests do without" },
-	{ "pci-dummy", "not served yet: leave it out" },
-	{ "progress", "not served yet: leave it out" },
 	{ "shmem", "not served yet: leave it out" },
 	{ "smmu", "not served yet: leave it out" },
 	{ "vgpu-gvtg", "not served yet: leave it out" },
@@ -32,7 +25,6 @@ static const struct {
 	{ "virtio-net", "not served yet: leave it out" },
 	{ "virtio-snd", "not served yet: leave it out" },
 	{ "virtio-vsock", "not served yet: leave it out" },
-	{ "wdt-ib700", "not served yet: leave it out" },
 };
 
 #define TYPES_MAX 96

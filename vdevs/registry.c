@@ -9,9 +9,16 @@
 
 const struct vd_type *const vdev_registry[] = {
 	&vd_acpipm_type,
+	&vd_hpet_type,
+	&vd_mc146818_type,
+	&vd_pci_dummy_type,
+	&vd_pckeyboard_type,
 	&vd_pl011_type,
+	&vd_progress_type,
 	&vd_ser8250_type,
 	&vd_virtio_blk_type,
+	&vd_wdt_sp805_type,
+	&vd_wdt_ib700_type,
 	NULL,
 };
 

@@ -7,6 +7,13 @@
 #include "vdevs/vdev.h"
 
 extern const struct vd_type vd_acpipm_type;
+extern const struct vd_type vd_hpet_type;
+extern const struct vd_type vd_mc146818_type;
+extern const struct vd_type vd_pci_dummy_type;
+extern const struct vd_type vd_pckeyboard_type;
 extern const struct vd_type vd_pl011_type;
+extern const struct vd_type vd_progress_type;
 extern const struct vd_type vd_ser8250_type;
 extern const struct vd_type vd_virtio_blk_type;
+extern const struct vd_type vd_wdt_sp805_type;
+extern const struct vd_type vd_wdt_ib700_type;

@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "lib/qlog.h"
+#include "tests/unit/vdstream.h"
 
 struct vd_watch {
 	int fd;
+	bool out;
 	void (*fn)(struct vdev *v, void *arg);
 	void *arg;
 };
@@ -122,8 +124,8 @@ static int host_bar_map(struct vd_host *host, unsigned win, enum vd_space space,
 
 /* ---- events ---- */
 
-static struct vd_watch *host_watch(struct vd_host *host, int fd,
-				   void (*fn)(struct vdev *v, void *arg), void *arg)
+static struct vd_watch *new_watch(struct vd_host *host, int fd, bool out,
+				  void (*fn)(struct vdev *v, void *arg), void *arg)
 {
 	struct vdh *h = vdh_of(host);
 
@@ -131,10 +133,22 @@ static struct vd_watch *host_watch(struct vd_host *host, int fd,
 		if (h->watches[i])
 			continue;
 		h->watches[i] = malloc(sizeof(*h->watches[i]));
-		*h->watches[i] = (struct vd_watch){ fd, fn, arg };
+		*h->watches[i] = (struct vd_watch){ fd, out, fn, arg };
 		return h->watches[i];
 	}
 	return NULL;
+}
+
+static struct vd_watch *host_watch(struct vd_host *host, int fd,
+				   void (*fn)(struct vdev *v, void *arg), void *arg)
+{
+	return new_watch(host, fd, false, fn, arg);
+}
+
+static struct vd_watch *host_watch_out(struct vd_host *host, int fd,
+				       void (*fn)(struct vdev *v, void *arg), void *arg)
+{
+	return new_watch(host, fd, true, fn, arg);
 }
 
 static void host_unwatch(struct vd_host *host, struct vd_watch *w)
@@ -247,7 +261,8 @@ static bool run_watches(struct vdh *h, int wait_ms)
 		if (!h->watches[i])
 			continue;
 		of[n] = h->watches[i];
-		p[n] = (struct pollfd){ .fd = of[n]->fd, .events = POLLIN };
+		p[n] = (struct pollfd){ .fd = of[n]->fd,
+				       .events = of[n]->out ? POLLOUT : POLLIN };
 		n++;
 	}
 	if (poll(p, n, wait_ms) <= 0)
@@ -266,14 +281,6 @@ static bool run_watches(struct vdh *h, int wait_ms)
 }
 
 /* ---- disk ---- */
-
-static int host_console_open(struct vd_host *host, const struct vd_config *cfg,
-			     struct cf_errors *errs, int *ret_in_fd, int *ret_out_fd)
-{
-	*ret_in_fd = vdh_of(host)->con_in_fd;
-	*ret_out_fd = vdh_of(host)->con_out_fd;
-	return 0;
-}
 
 static int host_blk_open(struct vd_host *host, const struct vd_arg *hostdev, struct cf_errors *errs,
 			 struct vd_blk **ret, struct vd_blk_info *ret_info)
@@ -432,7 +439,6 @@ static const struct vd_host_ops vdh_ops = {
 	.timer_free = host_timer_free,
 	.post = host_post,
 	.call = host_call,
-	.console_open = host_console_open,
 	.blk_open = host_blk_open,
 	.blk_submit = host_blk_submit,
 	.blk_kick = host_blk_kick,
@@ -448,6 +454,8 @@ static const struct vd_host_ops vdh_ops = {
 	.irq_number = host_irq_number,
 	.pit_wired = host_pit_wired,
 	.pci_header = host_pci_header,
+	.watch_out = host_watch_out,
+	.stream = &vdh_stream_ops,
 };
 
 /* ---- the test's side ---- */
@@ -471,7 +479,9 @@ void vdh_init(struct vdh *h)
 void vdh_arg(struct vdh *h, const char *name, const char *text, uint64_t num)
 {
 	static const struct vd_option opts[] = {
-		{ "hostdev" }, { "batch" }, { "delayed" }, { "legacy" }, { "dio" },
+		{ "hostdev" }, { "batch" }, { "delayed" }, { "legacy" }, { "dio" }, { "port" },
+		{ "action" }, { "class" }, { "clone" }, { "device" }, { "frequency" }, { "reg" },
+		{ "revision" }, { "subdevice" }, { "subvendor" }, { "vendor" },
 	};
 
 	for (unsigned i = 0; i < Q_ARRAY_LEN(opts); i++)
