@@ -83,15 +83,18 @@ static int reopen(int fd, int flags)
 }
 
 /* A log that grows keeps what it has: a regular file is appended to. */
-static int open_path(const char *path, int flags)
+static int open_named(const char *path, int flags)
 {
 	struct stat st = { 0 };
 	bool is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
 
 	if (flags == O_WRONLY)
 		flags |= O_CREAT | (is_file ? O_APPEND : 0);
-	/* A FIFO that nobody reads yet refuses a writer alone. */
-	if (S_ISFIFO(st.st_mode) && flags != O_RDONLY)
+	/*
+	 * A FIFO that nobody reads yet refuses a writer alone, and gives a reader alone the end of
+	 * file when its writer goes, though another may come.
+	 */
+	if (S_ISFIFO(st.st_mode))
 		flags = O_RDWR;
 	int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 	if (fd < 0)
@@ -101,66 +104,13 @@ static int open_path(const char *path, int flags)
 	return fd;
 }
 
-struct choice {
-	const struct vd_arg *in, *out;
-	const char *in_path, *out_path;
-};
-
-static void choose(const struct vd_config *cfg, struct choice *ret)
-{
-	*ret = (struct choice){ 0 };
-	for (size_t i = 0; i < cfg->n_args; i++) {
-		const struct vd_arg *a = &cfg->args[i];
-		if (strcmp(a->opt->name, "hostdev") != 0 || !a->text)
-			continue;
-		bool in_only = a->text[0] == '<', out_only = a->text[0] == '>';
-		const char *path = a->text + (in_only || out_only);
-		if (!out_only)
-			ret->in = a, ret->in_path = path;
-		if (!in_only)
-			ret->out = a, ret->out_path = path;
-	}
-}
-
-static int open_side(const struct vd_arg *a, const char *path, int flags, struct cf_errors *errs,
-		     int *ret)
+int console_open_path(const char *path, int flags)
 {
 	bool is_std = !strcmp(path, "-");
 	int std_fd = flags == O_WRONLY ? STDOUT_FILENO : STDIN_FILENO;
-	int fd = is_std ? reopen(std_fd, flags) : open_path(path, flags);
+	int fd = is_std ? reopen(std_fd, flags) : open_named(path, flags);
 
-	if (fd < 0) {
-		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
-			     "hostdev %s: cannot be opened: %s", a->text, strerrordesc_np(-fd));
-		return fd;
-	}
-	if (is_std && flags == O_RDONLY && isatty(fd))
+	if (fd >= 0 && is_std && flags == O_RDONLY && isatty(fd))
 		tty_prepare(fd);
-	*ret = fd;
-	return 0;
-}
-
-int console_open(const struct vd_config *cfg, struct cf_errors *errs, int *ret_in_fd,
-		 int *ret_out_fd)
-{
-	struct choice c;
-	int in = -1, out = -1, r = 0;
-
-	choose(cfg, &c);
-	if (c.in && c.in == c.out && strcmp(c.in_path, "-") != 0) {
-		r = open_side(c.in, c.in_path, O_RDWR, errs, &in);
-		out = in;
-	} else {
-		if (c.in)
-			r = open_side(c.in, c.in_path, O_RDONLY, errs, &in);
-		if (r == 0 && c.out)
-			r = open_side(c.out, c.out_path, O_WRONLY, errs, &out);
-		if (r < 0)
-			qfd_close(&in);
-	}
-	if (r < 0)
-		return r;
-	*ret_in_fd = in;
-	*ret_out_fd = out;
-	return 0;
+	return fd;
 }

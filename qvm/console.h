@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opens what `hostdev` of a serial vdev names. Forms: "-" (stdin and stdout), a path (both ways),
- * ">X" output only, "<X" input only; the last one of each direction wins. Main thread.
+ * Terminals of the host: opening what a stream (stream.h) names, and the terminal that we were
+ * started from.
  */
 #pragma once
 
-#include "vdevs/vdev.h"
+#include "lib/qdef.h"
 
 /*
- * Descriptors are nonblocking and the caller's; -1 for a direction that has none. Both may be the
- * same number: close it once. 0, or -errno with a sentence in @errs.
+ * Opens @path, or standard input or output for "-", with @flags O_RDONLY, O_WRONLY or O_RDWR: a
+ * nonblocking descriptor, the caller's, or -errno. A terminal becomes raw (standard input: single
+ * characters without echo), a regular file is made and appended to with O_WRONLY. Before the guest
+ * runs, for "-".
  */
-int console_open(const struct vd_config *cfg, struct cf_errors *errs, int *ret_in_fd,
-		 int *ret_out_fd);
+int console_open_path(const char *path, int flags);
 /* Gives the terminal back as it was, if console_open() changed it. Idempotent. */
 void console_restore(void);

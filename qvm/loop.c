@@ -319,17 +319,26 @@ static int poll_file(struct handle *h)
 	return h->ev && event_add(h->ev, &every) == 0 ? 0 : -ENOMEM;
 }
 
-struct loop_watch *loop_watch(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn,
-			      void *owner, void *arg)
+static struct loop_watch *watch(struct handle *h, int fd, short what)
 {
-	struct handle *h = handle_new(l, lock, fn, owner, arg, 0);
-
 	if (!h)
 		return NULL;
-	h->ev = event_new(l->base, fd, EV_READ | EV_PERSIST, on_event, h);
+	h->ev = event_new(h->loop->base, fd, what | EV_PERSIST, on_event, h);
 	if (!h->ev || (event_add(h->ev, NULL) < 0 && poll_file(h) < 0))
 		h = handle_drop(h);
 	return (struct loop_watch *)h;
+}
+
+struct loop_watch *loop_watch(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn,
+			      void *owner, void *arg)
+{
+	return watch(handle_new(l, lock, fn, owner, arg, 0), fd, EV_READ);
+}
+
+struct loop_watch *loop_watch_out(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn,
+				  void *owner, void *arg)
+{
+	return watch(handle_new(l, lock, fn, owner, arg, 0), fd, EV_WRITE);
 }
 
 void loop_unwatch(struct loop_watch *w)

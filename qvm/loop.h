@@ -34,6 +34,9 @@ pthread_t loop_thread(const struct loop *l);
  */
 struct loop_watch *loop_watch(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn,
 			      void *owner, void *arg);
+/* The same, whenever @fd takes bytes, or failed. */
+struct loop_watch *loop_watch_out(struct loop *l, pthread_mutex_t *lock, int fd, loop_fn fn,
+				  void *owner, void *arg);
 void loop_unwatch(struct loop_watch *w);
 
 struct loop_timer *loop_timer_new(struct loop *l, pthread_mutex_t *lock, loop_fn fn, void *owner,

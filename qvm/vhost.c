@@ -16,8 +16,8 @@
 #include "lib/qfd.h"
 #include "qvm/arch.h"
 #include "qvm/blkfile.h"
-#include "qvm/console.h"
 #include "qvm/loop.h"
+#include "qvm/stream.h"
 #include "qvm/pcihost.h"
 #include "qvm/vmdev.h"
 
@@ -147,8 +147,8 @@ static void run_copied(void *owner, void *arg)
 	run_call(owner, &c);
 }
 
-static struct vd_watch *host_watch(struct vd_host *h, int fd, void (*fn)(struct vdev *v, void *arg),
-				   void *arg)
+static struct vd_watch *new_watch(struct vd_host *h, int fd,
+				  void (*fn)(struct vdev *v, void *arg), void *arg, bool out)
 {
 	struct vm_dev *d = dev_of(h);
 	struct vd_watch *w = malloc(sizeof(*w));
@@ -156,12 +156,25 @@ static struct vd_watch *host_watch(struct vd_host *h, int fd, void (*fn)(struct 
 	if (!w)
 		return NULL;
 	w->call = (struct vd_call){ fn, arg };
-	w->w = loop_watch(d->vm->loop, &d->lock, fd, run_copied, d, &w->call);
+	w->w = out ? loop_watch_out(d->vm->loop, &d->lock, fd, run_copied, d, &w->call) :
+		     loop_watch(d->vm->loop, &d->lock, fd, run_copied, d, &w->call);
 	if (!w->w) {
 		free(w);
 		return NULL;
 	}
 	return w;
+}
+
+static struct vd_watch *host_watch(struct vd_host *h, int fd, void (*fn)(struct vdev *v, void *arg),
+				   void *arg)
+{
+	return new_watch(h, fd, fn, arg, false);
+}
+
+static struct vd_watch *host_watch_out(struct vd_host *h, int fd,
+				       void (*fn)(struct vdev *v, void *arg), void *arg)
+{
+	return new_watch(h, fd, fn, arg, true);
 }
 
 static void host_unwatch(struct vd_host *h, struct vd_watch *w)
@@ -248,26 +261,6 @@ static int host_call(struct vd_host *h, void (*work)(void *work_arg), void *work
 }
 
 /* ---- host resources ---- */
-
-static int host_console_open(struct vd_host *h, const struct vd_config *cfg, struct cf_errors *errs,
-			     int *ret_in_fd, int *ret_out_fd)
-{
-	struct vm_dev *d = dev_of(h);
-	int in, out;
-
-	if (d->n_fds + 2 > VMDEV_FDS_MAX)
-		return -EMFILE;
-	int r = console_open(cfg, errs, &in, &out);
-	if (r < 0)
-		return r;
-	if (in >= 0)
-		d->fds[d->n_fds++] = in;
-	if (out >= 0 && out != in)
-		d->fds[d->n_fds++] = out;
-	*ret_in_fd = in;
-	*ret_out_fd = out;
-	return 0;
-}
 
 static int host_blk_open(struct vd_host *h, const struct vd_arg *hostdev, struct cf_errors *errs,
 			 struct vd_blk **ret, struct vd_blk_info *ret_info)
@@ -419,7 +412,6 @@ const struct vd_host_ops vhost_ops = {
 	.timer_free = host_timer_free,
 	.post = host_post,
 	.call = host_call,
-	.console_open = host_console_open,
 	.blk_open = host_blk_open,
 	.blk_submit = host_blk_submit,
 	.blk_kick = host_blk_kick,
@@ -435,4 +427,6 @@ const struct vd_host_ops vhost_ops = {
 	.irq_number = host_irq_number,
 	.pit_wired = host_pit_wired,
 	.pci_header = host_pci_header,
+	.watch_out = host_watch_out,
+	.stream = &stream_ops,
 };

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/qfd.h"
 #include "qvm/arch.h"
 
 /* ---- accesses ---- */
@@ -238,8 +237,6 @@ static void dev_free(struct vm_dev *d)
 	for (unsigned i = 0; d->msis && i < VMDEV_VECTORS_MAX; i++)
 		irq_msi_fini(&d->vm->irqs, &d->msis[i]);
 	free(d->msis);
-	for (unsigned i = 0; i < d->n_fds; i++)
-		qfd_close(&d->fds[i]);
 	pthread_mutex_destroy(&d->lock);
 }
 

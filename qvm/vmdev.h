@@ -10,7 +10,6 @@
 #include "qvm/vm.h"
 
 #define VMDEV_VECTORS_MAX 64u
-#define VMDEV_FDS_MAX	  4u
 
 struct vm_dev {
 	struct vd_host host; /* what the vdev sees of us */
@@ -26,8 +25,6 @@ struct vm_dev {
 	struct irq_msi *msis; /* VMDEV_VECTORS_MAX, made at the first use */
 	uint32_t devid;	      /* PCI bus << 8 | devfn */
 	struct qlog_limit faults[VD_FAULTS];
-	int fds[VMDEV_FDS_MAX]; /* consoles: closed with the vdev */
-	unsigned n_fds;
 };
 
 /*

@@ -1,73 +1,69 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams of a serial vdev: see console.h. Two rings; the output ring is drained by whoever holds
- * the lock (the vCPU that wrote, or the timer), the input ring is filled on the I/O thread.
- * Invariant: the watch exists exactly while there is room for input and the stream has not ended.
+ * The streams of a console: see console.h. Two rings; the output ring is drained by whoever holds
+ * the lock (the vCPU that wrote, the I/O thread when there is room again), the input ring is filled
+ * when it is empty. Invariant: with bytes in the output ring somebody will come for them (a write
+ * that waits for room, the timer of `batch`) or is waited for (`delayed`).
  */
-#include <errno.h>
-#include <stdlib.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#include "lib/qlog.h"
 #include "vdevs/console.h"
 
-#define RETRY_NS (10 * Q_NSEC_PER_MSEC)
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+
 #define BATCH_MAX_US 1000000u
+
+/* ---- configuration ---- */
+
+void vd_console_check_hostdev(const struct vd_config *cfg, const struct vd_arg *a,
+			      const char *text, struct cf_errors *errs)
+{
+	static const char socket[] = "socket:";
+	bool one_way = text[0] == '<' || text[0] == '>';
+	const char *path = text + one_way;
+
+	if (!*path || !strcmp(path, socket))
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "%s: hostdev '%s': expected -, a path or socket:PATH, with < or > "
+			     "before it for one direction", cfg->type, text);
+}
 
 void vd_console_check(const struct vd_config *cfg, struct cf_errors *errs)
 {
 	const struct vd_arg *a = vd_arg_find(cfg, "batch");
+	uint64_t ns;
 
 	if (a && a->num > BATCH_MAX_US)
 		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
 			     "%s: batch is in microseconds, at most %u", cfg->type, BATCH_MAX_US);
 	a = vd_arg_find(cfg, "delayed");
-	if (a)
+	if (a && !vd_delay_parse(a->text, &ns))
 		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
-			     "%s: delayed is not served; the host device must exist at start",
-			     cfg->type);
+			     "%s: delayed '%s': expected forever, or seconds, at most %u",
+			     cfg->type, a->text, VD_DELAY_MAX_S);
+	for (size_t i = 0; i < cfg->n_args; i++)
+		if (!strcmp(cfg->args[i].opt->name, "hostdev"))
+			vd_console_check_hostdev(cfg, &cfg->args[i], cfg->args[i].text, errs);
 }
 
 /* ---- out ---- */
 
-static void out_arm(struct vd_console *c, uint64_t in_ns)
-{
-	const struct vd_host_ops *ops = c->v->host->ops;
-
-	if (c->armed || !c->timer)
-		return;
-	c->armed = true;
-	ops->timer_arm(c->v->host, c->timer, qnow_ns() + in_ns);
-}
-
-static void out_end(struct vd_console *c, int err)
-{
-	c->out_fd = -1;
-	c->dropped += c->out_len;
-	c->out_len = 0;
-	c->v->host->ops->log(c->v->host, QLOG_WARN, "ev=console_lost errno=%d", err);
-}
-
-/* Writes what the descriptor takes. */
+/* Writes what the host takes. */
 static void out_drain(struct vd_console *c)
 {
-	while (c->out_len && c->out_fd >= 0) {
+	while (c->out_len && !c->port.out_watch) {
 		unsigned first = Q_MIN(c->out_len, VD_CONSOLE_OUT_BYTES - c->out_head);
-		struct iovec iov[2] = { { c->out + c->out_head, first },
-					{ c->out, c->out_len - first } };
-		ssize_t n = writev(c->out_fd, iov, iov[1].iov_len ? 2 : 1);
+		const struct iovec iov[2] = { { c->out + c->out_head, first },
+					      { c->out, c->out_len - first } };
+		unsigned n = (unsigned)vd_port_write(&c->port, iov, iov[1].iov_len ? 2 : 1);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN) {
-			out_end(c, errno);
+		if (!n)
 			return;
-		}
-		if (n <= 0)
-			return;
-		c->out_head = (c->out_head + (unsigned)n) % VD_CONSOLE_OUT_BYTES;
-		c->out_len -= (unsigned)n;
+		/* Out of the write, who is there may have changed and the ring been emptied. */
+		n = Q_MIN(n, c->out_len);
+		c->out_head = (c->out_head + n) % VD_CONSOLE_OUT_BYTES;
+		c->out_len -= n;
 	}
 }
 
@@ -77,30 +73,42 @@ static void out_timer(struct vdev *v, void *arg)
 
 	c->armed = false;
 	out_drain(c);
-	if (c->out_len)
-		out_arm(c, RETRY_NS);
 }
 
-void vd_console_put(struct vd_console *c, uint8_t byte)
+static void out_soon(struct vd_console *c)
 {
-	if (c->out_fd < 0)
-		return;
-	if (c->out_len == VD_CONSOLE_OUT_BYTES)
+	struct vd_host *h = c->port.v->host;
+
+	if (!c->batch_ns) {
 		out_drain(c);
-	if (c->out_len == VD_CONSOLE_OUT_BYTES || c->out_fd < 0) {
-		c->dropped++;
-		return;
+	} else if (!c->armed) {
+		c->armed = true;
+		h->ops->timer_arm(h, c->timer, h->ops->now(h) + c->batch_ns);
 	}
-	c->out[(c->out_head + c->out_len++) % VD_CONSOLE_OUT_BYTES] = (char)byte;
-	if (c->batch_ns) {
-		out_arm(c, c->batch_ns);
+}
+
+static size_t out_copy(struct vd_console *c, const char *buf, size_t len)
+{
+	unsigned tail = (c->out_head + c->out_len) % VD_CONSOLE_OUT_BYTES;
+	size_t room = VD_CONSOLE_OUT_BYTES - c->out_len, n = Q_MIN(len, room);
+	size_t first = Q_MIN(n, VD_CONSOLE_OUT_BYTES - tail);
+
+	memcpy(c->out + tail, buf, first);
+	memcpy(c->out, buf + first, n - first);
+	c->out_len += (unsigned)n;
+	return n;
+}
+
+void vd_console_write(struct vd_console *c, const void *buf, size_t len)
+{
+	if (!vd_port_has_out(&c->port) && !vd_port_awaits(&c->port))
 		return;
-	}
-	/* While a retry is due the descriptor is known to be full: no system call a byte. */
-	if (!c->armed)
+	size_t n = out_copy(c, buf, len);
+	if (n < len)
 		out_drain(c);
-	if (c->out_len)
-		out_arm(c, RETRY_NS);
+	n += out_copy(c, (const char *)buf + n, len - n);
+	c->dropped += len - n;
+	out_soon(c);
 }
 
 void vd_console_flush(struct vd_console *c)
@@ -110,37 +118,23 @@ void vd_console_flush(struct vd_console *c)
 
 /* ---- in ---- */
 
-static void in_unwatch(struct vd_console *c)
+static bool in_pull(struct vd_console *c)
 {
-	if (c->watch)
-		c->v->host->ops->unwatch(c->v->host, c->watch);
-	c->watch = NULL;
-}
+	unsigned before = c->in_len;
 
-static void in_ready(struct vdev *v, void *arg)
-{
-	struct vd_console *c = arg;
-	unsigned tail = (c->in_head + c->in_len) % VD_CONSOLE_IN_BYTES;
-	unsigned room = Q_MIN(VD_CONSOLE_IN_BYTES - c->in_len, VD_CONSOLE_IN_BYTES - tail);
-	ssize_t n = read(c->in_fd, c->in + tail, room);
+	while (c->in_len < VD_CONSOLE_IN_BYTES) {
+		unsigned tail = (c->in_head + c->in_len) % VD_CONSOLE_IN_BYTES;
+		const struct iovec iov = {
+			c->in + tail, Q_MIN(VD_CONSOLE_IN_BYTES - c->in_len,
+					    VD_CONSOLE_IN_BYTES - tail)
+		};
+		size_t n = vd_port_read(&c->port, &iov, 1);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {	/* end of file, or the other side is gone: it does not come back */
-		in_unwatch(c);
-		c->in_fd = -1;
-		return;
+		if (!n)
+			break;
+		c->in_len += (unsigned)n;
 	}
-	c->in_len += (unsigned)n;
-	if (c->in_len == VD_CONSOLE_IN_BYTES)
-		in_unwatch(c);
-	c->input(v);
-}
-
-static void in_watch(struct vd_console *c)
-{
-	if (c->in_fd >= 0 && !c->watch)
-		c->watch = c->v->host->ops->watch(c->v->host, c->in_fd, in_ready, c);
+	return c->in_len > before;
 }
 
 bool vd_console_get(struct vd_console *c, uint8_t *ret)
@@ -150,51 +144,99 @@ bool vd_console_get(struct vd_console *c, uint8_t *ret)
 	*ret = c->in[c->in_head];
 	c->in_head = (c->in_head + 1) % VD_CONSOLE_IN_BYTES;
 	c->in_len--;
-	/* Not before it is empty: one watch a buffer, not one a byte. */
+	/* Not before it is empty: one read a buffer, not one a byte. */
 	if (!c->in_len)
-		in_watch(c);
+		vd_port_want(&c->port);
 	return true;
+}
+
+/* ---- events ---- */
+
+/* Who left takes the rest of the output with him, unless he is waited for. */
+static void who_changed(struct vd_console *c)
+{
+	if (vd_port_has_out(&c->port)) {
+		out_soon(c);
+	} else if (!vd_port_awaits(&c->port)) {
+		c->dropped += c->out_len;
+		c->out_len = 0;
+	}
+	if (c->changed)
+		c->changed(c);
+	else if (c->in_len < VD_CONSOLE_IN_BYTES)
+		vd_port_want(&c->port);
+}
+
+static void port_event(struct vd_port *p, enum vd_port_event e)
+{
+	struct vd_console *c = p->arg;
+
+	switch (e) {
+	case VD_PORT_IN:
+		if (c->ready)
+			c->ready(c);
+		else if (in_pull(c))
+			c->input(p->v);
+		break;
+	case VD_PORT_OUT:
+		out_drain(c);
+		break;
+	case VD_PORT_CHANGED:
+		who_changed(c);
+		break;
+	}
 }
 
 /* ---- life ---- */
 
+static int init(struct vd_console *c, struct vdev *v, struct cf_errors *errs)
+{
+	const struct vd_arg *batch = vd_arg_find(v->cfg, "batch");
+
+	c->batch_ns = batch ? batch->num * Q_NSEC_PER_USEC : 0;
+	c->out = malloc(VD_CONSOLE_OUT_BYTES);
+	c->timer = v->host->ops->timer_new(v->host, out_timer, c);
+	int r = c->out && c->timer ? 0 : -ENOMEM;
+	if (r == 0)
+		r = vd_port_open(&c->port, v, NULL, port_event, c, errs);
+	if (r == -ENOMEM)
+		cf_error_add(errs, CF_ERROR, v->cfg->file, v->cfg->line, v->cfg->col,
+			     "%s: out of memory", v->cfg->name);
+	return r;
+}
+
 int vd_console_init(struct vd_console *c, struct vdev *v, void (*input)(struct vdev *v),
 		    struct cf_errors *errs)
 {
-	const struct vd_arg *batch = vd_arg_find(v->cfg, "batch");
-	int r;
+	*c = (struct vd_console){ .port = VD_PORT_NULL, .input = input };
+	c->port.v = v;
+	int r = init(c, v, errs);
+	if (r == 0)
+		vd_port_want(&c->port);
+	return r;
+}
 
-	*c = (struct vd_console){ .v = v, .input = input, .in_fd = -1, .out_fd = -1 };
-	c->batch_ns = batch ? batch->num * Q_NSEC_PER_USEC : 0;
-	r = v->host->ops->console_open(v->host, v->cfg, errs, &c->in_fd, &c->out_fd);
-	if (r < 0)
-		return r;
-	c->out = malloc(VD_CONSOLE_OUT_BYTES);
-	c->timer = v->host->ops->timer_new(v->host, out_timer, c);
-	if (!c->out || !c->timer) {
-		cf_error_add(errs, CF_ERROR, v->cfg->file, v->cfg->line, v->cfg->col,
-			     "%s: out of memory", v->cfg->name);
-		return -ENOMEM;
-	}
-	in_watch(c);
-	/* a regular file or /dev/null: nothing to wait for */
-	if (c->in_fd >= 0 && !c->watch) {
-		v->host->ops->log(v->host, QLOG_WARN, "ev=console_input why=unwatchable");
-		c->in_fd = -1;
-	}
-	return 0;
+int vd_console_init_out(struct vd_console *c, struct vdev *v,
+			void (*ready)(struct vd_console *c), void (*changed)(struct vd_console *c),
+			struct cf_errors *errs)
+{
+	*c = (struct vd_console){ .port = VD_PORT_NULL, .ready = ready, .changed = changed };
+	c->port.v = v;
+	return init(c, v, errs);
 }
 
 void vd_console_fini(struct vd_console *c)
 {
-	if (!c->v)
+	struct vdev *v = c->port.v;
+
+	if (!v)
 		return;
-	in_unwatch(c);
 	if (c->timer)
-		c->v->host->ops->timer_free(c->v->host, c->timer);
+		v->host->ops->timer_free(v->host, c->timer);
 	c->timer = NULL;
+	vd_port_close(&c->port);
+	c->port.v = NULL;
 	free(c->out);
 	c->out = NULL;
 	c->out_len = 0;
-	c->in_fd = c->out_fd = -1;
 }

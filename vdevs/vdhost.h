@@ -13,6 +13,7 @@
 #include "lib/cferr.h"
 #include "lib/qdef.h"
 #include "lib/qmem.h"
+#include "vdevs/vdstream.h"
 
 struct vdev;
 struct vd_host;
@@ -110,10 +111,6 @@ struct vd_host_ops {
 	int (*call)(struct vd_host *h, void (*work)(void *work_arg), void *work_arg,
 		    void (*done)(struct vdev *v, void *arg), void *arg);
 
-	/* Console of a serial vdev from its hostdev options: descriptors to read and to write,
-	 * nonblocking, borrowed (the host closes them), -1 when that direction has none. */
-	int (*console_open)(struct vd_host *h, const struct vd_config *cfg,
-			    struct cf_errors *errs, int *ret_in_fd, int *ret_out_fd);
 	/* Own file or block device. */
 	int (*blk_open)(struct vd_host *h, const struct vd_arg *hostdev, struct cf_errors *errs,
 			struct vd_blk **ret, struct vd_blk_info *ret_info);
@@ -153,6 +150,11 @@ struct vd_host_ops {
 	 * names. 0, or -errno with a sentence in @errs. Before the guest runs only. */
 	int (*pci_header)(struct vd_host *h, const struct vd_arg *arg, struct cf_errors *errs,
 			  uint8_t *ret);
+	/* As watch(), whenever @fd takes bytes, or failed. */
+	struct vd_watch *(*watch_out)(struct vd_host *h, int fd,
+				      void (*fn)(struct vdev *v, void *arg), void *arg);
+	/* What serial lines and console ports are connected to. */
+	const struct vd_stream_ops *stream;
 };
 
 struct vd_host {

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include "tests/unit/fixture.h"
 #include "tests/unit/vdharness.h"
+#include "tests/unit/vdstream.h"
 #include "vdevs/console.h"
 
 #define COM1 0x3f8u
@@ -266,13 +268,70 @@ END_TEST
 START_TEST(output_reader_gone)
 {
 	struct serial s;
+	char status[256];
 
 	signal(SIGPIPE, SIG_IGN);
 	serial_open(&s, serial_types[_i], 0);
 	qfd_close(&s.out[0]);
 	put(&s, 'x');
 	put(&s, 'y');
-	ck_assert_ptr_nonnull(strstr(s.h.logged, "console_lost"));
+	vdh_settle(&s.h);
+	ck_assert_int_eq(vdh_stream(&s.h, NULL)->fds[1], -1);
+	s.h.v->ops->status(s.h.v, status, sizeof(status));
+	ck_assert_ptr_nonnull(strstr(status, "out_dropped=1"));	/* nobody is there for 'y' */
+	serial_close(&s);
+}
+END_TEST
+
+/* `delayed`: what is said before the device is there arrives, and it is read from then on. */
+START_TEST(device_comes_late)
+{
+	struct serial s;
+	struct vd_stream *stream;
+
+	serial_open(&s, serial_types[_i], 0);
+	stream = vdh_stream(&s.h, NULL);
+	vdh_stream_give(&s.h, stream, -1, -EAGAIN, false);
+	put(&s, 'a');
+	put(&s, 'b');
+	vdh_settle(&s.h);
+	expect_out(&s, "");
+	ck_assert_int_eq(write(s.in[1], "k", 1), 1);
+	vdh_stream_give(&s.h, stream, s.in[0], s.out[1], false);
+	expect_out(&s, "ab");
+	vdh_settle(&s.h);
+	ck_assert_int_eq(get(&s), 'k');
+	serial_close(&s);
+}
+END_TEST
+
+/* A client of a socket goes and another comes. */
+START_TEST(clients)
+{
+	struct serial s;
+	struct vd_stream *stream;
+	char buf[8];
+	int pair[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	serial_open(&s, serial_types[_i], 0);
+	stream = vdh_stream(&s.h, NULL);
+	for (char c = 'a'; c <= 'c'; c++) {
+		vdh_stream_give(&s.h, stream, -1, -1, true);
+		put(&s, '-');	/* nobody hears it */
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+					    pair), 0);
+		vdh_stream_give(&s.h, stream, pair[0], pair[0], true);
+		put(&s, c);
+		ck_assert_int_eq(read(pair[1], buf, sizeof(buf)), 1);
+		ck_assert_int_eq(buf[0], c);
+		ck_assert_int_eq(write(pair[1], &c, 1), 1);
+		vdh_settle(&s.h);
+		ck_assert_int_eq(get(&s), c);
+		qfd_close(&pair[1]);
+		vdh_settle(&s.h);
+		ck_assert_int_eq(stream->fds[0], -1);
+	}
 	serial_close(&s);
 }
 END_TEST
@@ -415,16 +474,25 @@ END_TEST
 
 /* ---- configuration ---- */
 
-static const struct { const char *name; uint64_t num; bool ok; } option_rows[] = {
-	{ "batch", 0, true }, { "batch", 1000000, true }, { "batch", 1000001, false },
-	{ "delayed", 0, false },
+static const struct { const char *name, *text; uint64_t num; bool ok; } option_rows[] = {
+	{ "batch", "0", 0, true }, { "batch", "1000000", 1000000, true },
+	{ "batch", "1000001", 1000001, false },
+	{ "delayed", "0", 0, true }, { "delayed", "1000000", 0, true },
+	{ "delayed", "forever", 0, true }, { "delayed", "1000001", 0, false },
+	{ "delayed", "", 0, false }, { "delayed", "ever", 0, false },
+	{ "delayed", "-1", 0, false }, { "delayed", "1s", 0, false },
+	{ "delayed", "18446744073709551617", 0, false },
+	{ "hostdev", "-", 0, true }, { "hostdev", "<-", 0, true }, { "hostdev", ">log", 0, true },
+	{ "hostdev", "socket:/s", 0, true }, { "hostdev", "", 0, false },
+	{ "hostdev", "<", 0, false }, { "hostdev", ">", 0, false },
+	{ "hostdev", "socket:", 0, false }, { "hostdev", "<socket:", 0, false },
 };
 START_TEST(options)
 {
 	struct vdh h;
 
 	vdh_init(&h);
-	vdh_arg(&h, option_rows[_i].name, "5", option_rows[_i].num);
+	vdh_arg(&h, option_rows[_i].name, option_rows[_i].text, option_rows[_i].num);
 	ck_assert_int_eq(vdh_create(&h, "ser8250", VD_IO, COM1, 1),
 			 option_rows[_i].ok ? 0 : -EINVAL);
 	vdh_fini(&h);
@@ -444,6 +512,8 @@ int main(void)
 	tcase_add_loop_test(tc, output_batched, 0, n);
 	tcase_add_loop_test(tc, output_full, 0, n);
 	tcase_add_loop_test(tc, output_reader_gone, 0, n);
+	tcase_add_loop_test(tc, device_comes_late, 0, n);
+	tcase_add_loop_test(tc, clients, 0, n);
 	tcase_add_loop_test(tc, input_backpressure, 0, n);
 	tcase_add_loop_test(tc, input_ends, 0, n);
 	tcase_add_test(tc, no_streams);

@@ -16,6 +16,7 @@
 #define VDH_VECTORS 64u
 #define VDH_SLOTS 64u
 #define VDH_WINDOWS 8u
+#define VDH_STREAMS 16u
 
 struct vdh_notify {
 	bool used, has_match;
@@ -81,8 +82,9 @@ struct vdh {
 	struct vdh_todo todo[VDH_SLOTS];
 	unsigned n_todo;
 
-	/* console: the test's ends */
-	int con_in_fd, con_out_fd;	/* the vdev's, -1 = none */
+	/* streams: see vdstream.h */
+	int con_in_fd, con_out_fd;	/* what hostdev gives: borrowed, -1 = none */
+	struct vd_stream *streams[VDH_STREAMS];
 	/* disk */
 	uint8_t *disk;
 	struct vd_blk_info disk_info;
