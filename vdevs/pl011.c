@@ -309,6 +309,16 @@ static int pl011_create(const struct vd_config *cfg, struct vd_host *host, struc
 	return 0;
 }
 
+static void pl011_fdt(const struct vd_config *cfg, struct vd_fdt *ret)
+{
+	*ret = (struct vd_fdt){
+		.node = "uart",
+		.compatible = "arm,pl011\0arm,primecell\0",
+		.clock_names = "uartclk\0apb_pclk\0",
+		.clock_hz = 24000000,
+	};
+}
+
 static const struct vd_option pl011_options[] = {
 	VD_CONSOLE_OPTIONS,
 	{ NULL },
@@ -323,4 +333,5 @@ const struct vd_type vd_pl011_type = {
 	.options = pl011_options,
 	.check = vd_console_check,
 	.create = pl011_create,
+	.fdt = pl011_fdt,
 };

@@ -72,6 +72,18 @@ enum vd_type_flags {
 	VD_HOST_MADE = 1 << 3,
 };
 
+/* How a device tree describes a vdev that stands in memory: as NODE@ADDRESS below /vdevs. Constant
+ * strings; a list of strings has a NUL behind each, and ends with an empty one. */
+struct vd_fdt {
+	const char *node;		/* "uart" */
+	const char *compatible;		/* list */
+	const char *clock_names;	/* list, each a fixed clock of clock_hz; NULL: no clocks */
+	uint32_t clock_hz;
+	bool dma_coherent;
+	bool irq_edge;			/* its interrupts are edges; else levels, active high */
+	const char *flags;		/* list of properties without a value; NULL: none */
+};
+
 struct vd_type {
 	const char *name;
 	unsigned flags;
@@ -88,6 +100,9 @@ struct vd_type {
 	 * runs. NULL for VD_HOST_MADE. */
 	int (*create)(const struct vd_config *cfg, struct vd_host *host, struct cf_errors *errs,
 		      struct vdev **ret);
+	/* What a device tree says of it when it stands in memory. NULL: "virtio-…" is a virtio,mmio
+	 * device, and anything else is not mentioned. */
+	void (*fdt)(const struct vd_config *cfg, struct vd_fdt *ret);
 };
 /* All types, ending with NULL. "vdev-pl011" and "vdev-pl011.so" name pl011 too. */
 extern const struct vd_type *const vdev_registry[];
