@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/qfd.h"
 #include "mediator/client.h"
@@ -537,6 +538,7 @@ static void *disk_thread_entry(void *arg)
 	struct med_disk *d = st->disk;
 	int r = set_up_thread(d);
 
+	d->tid = gettid();
 	st->err = r;
 	sem_post(&st->ready);
 	return r < 0 ? NULL : disk_thread(d);

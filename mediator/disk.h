@@ -149,6 +149,7 @@ struct med_disk {
 	_Atomic bool realtime;		/* the thread has a real-time priority */
 	struct unmapper unmapper;
 	pthread_t thread;
+	pid_t tid;	/* of the thread, from med_disk_start() on */
 	bool running;
 };
 

@@ -21,6 +21,7 @@
 
 #include "lib/qfd.h"
 #include "lib/qlog.h"
+#include "lib/qsched.h"
 #include "mediator/control.h"
 #include "mediator/disk.h"
 
@@ -29,7 +30,10 @@ enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
 #define LISTEN_WAIT_NS (5 * Q_NSEC_PER_SEC)
 #define FDS_PER_SHARE 80u	/* a client's queues, memory and socket, and a message at hand */
 #define FDS_OWN 64u
-#define RT_PRIO 1	/* lowest real-time priority: above every guest, below the host's own */
+/* More than a thread that rests by itself takes (rest_if_due() in disk.c), so that the kernel's
+ * enforcement, which works in ticks, stays out of it. */
+#define RT_BUDGET_NS (930 * Q_NSEC_PER_USEC)
+#define RT_PERIOD_NS Q_NSEC_PER_MSEC
 
 struct options {
 	const char *run_dir;
@@ -244,16 +248,30 @@ static int start_disks(struct mediator *m)
 	return r;
 }
 
+/* A budget, because the kernel takes the processor from a priority for 50 ms when real-time threads
+ * have had it for most of a second, whichever they were. A thread that is bound to some processors
+ * cannot have one. */
+static int make_realtime(struct med_disk *d)
+{
+	static const struct sched_param lowest = { .sched_priority = 1 };
+	int r = qsched_deadline(d->tid, RT_BUDGET_NS, RT_PERIOD_NS);
+
+	if (r < 0) {
+		qlog_info("ev=no_deadline device=%s errno=%d using=SCHED_RR", d->policy->name, -r);
+		r = -pthread_setschedparam(d->thread, SCHED_RR, &lowest);
+	}
+	return r;
+}
+
 /* A mediator that promises something must not wait for the guests' own threads. */
 static void set_priority(struct mediator *m)
 {
-	struct sched_param param = { .sched_priority = RT_PRIO };
 	int r = 0;
 
 	for (size_t i = 0; i < m->n_disks && r == 0; i++) {
 		if (m->disks[i].sched.depth == 0)
 			continue;
-		r = pthread_setschedparam(m->disks[i].thread, SCHED_RR, &param);
+		r = make_realtime(&m->disks[i]);
 		atomic_store(&m->disks[i].realtime, r == 0);
 	}
 	if (r != 0)

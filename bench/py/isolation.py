@@ -44,10 +44,10 @@ class Scene:
         path = world.disk_file(where, "isolation.img", 64 << 20)
         self.mediator = world.start(Mediator, POLICY.format(path=path, direct=direct), run="iso")
         run_dir = self.mediator.run_dir
-        # As an operator would have it: the safety vCPU before everything that is not real-time.
+        # As an operator would have it: a processor for the safety vCPU, 8 ms of each 10 ms.
         self.cluster = world.start(Vm, "cluster", guest_config(
             world, "cluster", "blkworker.elf", f"{COMMON} seed=1 qd=1 bs=4096 rw=70",
-            cpu="sched 10r"), run_dir)
+            cpu="sched 10,1,1,10000000,8000000s"), run_dir)
         self.ivi = world.start(Vm, "ivi", guest_config(
             world, "ivi", "blkworker.elf", f"{COMMON} seed=2 qd=64 bs=65536 rw=50"), run_dir)
         for vm in (self.cluster, self.ivi):

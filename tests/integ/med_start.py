@@ -182,6 +182,42 @@ def a_thread_that_cannot_start():
         check("ev=ready" not in p.stderr, p.stderr)
 
 
+def scheduling(m):
+    """Policy of the device's thread and, in its log, whether that is second best."""
+    for tid in os.listdir(f"/proc/{m.proc.pid}/task"):
+        with open(f"/proc/{m.proc.pid}/task/{tid}/comm", encoding="utf-8") as f:
+            if f.read().strip() == "med-disk":
+                return os.sched_getscheduler(int(tid)) & ~os.SCHED_RESET_ON_FORK, "ev=no_deadline" in m.log()
+    raise AssertionError("no thread of the device")
+
+
+SCHED_DEADLINE = 6  # sched(7); Python has no name for it
+
+
+def a_promise_has_a_processor():
+    """A budget of a processor for who promises something; second best for who may not use all; nothing for others."""
+    if os.geteuid() != 0:
+        print("a_promise_has_a_processor: skipped: not root")
+        return
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY.replace("= safety", "= normal")) as m:
+            check(scheduling(m) == (os.SCHED_OTHER, False), f"nothing promised: {scheduling(m)}")
+        with med.Mediator(d, POLICY) as m:
+            # Another test's mediator may have what can be promised of this machine.
+            check(scheduling(m) in ((SCHED_DEADLINE, False), (os.SCHED_RR, True)), f"promised: {scheduling(m)}")
+        cpus = os.sched_getaffinity(0)
+        if len(cpus) < 2:
+            return
+        os.sched_setaffinity(0, {min(cpus)})
+        try:
+            with med.Mediator(d, POLICY) as m:
+                check(scheduling(m) == (os.SCHED_RR, True), f"bound to one processor: {scheduling(m)}")
+        finally:
+            os.sched_setaffinity(0, cpus)
+
+
 med.run_tests(usage, refused_policies, refused_devices, the_example_is_right,
               check_beside_a_running_one, stops_by_signal,
-              stats_and_priorities, descriptors, a_thread_that_cannot_start)
+              stats_and_priorities, descriptors, a_thread_that_cannot_start,
+              a_promise_has_a_processor)

@@ -56,6 +56,7 @@ def t_given(b):
 
 
 def t_sporadic(b):
+    """A budget that the kernel grants, or a refusal by name where it grants it to nobody."""
     probe = subprocess.run(["chrt", "-d", "-T", "2500000", "-P", "10000000", "0", "true"], check=False,
                            capture_output=True)
     r = b.start(machine(b, "cpu sched 20,5,4,10000000,2500000s"))
