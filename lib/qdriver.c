@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's side of a split virtqueue: owns the free list and the memory of who is out, both
+ * The driver's side of a split virtqueue, and the way to the packed one's (qdriver_packed.c): owns the free list and the memory of who is out, both
  * outside shared memory. Runs on one thread at a time. See qring.c for the protocol; this is its
  * mirror.
  *
@@ -9,7 +9,7 @@
  * next[]; chain h holds slot[h].n descriptors from h to slot[h].tail along next[]; the chains out
  * are avail_idx - last_used, modulo 2^16.
  */
-#include "lib/qdriver.h"
+#include "lib/qdriver_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +20,11 @@
 /* The parts start on cache lines of their own: avail is written by us, used by the device. */
 #define PART_ALIGN 64u
 #define RING_ALIGN 4096u
+
+static bool is_packed(const struct qdriver *d)
+{
+	return d->cfg.features & QRING_PACKED;
+}
 
 uint64_t qdriver_layout(uint32_t num, uint64_t *ret_avail_off, uint64_t *ret_used_off)
 {
@@ -56,6 +61,8 @@ static int init_own(struct qdriver *d)
 	for (uint32_t i = 0; i < num; i++)
 		d->next[i] = i + 1;	/* the last one's is never followed: n_free is 0 by then */
 	d->n_free = num;
+	if (is_packed(d))
+		qdriver_packed_init(d);
 	return 0;
 }
 
@@ -65,7 +72,9 @@ int qdriver_init(struct qdriver *d, const struct qmem *mem, gpa_t at, uint32_t n
 	uint64_t avail_off, used_off;
 
 	*d = (struct qdriver){ .mem = mem };
-	if (num == 0 || num > QRING_SIZE_MAX || (num & (num - 1)) || at.v % RING_ALIGN)
+	bool any_num = features & QRING_PACKED;
+	if (num == 0 || num > QRING_SIZE_MAX || (!any_num && (num & (num - 1))) ||
+	    at.v % RING_ALIGN)
 		return -EINVAL;
 
 	uint64_t len_bytes = qdriver_layout(num, &avail_off, &used_off);
@@ -140,11 +149,18 @@ static unsigned put_direct(struct qdriver *d, uint16_t head, const struct qdrive
 	return n;
 }
 
+/* Relaxed: qdriver_publish() releases it. */
+static void put_avail(struct qdriver *d, uint16_t head)
+{
+	struct qring_avail *a = d->avail;
+
+	qring_store(&a->w_ring[d->avail_idx & (d->cfg.num - 1)], head, memory_order_relaxed);
+}
+
 enum qdriver_verdict qdriver_add(struct qdriver *d, const struct qdriver_buf *bufs, unsigned n,
 				 void *token)
 {
 	bool indirect = n > 1 && n <= d->indirect_max;
-	struct qring_avail *a = d->avail;
 	uint16_t head = d->free_head;
 
 	qassert(n > 0 && token);
@@ -156,12 +172,14 @@ enum qdriver_verdict qdriver_add(struct qdriver *d, const struct qdriver_buf *bu
 	s->in_bytes = 0;
 	for (unsigned i = 0; i < n; i++)
 		s->in_bytes += bufs[i].device_writes ? bufs[i].len_bytes : 0;
-	s->n = indirect ? put_indirect(d, head, bufs, n) : put_direct(d, head, bufs, n);
+	if (is_packed(d))
+		s->n = qdriver_packed_put(d, head, bufs, n, indirect);
+	else
+		s->n = indirect ? put_indirect(d, head, bufs, n) : put_direct(d, head, bufs, n);
 	d->free_head = d->next[s->tail];
 	d->n_free -= s->n;
-
-	/* Relaxed: qdriver_publish() releases it. */
-	qring_store(&a->w_ring[d->avail_idx & (d->cfg.num - 1)], head, memory_order_relaxed);
+	if (!is_packed(d))
+		put_avail(d, head);
 	d->avail_idx++;
 	return QDRIVER_OK;
 }
@@ -172,6 +190,8 @@ bool qdriver_publish(struct qdriver *d)
 	const struct qring_used *u = d->used;
 	uint16_t now = d->avail_idx, before = d->kicked_idx;
 
+	if (is_packed(d))
+		return qdriver_packed_publish(d);
 	if (now == before)
 		return false;
 	/* Pairs with the acquire load of avail.idx in qring_pop(): entries and descriptors are
@@ -200,7 +220,9 @@ static void release(struct qdriver *d, uint16_t head)
 	s->token = NULL;
 }
 
-enum qdriver_verdict qdriver_poll(struct qdriver *d, void **ret_token, uint32_t *ret_written_bytes)
+/* What stands in the used ring next. */
+static enum qdriver_verdict split_look(const struct qdriver *d, uint32_t *ret_id,
+				       uint32_t *ret_written_bytes)
 {
 	const struct qring_used *u = d->used;
 	/* Pairs with the release store of used.idx in qring_publish(): elements and data are
@@ -214,12 +236,26 @@ enum qdriver_verdict qdriver_poll(struct qdriver *d, void **ret_token, uint32_t 
 		return QDRIVER_BAD_USED;
 
 	const volatile struct qring_used_elem *w = &u->ring[d->last_used & (d->cfg.num - 1)];
-	uint32_t id = le32toh(w->w_id), written = le32toh(w->w_len);
+	*ret_id = le32toh(w->w_id);
+	*ret_written_bytes = le32toh(w->w_len);
+	return QDRIVER_OK;
+}
+
+enum qdriver_verdict qdriver_poll(struct qdriver *d, void **ret_token, uint32_t *ret_written_bytes)
+{
+	uint32_t id, written;
+	enum qdriver_verdict v = is_packed(d) ? qdriver_packed_look(d, &id, &written) :
+						split_look(d, &id, &written);
+
+	if (v != QDRIVER_OK)
+		return v;
 	if (id >= d->cfg.num || !d->slot[id].token || written > d->slot[id].in_bytes)
 		return QDRIVER_BAD_USED;
 
 	*ret_token = d->slot[id].token;
 	*ret_written_bytes = written;
+	if (is_packed(d))
+		qdriver_packed_got(d, d->slot[id].n);
 	release(d, id);
 	d->last_used++;
 	return QDRIVER_OK;
@@ -230,6 +266,8 @@ bool qdriver_arm(struct qdriver *d)
 	struct qring_avail *a = d->avail;
 	const struct qring_used *u = d->used;
 
+	if (is_packed(d))
+		return qdriver_packed_arm(d);
 	/* Relaxed: the barrier below orders them. */
 	if (d->cfg.features & QRING_EVENT_IDX)
 		qring_store(qring_used_event(a, d->cfg.num), d->last_used, memory_order_relaxed);
@@ -246,6 +284,10 @@ void qdriver_disarm(struct qdriver *d)
 {
 	struct qring_avail *a = d->avail;
 
+	if (is_packed(d)) {
+		qdriver_packed_disarm(d);
+		return;
+	}
 	/* As in qring_disarm(): with EVENT_IDX the event lies behind us once it fired. Relaxed:
 	 * an interrupt too many is harmless. */
 	if (!(d->cfg.features & QRING_EVENT_IDX))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's side of a split virtqueue (virtio 1.2, 2.7), for what drives a device without a
+ * The driver's side of a virtqueue, split or packed (virtio 1.2, 2.7 and 2.8), for what drives a device without a
  * guest: VM-less clients, tests, benches. Lives in memory that a qmem describes. One thread at a
- * time. The device is the peer here: what it writes into the used ring is checked.
+ * time. The device is the peer here: what it writes into the ring is checked.
  */
 #pragma once
 
@@ -39,6 +39,10 @@ struct qdriver {
 	uint16_t last_used;
 	uint16_t *next;		/* owned: free list and chains, our own copy */
 	struct qdriver_slot *slot; /* owned: per head */
+	/* packed: the next place to fill and to look at, the places filled since the last publish,
+	 * and what that will write to the first of them */
+	uint16_t put_at, get_at, n_put, first_put, first_flags;
+	bool put_wrap, get_wrap;
 	gpa_t indirect;		/* num tables of indirect_max entries, with QRING_INDIRECT */
 	void *indirect_host;
 	unsigned indirect_max;	/* 0 = off */
@@ -46,7 +50,7 @@ struct qdriver {
 
 /* Bytes that a ring of @num entries needs, 4096-aligned, and the offsets of its parts. */
 uint64_t qdriver_layout(uint32_t num, uint64_t *ret_avail_off, uint64_t *ret_used_off);
-/* Lays out and zeroes a ring at @at (4096-aligned). With QRING_INDIRECT in @features,
+/* Lays out and zeroes a ring at @at (4096-aligned), packed with QRING_PACKED. With QRING_INDIRECT in @features,
  * @indirect_at with room for num * indirect_max * 16 bytes (in one region) turns indirect tables
  * on for chains of 2 to indirect_max parts. 0; -EINVAL (size, alignment), -EFAULT (not guest
  * memory), -ENOMEM. @d needs no fini on failure. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The device's side of a split virtqueue. Runs on the one thread that serves the ring.
+ * The device's side of a split virtqueue, and the way to the packed one's (qring_packed.c), which
+ * costs a split ring one test of a word a call. Runs on the one thread that serves the ring.
  *
  * Theory of operation. The driver fills descriptors, writes a head into the avail ring and moves
  * avail.idx; we take heads in that order, hand out iovecs, later write used elements and move
@@ -15,19 +16,11 @@
  * other side waits for, full barrier, load what the other side asked for. Each side does it in
  * that order, so that at least one of them sees the other's store and no wake-up is lost.
  */
-#include "lib/qring.h"
+#include "lib/qring_priv.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-
-#include "lib/qring_wire.h"
-
-/* One descriptor in our byte order: the copy that is checked and used. */
-struct desc {
-	uint64_t addr;
-	uint32_t len_bytes;
-	uint16_t flags, next;
-};
 
 /* A descriptor table: the ring's own, or an indirect one. */
 struct table {
@@ -35,13 +28,6 @@ struct table {
 	uint64_t at;			/* gpa, of an indirect one */
 	uint32_t n_desc;
 	bool indirect;
-};
-
-/* A chain under construction. */
-struct parts {
-	struct iovec *iov;
-	unsigned n, max;
-	struct qring_chain *chain;
 };
 
 const char *qring_verdict_str(enum qring_verdict v)
@@ -57,16 +43,13 @@ const char *qring_verdict_str(enum qring_verdict v)
 	return (unsigned)v < QRING_VERDICTS ? str[v] : "?";
 }
 
-static bool is_aligned(const void *host, gpa_t at, unsigned align)
-{
-	return at.v % align == 0 && (uintptr_t)host % align == 0;
-}
-
 int qring_init(struct qring *r, const struct qmem *mem, const struct qring_cfg *cfg)
 {
 	bool event_idx = cfg->features & QRING_EVENT_IDX;
 	uint32_t num = cfg->num;
 
+	if (cfg->features & QRING_PACKED)
+		return qring_packed_init(r, mem, cfg);
 	if (num == 0 || num > QRING_SIZE_MAX || (num & (num - 1)))
 		return -EINVAL;
 
@@ -74,8 +57,8 @@ int qring_init(struct qring *r, const struct qmem *mem, const struct qring_cfg *
 	const void *avail = qmem_ptr(mem, cfg->avail, qring_avail_bytes(num, event_idx), false);
 	struct qring_used *used =
 		qmem_ptr(mem, cfg->used, qring_used_bytes(num, event_idx), true);
-	if (!is_aligned(desc, cfg->desc, 16) || !is_aligned(avail, cfg->avail, 2) ||
-	    !is_aligned(used, cfg->used, 4))
+	if (!qring_is_aligned(desc, cfg->desc, 16) || !qring_is_aligned(avail, cfg->avail, 2) ||
+	    !qring_is_aligned(used, cfg->used, 4))
 		return -EINVAL;
 	if (!desc || !avail || !used)
 		return -EFAULT;
@@ -91,49 +74,15 @@ int qring_init(struct qring *r, const struct qmem *mem, const struct qring_cfg *
 	return 0;
 }
 
-/* The region that holds @addr, or NULL. Buffers are neighbours: the last hit is tried first. */
-static inline const struct qmem_region *find_region(struct qring *r, uint64_t addr)
+void qring_fini(struct qring *r)
 {
-	const struct qmem *m = r->mem;
-
-	if (r->region < m->n && addr - m->r[r->region].gpa < m->r[r->region].len_bytes)
-		return &m->r[r->region];
-
-	/* Regions below lo end at or before addr; from hi on they start behind it. */
-	unsigned lo = 0, hi = m->n;
-	while (lo < hi) {
-		unsigned mid = lo + (hi - lo) / 2;
-
-		if (addr < m->r[mid].gpa) {
-			hi = mid;
-		} else if (addr - m->r[mid].gpa >= m->r[mid].len_bytes) {
-			lo = mid + 1;
-		} else {
-			r->region = mid;
-			return &m->r[mid];
-		}
-	}
-	return NULL;
-}
-
-/* The host's address of @addr and how many of @len_bytes follow it there; NULL when it is not
- * ours to use. No region reaches the last address (qmem.c), so that @addr + *ret_run never wraps:
- * who goes on from there comes to a hole first. */
-static inline void *resolve(struct qring *r, uint64_t addr, uint64_t len_bytes, bool write,
-			    uint64_t *ret_run)
-{
-	const struct qmem_region *reg = find_region(r, addr);
-
-	if (!reg || (write && (reg->flags & QMEM_READONLY)))
-		return NULL;
-	uint64_t off = addr - reg->gpa;
-	*ret_run = Q_MIN(len_bytes, reg->len_bytes - off);
-	return reg->host + off;
+	free(r->packed);
+	r->packed = NULL;
 }
 
 /* Copies entry @i of @t, once. */
 static inline enum qring_verdict read_desc(const struct qring *r, const struct table *t, uint16_t i,
-					   struct desc *ret)
+					   struct qring_buf *ret)
 {
 	struct qring_desc copy;
 	const volatile struct qring_desc *w = t->host ? &t->host[i] : &copy;
@@ -141,37 +90,15 @@ static inline enum qring_verdict read_desc(const struct qring *r, const struct t
 	if (!t->host &&
 	    qmem_read(r->mem, gpa(t->at + (uint64_t)i * QRING_DESC_BYTES), &copy, sizeof(copy)) < 0)
 		return QRING_BAD_ADDR;
-	*ret = (struct desc){
+	*ret = (struct qring_buf){
 		.addr = le64toh(w->w_addr), .len_bytes = le32toh(w->w_len),
 		.flags = le16toh(w->w_flags), .next = le16toh(w->w_next),
 	};
 	return QRING_OK;
 }
 
-/* Adds a buffer to the chain, cut where regions meet. */
-static inline enum qring_verdict add_buffer(struct qring *r, const struct desc *d, struct parts *p)
-{
-	bool write = d->flags & VRING_DESC_F_WRITE;
-	uint64_t addr = d->addr, run;
-
-	if (d->len_bytes == 0 || (!write && p->chain->n_in))
-		return QRING_BAD_CHAIN;
-	for (uint64_t left = d->len_bytes; left; left -= run, addr += run) {
-		void *host = resolve(r, addr, left, write, &run);
-
-		if (!host)
-			return QRING_BAD_ADDR;
-		if (p->n == p->max)
-			return QRING_TOO_MANY;
-		p->iov[p->n++] = (struct iovec){ .iov_base = host, .iov_len = run };
-		*(write ? &p->chain->n_in : &p->chain->n_out) += 1;
-	}
-	*(write ? &p->chain->in_bytes : &p->chain->out_bytes) += d->len_bytes;
-	return QRING_OK;
-}
-
 /* Goes on in the indirect table that @d names (2.7.5.3). The write flag means nothing here. */
-static enum qring_verdict enter_indirect(struct qring *r, const struct desc *d, struct table *t)
+static enum qring_verdict enter_indirect(struct qring *r, const struct qring_buf *d, struct table *t)
 {
 	if (!(r->features & QRING_INDIRECT) || t->indirect || (d->flags & VRING_DESC_F_NEXT) ||
 	    d->len_bytes == 0 || d->len_bytes % QRING_DESC_BYTES ||
@@ -181,7 +108,7 @@ static enum qring_verdict enter_indirect(struct qring *r, const struct desc *d, 
 	uint64_t addr = d->addr, run;
 	void *host = NULL;
 	for (uint64_t left = d->len_bytes; left; left -= run, addr += run) {
-		host = resolve(r, addr, left, false, &run);
+		host = qring_resolve(r, addr, left, false, &run);
 		if (!host)
 			return QRING_BAD_ADDR;
 		if (run != d->len_bytes)
@@ -196,12 +123,12 @@ static enum qring_verdict enter_indirect(struct qring *r, const struct desc *d, 
 
 /* Follows the chain from @i: the one function that walks guest memory. Each table is left after
  * as many steps as it has entries: a loop ends there. */
-static enum qring_verdict walk(struct qring *r, uint16_t i, struct parts *p)
+static enum qring_verdict walk(struct qring *r, uint16_t i, struct qring_parts *p)
 {
 	struct table t = { .host = r->desc, .n_desc = r->num };
 
 	for (uint32_t left = t.n_desc; left > 0; left--) {
-		struct desc d;
+		struct qring_buf d;
 		enum qring_verdict v = read_desc(r, &t, i, &d);
 
 		if (v != QRING_OK)
@@ -214,7 +141,7 @@ static enum qring_verdict walk(struct qring *r, uint16_t i, struct parts *p)
 			left = t.n_desc + 1;	/* the loop takes one off */
 			continue;
 		}
-		v = add_buffer(r, &d, p);
+		v = qring_add_buffer(r, &d, p);
 		if (v != QRING_OK)
 			return v;
 		if (!(d.flags & VRING_DESC_F_NEXT))
@@ -226,18 +153,24 @@ static enum qring_verdict walk(struct qring *r, uint16_t i, struct parts *p)
 	return QRING_BAD_CHAIN;
 }
 
-enum qring_verdict qring_fetch(struct qring *r, uint16_t head, struct iovec *iov, unsigned max_iov,
-			       struct qring_chain *ret_chain)
+static inline enum qring_verdict fetch(struct qring *r, uint16_t head, struct iovec *iov,
+				       unsigned max_iov, struct qring_chain *ret_chain)
 {
 	if (head >= r->num)
 		return QRING_BAD_AVAIL;
 
 	struct qring_chain c = { .head = head };
-	struct parts p = { .iov = iov, .max = max_iov, .chain = &c };
+	struct qring_parts p = { .iov = iov, .max = max_iov, .chain = &c };
 	enum qring_verdict v = walk(r, head, &p);
 
 	*ret_chain = v == QRING_OK ? c : (struct qring_chain){ .head = head };
 	return v;
+}
+
+enum qring_verdict qring_fetch(struct qring *r, uint16_t head, struct iovec *iov, unsigned max_iov,
+			       struct qring_chain *ret_chain)
+{
+	return r->packed ? QRING_BAD_AVAIL : fetch(r, head, iov, max_iov, ret_chain);
 }
 
 /* Reads avail.idx again when all that was seen is taken. */
@@ -262,14 +195,16 @@ static inline enum qring_verdict look(struct qring *r)
 enum qring_verdict qring_pop(struct qring *r, struct iovec *iov, unsigned max_iov,
 			     struct qring_chain *ret_chain)
 {
+	if (r->packed)
+		return qring_packed_pop(r, iov, max_iov, ret_chain);
+
 	const struct qring_avail *a = r->avail;
 	enum qring_verdict v = look(r);
-
 	if (v != QRING_OK)
 		return v;
 	/* Relaxed: look() has acquired it. */
 	uint16_t head = qring_load(&a->w_ring[r->last_avail & (r->num - 1)], memory_order_relaxed);
-	v = qring_fetch(r, head, iov, max_iov, ret_chain);
+	v = fetch(r, head, iov, max_iov, ret_chain);
 	if (v != QRING_BAD_AVAIL)
 		r->last_avail++;
 	return v;
@@ -279,6 +214,8 @@ bool qring_pending(const struct qring *r)
 {
 	const struct qring_avail *a = r->avail;
 
+	if (r->packed)
+		return qring_packed_pending(r);
 	/* Relaxed: only a hint to call qring_pop(), which acquires. */
 	return r->avail_seen != r->last_avail ||
 	       qring_load(&a->w_idx, memory_order_relaxed) != r->last_avail;
@@ -286,6 +223,10 @@ bool qring_pending(const struct qring *r)
 
 void qring_push(struct qring *r, uint16_t head, uint32_t written_bytes)
 {
+	if (r->packed) {
+		qring_packed_push(r, head, written_bytes);
+		return;
+	}
 	struct qring_used *u = r->used;
 	volatile struct qring_used_elem *e = &u->ring[r->used_idx & (r->num - 1)];
 
@@ -301,6 +242,8 @@ bool qring_publish(struct qring *r)
 	uint16_t now = r->used_idx, before = r->signalled_used;
 	bool known = r->signalled_valid;
 
+	if (r->packed)
+		return qring_packed_publish(r);
 	if (now == before)
 		return false;
 	/* Pairs with the driver's acquire load of used.idx (qdriver_poll(), a guest's read
@@ -325,6 +268,8 @@ bool qring_arm(struct qring *r)
 {
 	struct qring_used *u = r->used;
 
+	if (r->packed)
+		return qring_packed_arm(r);
 	/* Relaxed: the barrier below orders them. */
 	if (r->features & QRING_EVENT_IDX)
 		qring_store(qring_avail_event(u, r->num), r->last_avail, memory_order_relaxed);
@@ -341,6 +286,10 @@ void qring_disarm(struct qring *r)
 {
 	struct qring_used *u = r->used;
 
+	if (r->packed) {
+		qring_packed_disarm(r);
+		return;
+	}
 	/* With EVENT_IDX the event of the last arm lies behind us: no kick before the index has
 	 * gone round once. Relaxed: a kick too many is harmless. */
 	if (!(r->features & QRING_EVENT_IDX))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The device's side of a split virtqueue (virtio 1.2, 2.7), with indirect descriptors and
- * EVENT_IDX. One thread at a time per ring. Everything in the ring is the driver's and hostile:
- * each descriptor is copied once, checked, and only the copy is used.
+ * The device's side of a virtqueue, split or packed (virtio 1.2, 2.7 and 2.8), with indirect
+ * descriptors and EVENT_IDX. One thread at a time per ring. Everything in the ring is the driver's
+ * and hostile: each descriptor is copied once, checked, and only the copy is used.
  *
  * A chain comes out as iovecs into guest memory: readable parts first, then writable ones. They
  * live until qring_push() of that head, and no longer than the qmem.
@@ -22,13 +22,16 @@
 enum qring_feature {
 	QRING_INDIRECT = 1 << 0,	/* VIRTIO_F_INDIRECT_DESC was negotiated */
 	QRING_EVENT_IDX = 1 << 1,	/* VIRTIO_F_EVENT_IDX was negotiated */
+	QRING_PACKED = 1 << 2,		/* VIRTIO_F_RING_PACKED was negotiated */
 };
 
 struct qring_cfg {
-	uint32_t num;		/* entries: a power of 2, at most QRING_SIZE_MAX */
-	gpa_t desc, avail, used; /* aligned to 16, 2, 4 */
+	uint32_t num;		/* entries: at most QRING_SIZE_MAX; split: a power of 2 */
+	gpa_t desc, avail, used; /* aligned to 16, 2, 4. Packed: aligned to 16, 4, 4; avail and used
+				  * are what the driver, and what the device, asks of the other */
 	unsigned features;	/* enum qring_feature */
-	uint16_t base;		/* avail index to go on from: 0 for a fresh ring */
+	uint16_t base;		/* avail index to go on from: 0 for a fresh ring. Packed rings are
+				 * always begun afresh: it is not looked at */
 };
 
 /*
@@ -44,7 +47,8 @@ struct qring_cfg {
 enum qring_verdict {
 	QRING_OK = 0,
 	QRING_EMPTY,		/* nothing more is available now */
-	QRING_BAD_AVAIL,	/* avail.idx ran ahead by more than num, or a head >= num */
+	QRING_BAD_AVAIL,	/* avail.idx ran ahead by more than num, or a head >= num; packed:
+				 * more descriptors are out than there are, or a chain has no end */
 	QRING_BAD_INDEX,	/* a link leads outside its table */
 	QRING_BAD_CHAIN,	/* a loop, too long, zero length, readable after writable, bad
 				 * or nested indirect table */
@@ -61,33 +65,40 @@ static inline bool qring_chain_fault(enum qring_verdict v)
 }
 
 struct qring_chain {
-	uint16_t head;		/* give it to qring_push() */
+	uint16_t head;		/* give it to qring_push(); less than num */
 	unsigned n_out, n_in;	/* iov[0 .. n_out) readable, iov[n_out .. n_out+n_in) writable */
 	uint64_t out_bytes, in_bytes;
 };
 
+struct qring_packed;
+
 struct qring {
 	const struct qmem *mem;		/* borrowed: outlives the ring */
+	struct qring_packed *packed;	/* owned; NULL = a split ring */
 	const void *desc;		/* num * 16 bytes, the driver's */
 	const void *avail;
 	void *used;			/* ours to write, the driver may scribble */
 	uint32_t num;
 	unsigned features;
 	unsigned region;		/* of mem, where the last buffer was: a hint */
-	uint16_t last_avail;		/* next avail entry to take */
+	uint16_t last_avail;		/* next avail entry to take; packed: descriptor */
 	uint16_t avail_seen;		/* avail.idx when last read and found sound */
-	uint16_t used_idx;		/* next used entry to write; published by qring_publish() */
+	uint16_t used_idx;		/* next used entry to write; published by qring_publish();
+					 * packed: descriptor */
 	uint16_t signalled_used;	/* used_idx at the last qring_publish() */
 	bool signalled_valid;		/* false until the first: what it knows is unknown */
 };
 
 /*
  * Resolves the three parts. 0; -EINVAL (size, alignment); -EFAULT (not guest memory, each inside
- * one region). On success the used index goes on from what stands in the used ring. Who takes a
+ * one region); packed: -ENOMEM. On success qring_fini() is due for a packed ring, and does nothing
+ * for a split one. The used index of a split ring goes on from what stands in the used ring. Who takes a
  * ring over after a crash interrupts the driver once, unasked: the predecessor's last signal may
  * have died with it.
  */
 int qring_init(struct qring *r, const struct qmem *mem, const struct qring_cfg *cfg);
+/* Chains that are out are forgotten. A zeroed ring is fine, and twice is. */
+void qring_fini(struct qring *r);
 
 /*
  * Takes the next available chain into @iov (at most @max_iov parts; a buffer that spans two
@@ -102,13 +113,15 @@ int qring_init(struct qring *r, const struct qmem *mem, const struct qring_cfg *
 enum qring_verdict qring_pop(struct qring *r, struct iovec *iov, unsigned max_iov,
 			     struct qring_chain *ret_chain);
 /* Like qring_pop() for the chain at descriptor @head, not from the avail ring: replay after a
- * crash. Never QRING_EMPTY; QRING_BAD_AVAIL when @head is no descriptor. */
+ * crash, which split rings alone can. Never QRING_EMPTY; QRING_BAD_AVAIL when @head is no descriptor, or the ring
+ * is packed. */
 enum qring_verdict qring_fetch(struct qring *r, uint16_t head, struct iovec *iov, unsigned max_iov,
 			       struct qring_chain *ret_chain);
 /* True when qring_pop() would find something (or find it broken). */
 bool qring_pending(const struct qring *r);
 
-/* Writes one used element; not visible to the driver before qring_publish(). */
+/* Writes one used element; not visible to the driver before qring_publish(). Packed: @head is one
+ * that is out, else it is a bug of ours. */
 void qring_push(struct qring *r, uint16_t head, uint32_t written_bytes);
 /* Makes all pushed elements visible; true when the driver wants to be interrupted. False when
  * nothing was pushed since the last time. */

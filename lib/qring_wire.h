@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The split ring as it stands in memory (virtio 1.2, 2.7), for its two sides qring.c and
- * qdriver.c and for tests that play a hostile peer. Every word is little-endian, written by one
+ * The split and the packed ring as they stand in memory (virtio 1.2, 2.7 and 2.8), for their two
+ * sides in qring*.c and qdriver*.c and for tests that play a hostile peer. Every word is little-endian, written by one
  * side and read by the other while both run: words that both touch at any time go through the
  * atomics here, descriptors and used elements through one volatile copy. Nothing here is checked.
  */
@@ -65,6 +65,54 @@ static inline _Atomic uint16_t *qring_used_event(const void *avail, uint32_t num
 static inline _Atomic uint16_t *qring_avail_event(const void *used, uint32_t num)
 {
 	return (_Atomic uint16_t *)&((struct qring_used *)(uintptr_t)used)->ring[num];
+}
+
+/* A descriptor of a packed ring. The flags are written last and read first. */
+struct qring_pdesc {
+	uint64_t w_addr;
+	uint32_t w_len;
+	uint16_t w_id;
+	_Atomic uint16_t w_flags;
+};
+static_assert(sizeof(struct qring_pdesc) == QRING_DESC_BYTES, "the wire format");
+
+/* One of an indirect table, which stands at any address: no driver moves a flag there. */
+struct qring_ptable_desc {
+	uint64_t w_addr;
+	uint32_t w_len;
+	uint16_t w_id, w_flags;
+} __attribute__((packed));
+static_assert(sizeof(struct qring_ptable_desc) == QRING_DESC_BYTES, "the wire format");
+
+#define QRING_PDESC_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define QRING_PDESC_USED (1u << VRING_PACKED_DESC_F_USED)
+
+/* What one side asks of the other: offset and wrap counter in the low half, flags in the high one,
+ * written and read as one word. */
+typedef _Atomic uint32_t qring_pevent;
+#define QRING_PEVENT_BYTES 4u
+
+static inline uint32_t qring_pevent_word(unsigned flags, uint16_t at, bool wrap)
+{
+	return (uint32_t)flags << 16 | (uint32_t)wrap << VRING_PACKED_EVENT_F_WRAP_CTR | at;
+}
+
+/* Does the word @w ask to be told, when @n descriptors were passed on the way to place @now of lap
+ * @wrap in a ring of @num? */
+static inline bool qring_pevent_wants(uint32_t w, bool event_idx, uint32_t num, uint16_t now,
+				      bool wrap, uint16_t n)
+{
+	unsigned flags = w >> 16;
+	uint16_t event = w & 0x7fff;
+
+	if (flags == VRING_PACKED_EVENT_FLAG_DISABLE)
+		return false;
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC || !event_idx)
+		return true;
+	/* Places are counted from the start of this lap: those of the last are below 0. */
+	if ((w >> VRING_PACKED_EVENT_F_WRAP_CTR & 1) != wrap)
+		event -= num;
+	return vring_need_event(event, now, now - n);
 }
 
 static inline uint16_t qring_load(const _Atomic uint16_t *w, memory_order order)

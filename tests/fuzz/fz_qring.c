@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The device's side of a ring whose memory is the input, and whose driver writes to it between
- * our calls.
+ * The device's side of a ring, split or packed, whose memory is the input, and whose driver writes
+ * to it between our calls.
  *
- * Input: size, features, iovec array size, base, then the number of steps and the steps (a byte,
+ * Input: size and features, iovec array size, base, then the number of steps and the steps (a byte,
  * some with operands), then the image of the first two regions. tests/fuzz/mkcorpus.py writes such
  * inputs.
  */
@@ -69,6 +69,7 @@ static void take(struct qring *r, bool fetch, uint16_t head, unsigned max_iov)
 	struct iovec iov[IOV_MAX_PARTS + 1];
 	struct qring_chain c = { 0 };
 	uint16_t before = r->last_avail;
+	bool packed = r->packed;
 
 	iov[max_iov].iov_len = 0x5a5a;
 	enum qring_verdict v = fetch ? qring_fetch(r, head, iov, max_iov, &c) :
@@ -76,7 +77,8 @@ static void take(struct qring *r, bool fetch, uint16_t head, unsigned max_iov)
 	bool consumed = v == QRING_OK || qring_chain_fault(v);
 
 	qassert(v < QRING_VERDICTS && !(fetch && v == QRING_EMPTY));
-	qassert((uint16_t)(r->last_avail - before) == (consumed && !fetch));
+	qassert(packed || (uint16_t)(r->last_avail - before) == (consumed && !fetch));
+	qassert(!packed || (r->last_avail < r->num && v != QRING_BAD_INDEX));
 	qassert(iov[max_iov].iov_len == 0x5a5a);
 	if (!consumed)
 		return;
@@ -127,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t shape = fuzz_u8(&in);
 	unsigned max_iov = fuzz_u8(&in) % (IOV_MAX_PARTS + 1);
 	struct qring_cfg cfg = {
-		.num = Q_MIN(1u << (shape & 7), NUM_MAX), .features = shape >> 4 & 3,
+		.num = Q_MIN(1u << (shape & 7), NUM_MAX), .features = shape >> 4 & 7,
 		.base = fuzz_u16(&in),
 		.desc = gpa(0), .avail = gpa(AVAIL_AT), .used = gpa(USED_AT),
 	};
@@ -140,11 +142,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	image.at += skip;
 	image.left -= skip;
 	in.left = skip;
+	/* A packed ring may have any number of places. */
+	cfg.num -= cfg.features & QRING_PACKED && cfg.num > 1 && shape & 0x80;
 	fuzz_bytes(&image, ram, RAM_BYTES);
 	fuzz_bytes(&image, qmem_ptr(m, gpa(NEXT_AT), PAGE, true), PAGE);
 	memset(qmem_ptr(m, gpa(LAST_AT), PAGE, true), 0, PAGE);
 	qassert(qring_init(&r, m, &cfg) == 0);
 	while (n_steps-- > 0)
 		step(&r, &in, ram, max_iov);
+	qring_fini(&r);
 	return 0;
 }

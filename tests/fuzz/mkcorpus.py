@@ -11,7 +11,8 @@ import sys
 NEXT, WRITE, INDIRECT = 1, 2, 4
 AVAIL_AT, USED_AT = 0x100, 0x140
 POP, FETCH, PUBLISH, ARM, DISARM, SCRIBBLE = 0, 2, 3, 4, 5, 6
-EVENT_IDX = 2
+EVENT_IDX, PACKED = 2, 4
+P_AVAIL, P_USED = 1 << 7, 1 << 15
 
 
 def desc(addr, length, flags=0, link=0):
@@ -27,6 +28,19 @@ def image(table, heads, idx, num, flags=0, event=0, more=()):
     for at, data in more:
         if at + len(data) > len(ram):
             ram.extend(bytes(at + len(data) - len(ram)))
+        ram[at : at + len(data)] = data
+    return bytes(ram).rstrip(b"\0")
+
+
+def pdesc(addr, length, flags, ident, lap=1):
+    return struct.pack("<QIHH", addr, length, ident, flags | (P_AVAIL if lap else P_USED))
+
+
+def pimage(table, event=0, more=()):
+    ram = bytearray(0x2000)
+    ram[0 : len(table) * 16] = b"".join(table)
+    struct.pack_into("<I", ram, AVAIL_AT, event)
+    for at, data in more:
         ram[at : at + len(data)] = data
     return bytes(ram).rstrip(b"\0")
 
@@ -66,6 +80,24 @@ def ring_inputs():
                                  (SCRIBBLE, AVAIL_AT + 2, 9), (POP,), (ARM,)], image(three, [0, 0], 1, 4))
 
 
+def packed_inputs():
+    drain = [(POP,), (POP,), (PUBLISH,), (ARM,)]
+    three = [pdesc(0x1000, 16, NEXT, 1), pdesc(0x1100, 512, NEXT | WRITE, 1), pdesc(0x1300, 1, WRITE, 1)]
+    yield "packed-chain", ring(2, PACKED, drain, pimage(three))
+    yield "packed-event", ring(2, PACKED | EVENT_IDX, [(DISARM,)] + drain, pimage(three, event=0x28002))
+    yield "packed-five", ring(3, PACKED | 8, [(POP,)] * 8 + drain,
+                              pimage([pdesc(0x1000 + i, 1, 0, i) for i in range(7)]))
+    yield "packed-lap", ring(1, PACKED, [(POP,), (POP,), (PUBLISH,), (SCRIBBLE, 14, P_USED), (POP,), (PUBLISH,),
+                                         (SCRIBBLE, 30, P_USED), (POP,), (PUBLISH,), (SCRIBBLE, 14, P_AVAIL), (POP,)],
+                             pimage([pdesc(0x1000, 1, 0, 0), pdesc(0x1000, 8, WRITE, 1)]))
+    yield "packed-overrun", ring(1, PACKED, [(POP,), (SCRIBBLE, 14, P_USED), (POP,), (POP,)],
+                                 pimage([pdesc(0x1000, 1, 0, 0), pdesc(0x1000, 8, WRITE, 1)]))
+    yield "packed-no-end", ring(2, PACKED, drain, pimage([pdesc(0x1000, 1, NEXT, 0)] * 4))
+    table = b"".join([desc(0x1000, 16), desc(0x1100, 512, 0, WRITE), desc(0x1300, 1, 0, WRITE)])
+    yield "packed-indirect", ring(2, PACKED | 1, drain, pimage([pdesc(0x200, 48, INDIRECT, 5)], more=[(0x200, table)]))
+    yield "packed-rom", ring(0, PACKED, drain, pimage([pdesc(0x5FF0, 64, WRITE, 0)]))
+
+
 SIZES = [1, 2, 4, 7, 8, 15, 16, 17, 20, 32, 496, 511, 512, 513, 1024, 4096]
 ALL = 2 | 4
 
@@ -100,7 +132,7 @@ def blk_inputs():
 
 
 def main():
-    for target, inputs in (("fz_qring", ring_inputs()), ("fz_qblk", blk_inputs())):
+    for target, inputs in (("fz_qring", ring_inputs()), ("fz_qring", packed_inputs()), ("fz_qblk", blk_inputs())):
         folder = os.path.join(sys.argv[1], target)
         os.makedirs(folder, exist_ok=True)
         for name, data in inputs:

@@ -39,6 +39,7 @@ static void setup(void)
 static void teardown(void)
 {
 	qdriver_fini(&drv);
+	qring_fini(&dev);
 	mem = qmem_unref(mem);
 }
 
@@ -48,10 +49,13 @@ static void open_both(uint32_t num, unsigned features, uint16_t start)
 	ck_assert_int_eq(qdriver_init(&drv, mem, gpa(RING_AT), num, features, gpa(TABLES_AT),
 				      INDIRECT_MAX), 0);
 	drv.avail_idx = drv.kicked_idx = drv.last_used = start;
-	qring_store(&((struct qring_avail *)drv.avail)->w_idx, start, memory_order_relaxed);
-	qring_store(&((struct qring_used *)drv.used)->w_idx, start, memory_order_relaxed);
-	qring_store(qring_avail_event(drv.used, num), start, memory_order_relaxed);
-	qring_store(qring_used_event(drv.avail, num), start, memory_order_relaxed);
+	if (!(features & QRING_PACKED)) {
+		qring_store(&((struct qring_avail *)drv.avail)->w_idx, start,
+			    memory_order_relaxed);
+		qring_store(&((struct qring_used *)drv.used)->w_idx, start, memory_order_relaxed);
+		qring_store(qring_avail_event(drv.used, num), start, memory_order_relaxed);
+		qring_store(qring_used_event(drv.avail, num), start, memory_order_relaxed);
+	}
 
 	struct qring_cfg cfg = drv.cfg;
 	cfg.base = start;
@@ -82,6 +86,12 @@ static const struct {
 	{ 32768, 0x80000, 0, 0, -EFAULT },	/* ends outside its region */
 	{ 8192, RING_AT, QRING_INDIRECT, 9, -EFAULT },
 	{ 8192, RING_AT, 0, 9, 0 },		/* not negotiated, not looked at */
+	{ 6, RING_AT, QRING_PACKED, 0, 0 },
+	{ 1, RING_AT, QRING_PACKED | QRING_INDIRECT, 130, 0 },
+	{ 32768, RING_AT, QRING_PACKED, 0, 0 },
+	{ 0, RING_AT, QRING_PACKED, 0, -EINVAL },
+	{ 32769, RING_AT, QRING_PACKED, 0, -EINVAL },
+	{ 8, 0x900000, QRING_PACKED, 0, -EFAULT },
 	{ 8, RING_AT, QRING_INDIRECT, QRING_SIZE_MAX + 1, -EINVAL },
 };
 
@@ -118,7 +128,7 @@ START_TEST(full_and_free_again)
 
 	for (unsigned i = 0; i < 9; i++)
 		b[i] = (struct qdriver_buf){ gpa(DATA_AT + i), 1, false };
-	open_both(8, 0, 0);
+	open_both(8, _i ? QRING_PACKED : 0, 0);
 	ck_assert_int_eq(qdriver_add(&drv, b, 9, &drv), QDRIVER_FULL);
 	ck_assert_int_eq(qdriver_add(&drv, b, 5, &drv), QDRIVER_OK);
 	ck_assert_int_eq(qdriver_add(&drv, b, 4, &drv), QDRIVER_FULL);
@@ -356,6 +366,11 @@ static const struct {
 	{ 16, QRING_INDIRECT, 0xfff0 },
 	{ 64, QRING_EVENT_IDX, 0x7ff0 },
 	{ 256, QRING_INDIRECT | QRING_EVENT_IDX, 0 },
+	{ 1, QRING_PACKED | QRING_INDIRECT, 0xff00 },
+	{ 5, QRING_PACKED, 0xff00 },
+	{ 16, QRING_PACKED | QRING_EVENT_IDX, 0x7ff0 },
+	{ 64, QRING_PACKED | QRING_INDIRECT, 0x7ff0 },
+	{ 255, QRING_PACKED | QRING_INDIRECT | QRING_EVENT_IDX, 0 },
 };
 
 /* Long enough for the indices to go round. */
@@ -405,6 +420,13 @@ static const struct {
 	{ QRING_EVENT_IDX, true, 1, 8, 1, 1 },
 	{ QRING_EVENT_IDX, true, 4, 2, 1, 1 },
 	{ QRING_EVENT_IDX, true, 8, 1, 1, 1 },
+	{ QRING_PACKED, true, 1, 8, 1, 8 },
+	{ QRING_PACKED, true, 4, 2, 4, 8 },
+	{ QRING_PACKED, false, 4, 2, 0, 0 },
+	{ QRING_PACKED | QRING_EVENT_IDX, true, 1, 8, 1, 1 },
+	{ QRING_PACKED | QRING_EVENT_IDX, true, 4, 2, 1, 1 },
+	{ QRING_PACKED | QRING_EVENT_IDX, true, 8, 1, 1, 1 },
+	{ QRING_PACKED | QRING_EVENT_IDX, false, 8, 1, 0, 0 },
 };
 
 static void drain_home(unsigned n)
@@ -461,7 +483,7 @@ START_TEST(pollers_are_left_alone)
 	struct qring_chain c;
 	struct iovec iov[2];
 
-	open_both(16, QRING_EVENT_IDX, 0);
+	open_both(16, QRING_EVENT_IDX | (_i ? QRING_PACKED : 0), 0);
 	for (unsigned i = 0; i < 4 * 65536; i++) {
 		qring_disarm(&dev);
 		qdriver_disarm(&drv);
@@ -482,7 +504,7 @@ START_TEST(arm_sees_what_came)
 	struct qring_chain c;
 	struct iovec iov[2];
 
-	open_both(8, _i ? QRING_EVENT_IDX : 0, 0xffff);
+	open_both(8, _i, 0xffff);
 	qring_disarm(&dev);
 	qdriver_disarm(&drv);
 	ck_assert(!qdriver_arm(&drv));
@@ -517,12 +539,12 @@ int main(void)
 
 	tcase_add_loop_test(tc, init_row, 0, Q_ARRAY_LEN(init_rows));
 	tcase_add_test(tc, layout_holds);
-	tcase_add_test(tc, full_and_free_again);
+	tcase_add_loop_test(tc, full_and_free_again, 0, 2);
 	tcase_add_loop_test(tc, used_row, 0, Q_ARRAY_LEN(used_rows));
 	tc = add_case(s, "pair");
 	tcase_add_loop_test(tc, pair_row, 0, Q_ARRAY_LEN(pair_rows));
 	tcase_add_loop_test(tc, count_row, 0, Q_ARRAY_LEN(count_rows));
-	tcase_add_test(tc, pollers_are_left_alone);
-	tcase_add_loop_test(tc, arm_sees_what_came, 0, 2);
+	tcase_add_loop_test(tc, pollers_are_left_alone, 0, 2);
+	tcase_add_loop_test(tc, arm_sees_what_came, 0, 8);	/* every feature */
 	return fixture_main(s);
 }

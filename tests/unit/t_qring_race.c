@@ -55,6 +55,9 @@ static const struct {
 	{ QRING_EVENT_IDX, 400000, true },
 	{ 0, 20000, false },
 	{ QRING_EVENT_IDX | QRING_INDIRECT, 20000, false },
+	{ QRING_PACKED, 400000, true },
+	{ QRING_PACKED | QRING_EVENT_IDX, 400000, true },
+	{ QRING_PACKED | QRING_EVENT_IDX | QRING_INDIRECT, 20000, false },
 };
 
 static unsigned pick(uint64_t *seed, unsigned n)
@@ -227,6 +230,7 @@ START_TEST(no_wake_up_is_lost)
 	ck_assert_uint_eq(qdriver_outstanding(&drv), 0);
 	ck_assert_uint_eq(drv.last_used, (uint16_t)race_rows[_i].n_chains);
 	qdriver_fini(&drv);
+	qring_fini(&dev);
 	mem = qmem_unref(mem);
 }
 END_TEST
