@@ -1,0 +1,924 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lib/qshm.h: regions that come with the first and go with the last, bells, ends of all kinds,
+ * others that lie. Processes are real ones; who is killed is killed by SIGKILL at a random moment.
+ */
+#include "lib/qshm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "lib/qfd.h"
+#include "lib/qshm_priv.h"
+#include "tests/unit/fixture.h"
+
+#define WAIT_MS 30000
+
+struct room {
+	char dir[64];
+	struct qshm *hub;
+};
+
+static void room_open(struct room *r)
+{
+	snprintf(r->dir, sizeof(r->dir), "/tmp/parley-qshm.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(r->dir));
+	ck_assert_int_eq(qshm_new(r->dir, "t-shm", &r->hub), 0);
+}
+
+/* Nothing may be left of a region whose last one left by itself. */
+static void room_close(struct room *r)
+{
+	char path[128];
+
+	r->hub = qshm_free(r->hub);
+	snprintf(path, sizeof(path), "%s/shm", r->dir);
+	ck_assert_msg(rmdir(path) == 0, "%s: something is left", path);
+	ck_assert_int_eq(rmdir(r->dir), 0);
+}
+
+static struct qshm_conn *joined(struct qshm *s, const char *name, uint32_t n_pages)
+{
+	struct qshm_conn *c = NULL;
+	int r = qshm_join(s, name, n_pages, &c);
+
+	ck_assert_msg(r == 0, "join %s: %d (%s)", name, r, qshm_verdict_str(r));
+	return c;
+}
+
+/* Until the status is @want; bells are not cleared. */
+static void until(struct qshm_conn *c, uint32_t want)
+{
+	uint64_t end = qnow_ns() + WAIT_MS * Q_NSEC_PER_MSEC;
+
+	while (qshm_status(c) != want) {
+		struct pollfd p = { .fd = qshm_event_fd(c), .events = POLLIN };
+
+		ck_assert_msg(qnow_ns() < end, "status %#x, expected %#x", qshm_status(c), want);
+		poll(&p, 1, 100);
+		qfd_event_clear(p.fd);
+	}
+}
+
+/* ---- names ---- */
+
+static const struct { const char *name; bool want; } name_rows[] = {
+	{ "a", true },
+	{ "fb_shared", true },
+	{ "a.b-c+d:e,f", true },
+	{ "12345678901234567890123456789012", true },
+	{ "123456789012345678901234567890123", false },
+	{ "", false },
+	{ ".", false },
+	{ "..", false },
+	{ ".hidden", false },
+	{ "a/b", false },
+	{ "a b", false },
+	{ "a\n", false },
+	{ "a\x7f", false },
+	{ "\xc3\xa4", false },
+};
+START_TEST(names)
+{
+	struct room r;
+	struct qshm_conn *c = NULL;
+
+	ck_assert_int_eq(qshm_name_ok(name_rows[_i].name), name_rows[_i].want);
+	room_open(&r);
+	ck_assert_int_eq(qshm_join(r.hub, name_rows[_i].name, 1, &c),
+			 name_rows[_i].want ? 0 : QSHM_BAD_NAME);
+	c = qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+START_TEST(verdicts_have_words)
+{
+	for (int i = 0; i < QSHM_VERDICTS; i++)
+		ck_assert_str_ne(qshm_verdict_str(i), "unknown");
+	ck_assert_str_eq(qshm_verdict_str(-1), "unknown");
+	ck_assert_str_eq(qshm_verdict_str(QSHM_VERDICTS), "unknown");
+}
+END_TEST
+
+/* ---- a region's life ---- */
+
+static void put_byte(const struct qshm_conn *c, off_t at, char byte)
+{
+	ck_assert_int_eq(pwrite(qshm_data_fd(c), &byte, 1, at), 1);
+}
+
+static char get_byte(const struct qshm_conn *c, off_t at)
+{
+	char byte = 0;
+
+	ck_assert_int_eq(pread(qshm_data_fd(c), &byte, 1, at), 1);
+	return byte;
+}
+
+START_TEST(first_fixes_the_size)
+{
+	struct room r;
+	struct qshm_conn *c = NULL, *d;
+
+	room_open(&r);
+	ck_assert_int_eq(qshm_join(r.hub, "x", 0, &c), QSHM_ABSENT);
+	ck_assert_int_eq(qshm_join(r.hub, "x", QSHM_PAGES_MAX + 1, &c), QSHM_BAD_SIZE);
+	c = joined(r.hub, "x", 3);
+	ck_assert_str_eq(qshm_name(c), "x");
+	ck_assert_uint_eq(qshm_pages(c), 3);
+	ck_assert_uint_eq(qshm_index(c), 0);
+	ck_assert_uint_eq(qshm_status(c), 1 << 16);
+	put_byte(c, 3 * 4096 - 1, 'x');
+	d = joined(r.hub, "x", 100);
+	ck_assert_uint_eq(qshm_pages(d), 3);
+	ck_assert_uint_eq(qshm_index(d), 1);
+	ck_assert_int_eq(get_byte(d, 3 * 4096 - 1), 'x');
+	ck_assert_int_eq(ftruncate(qshm_data_fd(d), 4096), -1);
+	ck_assert_int_eq(ftruncate(qshm_data_fd(d), 4 * 4096), -1);
+	/* The first may go: the region is the others' as well. */
+	until(c, 3 << 16);
+	qshm_leave(c);
+	until(d, 2 << 16);
+	c = joined(r.hub, "x", 0);
+	ck_assert_uint_eq(qshm_index(c), 0);
+	ck_assert_int_eq(get_byte(c, 3 * 4096 - 1), 'x');
+	qshm_leave(c);
+	qshm_leave(d);
+	/* The last takes it away: the next is new, and zero. */
+	ck_assert_int_eq(qshm_join(r.hub, "x", 0, &c), QSHM_ABSENT);
+	c = joined(r.hub, "x", 5);
+	ck_assert_uint_eq(qshm_pages(c), 5);
+	ck_assert_int_eq(get_byte(c, 3 * 4096 - 1), 0);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+START_TEST(sixteen_and_no_more)
+{
+	struct room r;
+	struct qshm_conn *c[QSHM_CLIENTS], *more = NULL, *k = NULL;
+
+	room_open(&r);
+	for (unsigned i = 0; i < QSHM_CLIENTS; i++) {
+		c[i] = joined(r.hub, "x", 1);
+		ck_assert_uint_eq(qshm_index(c[i]), i);
+	}
+	ck_assert_int_eq(qshm_join(r.hub, "x", 1, &more), QSHM_FULL);
+	ck_assert_int_eq(qshm_keep(r.hub, "x", 1, &k), 0);
+	for (unsigned i = 0; i < QSHM_CLIENTS; i++)
+		until(c[i], 0xffff0000);
+	qshm_leave(c[7]);
+	until(c[15], 0xff7f0000);
+	c[7] = joined(r.hub, "x", 1);
+	ck_assert_uint_eq(qshm_index(c[7]), 7);
+	for (unsigned i = 0; i < QSHM_CLIENTS; i++)
+		until(c[i], 0xffff0000);
+	for (unsigned i = 0; i < QSHM_CLIENTS; i++)
+		qshm_leave(c[i]);
+	qshm_leave(k);
+	room_close(&r);
+}
+END_TEST
+
+START_TEST(limit_of_a_process)
+{
+	struct room r;
+	struct qshm_conn *c[QSHM_CONNS_MAX], *more = NULL;
+	char name[16];
+
+	room_open(&r);
+	for (unsigned i = 0; i < QSHM_CONNS_MAX; i++) {
+		snprintf(name, sizeof(name), "r%u", i);
+		c[i] = joined(r.hub, name, 1);
+	}
+	ck_assert_int_eq(qshm_join(r.hub, "more", 1, &more), QSHM_LIMIT);
+	ck_assert_int_eq(qshm_keep(r.hub, "more", 1, &more), QSHM_LIMIT);
+	qshm_leave(c[0]);
+	c[0] = joined(r.hub, "more", 1);
+	for (unsigned i = 0; i < QSHM_CONNS_MAX; i++)
+		qshm_leave(c[i]);
+	room_close(&r);
+}
+END_TEST
+
+START_TEST(kept)
+{
+	struct room r;
+	struct qshm_conn *k = NULL, *c, *k2 = NULL;
+	struct stat st;
+
+	room_open(&r);
+	ck_assert_int_eq(qshm_keep(r.hub, "x", 0, &k), QSHM_BAD_SIZE);
+	ck_assert_int_eq(qshm_keep(r.hub, "x", 256, &k), 0);
+	ck_assert_int_eq(fstat(qshm_data_fd(k), &st), 0);
+	ck_assert_int_eq(st.st_blocks, 256 * 8);	/* all of it is there */
+	ck_assert_uint_eq(qshm_status(k), 0);
+	qshm_ring(k, 0xffff);
+	c = joined(r.hub, "x", 0);
+	ck_assert_uint_eq(qshm_pages(c), 256);
+	ck_assert_uint_eq(qshm_index(c), 0);
+	put_byte(c, 0, 'k');
+	qshm_leave(c);
+	c = joined(r.hub, "x", 1);
+	ck_assert_int_eq(get_byte(c, 0), 'k');
+	ck_assert_int_eq(qshm_keep(r.hub, "x", 1, &k2), 0);
+	ck_assert_uint_eq(qshm_pages(k2), 256);
+	qshm_leave(k);
+	qshm_leave(c);
+	c = joined(r.hub, "x", 0);
+	ck_assert_int_eq(get_byte(c, 0), 'k');
+	qshm_leave(k2);
+	qshm_leave(c);
+	ck_assert_int_eq(qshm_join(r.hub, "x", 0, &c), QSHM_ABSENT);
+	room_close(&r);
+}
+END_TEST
+
+/* ---- bells ---- */
+
+START_TEST(bells)
+{
+	struct room r;
+	struct qshm_conn *c[4];
+
+	room_open(&r);
+	for (unsigned i = 0; i < 4; i++)
+		c[i] = joined(r.hub, "x", 1);
+	for (unsigned i = 0; i < 4; i++)
+		until(c[i], 0xf0000);
+	ck_assert(!qshm_changed(c[3]));	/* itself is no news */
+	ck_assert(qshm_changed(c[0]));
+	ck_assert_uint_eq(qshm_take(c[0], 0), 0xf0000);
+	ck_assert(!qshm_changed(c[0]));
+
+	qshm_ring(c[1], 1 << 0 | 1 << 3 | 1 << 9);	/* who is not there is passed over */
+	until(c[0], 0xf0002);
+	until(c[3], 0xf0002);
+	ck_assert_uint_eq(qshm_status(c[2]), 0xf0000);
+	ck_assert(qshm_changed(c[0]));
+	qshm_ring(c[3], 1 << 0);
+	until(c[0], 0xf000a);
+	ck_assert_uint_eq(qshm_take(c[0], 0x0002), 0xf000a);	/* one of two */
+	ck_assert(qshm_changed(c[0]));
+	ck_assert_uint_eq(qshm_take(c[0], 0xffff), 0xf0008);
+	ck_assert(!qshm_changed(c[0]));
+	ck_assert_uint_eq(qshm_take(c[0], 0xffff), 0xf0000);
+
+	qshm_take(c[1], 0xffff);
+	qshm_ring(c[2], 0xffffffff);	/* all but itself */
+	for (unsigned i = 0; i < 4; i++)
+		if (i != 2)
+			until(c[i], 0xf0004 | (i == 3 ? 2 : 0));
+	ck_assert_uint_eq(qshm_status(c[2]), 0xf0000);
+	qshm_ring(c[2], 1 << 2);	/* itself, by name */
+	until(c[2], 0xf0004);
+	for (unsigned i = 0; i < 4; i++)
+		qshm_leave(c[i]);
+	room_close(&r);
+}
+END_TEST
+
+/* Nobody empties the one's sockets; ringing does not wait for that. */
+START_TEST(full_sockets)
+{
+	struct room r;
+	struct qshm_conn *c, *d;
+
+	room_open(&r);
+	c = joined(r.hub, "x", 1);
+	d = joined(r.hub, "x", 1);
+	until(c, 3 << 16);
+	pthread_mutex_lock(&r.hub->lock);	/* the thread stands still */
+	for (unsigned i = 0; i < 100000; i++)
+		if (shm_send(d->peers[0].fd, SHM_BELL, 1, -1) == -EAGAIN)
+			break;
+	ck_assert_int_eq(shm_send(d->peers[0].fd, SHM_BELL, 1, -1), -EAGAIN);
+	pthread_mutex_unlock(&r.hub->lock);
+	qshm_ring(d, 1);
+	until(c, 3 << 16 | 2);
+	qshm_leave(c);
+	qshm_leave(d);
+	room_close(&r);
+}
+END_TEST
+
+/* ---- others, alive and dead ---- */
+
+enum { CHILD_READY = 'r' };
+
+/* A process that joins @name and stays, ringing at all when it is told to by a byte. */
+static pid_t child_member(const char *dir, const char *name, int *ret_to)
+{
+	int up[2], down[2];
+	char byte;
+
+	ck_assert(!pipe2(up, O_CLOEXEC) && !pipe2(down, O_CLOEXEC));
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct qshm *s;
+		struct qshm_conn *c;
+
+		if (qshm_new(dir, "child", &s) || qshm_join(s, name, 4, &c))
+			_exit(1);
+		byte = CHILD_READY;
+		if (write(up[1], &byte, 1) != 1)
+			_exit(2);
+		close(down[1]);
+		while (read(down[0], &byte, 1) == 1)
+			qshm_ring(c, 0xffff);
+		qshm_leave(c);
+		qshm_free(s);
+		_exit(0);
+	}
+	close(up[1]);
+	close(down[0]);
+	ck_assert_int_eq(read(up[0], &byte, 1), 1);
+	close(up[0]);
+	*ret_to = down[1];
+	return pid;
+}
+
+static int wait_child(pid_t pid)
+{
+	int status;
+
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+START_TEST(killed)
+{
+	struct room r;
+	int to, to2;
+
+	room_open(&r);
+	struct qshm_conn *c = joined(r.hub, "x", 2);
+	pid_t pid = child_member(r.dir, "x", &to), other = child_member(r.dir, "x", &to2);
+	until(c, 7 << 16);
+	ck_assert_int_eq(write(to, "x", 1), 1);
+	until(c, 7 << 16 | 2);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	until(c, 5 << 16 | 2);	/* it rang before */
+	ck_assert_int_eq(wait_child(pid), -SIGKILL);
+	close(to);
+	/* Its index is free at once, its socket's file no hindrance. */
+	pid = child_member(r.dir, "x", &to);
+	until(c, 7 << 16 | 2);
+	ck_assert_uint_eq(qshm_take(c, 0xffff), 7 << 16 | 2);
+	ck_assert_int_eq(write(to, "x", 1), 1);
+	until(c, 7 << 16 | 2);
+	close(to);
+	ck_assert_int_eq(wait_child(pid), 0);
+	/* A region of the killed alone: the next who opens the directory takes it away. */
+	qshm_leave(c);
+	ck_assert_int_eq(kill(other, SIGKILL), 0);
+	ck_assert_int_eq(wait_child(other), -SIGKILL);
+	close(to2);
+	ck_assert_int_eq(qshm_join(r.hub, "x", 0, &c), QSHM_ABSENT);
+	qshm_free(r.hub);
+	ck_assert_int_eq(qshm_new(r.dir, "t-shm", &r.hub), 0);
+	room_close(&r);
+}
+END_TEST
+
+static void child_cycle(struct qshm *s, unsigned *seed)
+{
+	static const char *const regions[] = { "a", "b", "c" };
+	struct qshm_conn *c = NULL;
+	int r = qshm_join(s, regions[rand_r(seed) % 3], 1 + (unsigned)rand_r(seed) % 8, &c);
+
+	if (r != 0)
+		_exit(100 + r);
+	qshm_ring(c, (uint32_t)rand_r(seed));
+	if (rand_r(seed) % 4)
+		qshm_leave(c);	/* else it is left to the kernel, and another time to the limit */
+	else
+		_exit(0);
+}
+
+/*
+ * Processes that join, ring and leave without pause, killed at random moments: by whatever step
+ * they were hit, the region works, and in the end nobody is seen who is not there.
+ */
+START_TEST(killed_at_random)
+{
+	struct room r;
+	pid_t pid[4] = { 0 };
+	unsigned seed = 1;
+
+	room_open(&r);
+	struct qshm_conn *c = joined(r.hub, "a", 2);
+	for (unsigned i = 0; i < 150; i++) {
+		pid_t *p = &pid[i % 4];
+
+		if (*p) {
+			kill(*p, SIGKILL);
+			int end = wait_child(*p);
+			ck_assert_msg(end == -SIGKILL || end == 0, "a child failed: %d", end);
+		}
+		*p = fork();
+		if (*p == 0) {
+			struct qshm *s;
+			unsigned mine = i;
+
+			if (qshm_new(r.dir, "child", &s))
+				_exit(1);
+			for (;;)
+				child_cycle(s, &mine);
+		}
+		usleep((useconds_t)rand_r(&seed) % 3000);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		kill(pid[i], SIGKILL);
+		int end = wait_child(pid[i]);
+		ck_assert_msg(end == -SIGKILL || end == 0, "a child failed: %d", end);
+	}
+	uint32_t me = 1u << qshm_index(c);
+	qshm_take(c, 0xffff);
+	until(c, me << 16);
+	struct qshm_conn *d = joined(r.hub, "a", 1);
+	ck_assert_uint_eq(qshm_pages(d), 2);
+	until(c, (me | 1u << qshm_index(d)) << 16);
+	qshm_leave(d);
+	qshm_leave(c);
+	qshm_free(r.hub);
+	ck_assert_int_eq(qshm_new(r.dir, "t-shm", &r.hub), 0);
+	room_close(&r);
+}
+END_TEST
+
+static void stop_child(pid_t pid)
+{
+	int status;
+
+	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+	ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+	ck_assert(WIFSTOPPED(status));
+}
+
+/* Somebody who stands still is there: his index is not given away, and who needs his answer gets
+ * a verdict in the end. */
+START_TEST(stopped)
+{
+	struct room r;
+	struct qshm_conn *c = NULL;
+	int to;
+
+	room_open(&r);
+	pid_t pid = child_member(r.dir, "x", &to);
+	stop_child(pid);
+	uint64_t start = qnow_ns();
+	ck_assert_int_eq(qshm_join(r.hub, "x", 1, &c), QSHM_NO_ANSWER);
+	ck_assert_uint_ge(qnow_ns() - start, SHM_WAIT_NS);
+	ck_assert_int_eq(kill(pid, SIGCONT), 0);
+	c = joined(r.hub, "x", 1);
+	ck_assert_uint_eq(qshm_index(c), 1);
+	/* With one who answers the other is not needed. */
+	stop_child(pid);
+	struct qshm_conn *d = joined(r.hub, "x", 1);
+	ck_assert_uint_eq(qshm_index(d), 2);
+	ck_assert_uint_eq(qshm_status(d), 7 << 16);
+	ck_assert_int_eq(kill(pid, SIGCONT), 0);
+	/* It rings at whom it has seen: at d, too, in a while. */
+	for (unsigned i = 0; i < WAIT_MS / 10 && qshm_status(d) != (7 << 16 | 1); i++) {
+		ck_assert_int_eq(write(to, "x", 1), 1);
+		usleep(10000);
+	}
+	until(d, 7 << 16 | 1);
+	qshm_leave(d);
+	qshm_leave(c);
+	close(to);
+	ck_assert_int_eq(wait_child(pid), 0);
+	room_close(&r);
+}
+END_TEST
+
+START_TEST(lock_held)
+{
+	struct room r;
+	struct shm_place p;
+	struct qshm_conn *c = NULL;
+
+	room_open(&r);
+	ck_assert_int_eq(shm_place_lock(&p, r.hub->base_fd, "x", true, 0), 0);
+	ck_assert_int_eq(qshm_join(r.hub, "x", 1, &c), QSHM_NO_ANSWER);
+	ck_assert_int_eq(qshm_join(r.hub, "x", 0, &c), QSHM_NO_ANSWER);
+	c = joined(r.hub, "y", 1);	/* others' business goes on */
+	qshm_leave(c);
+	shm_place_fini(&p);
+	c = joined(r.hub, "x", 1);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+/* ---- liars ---- */
+
+/* A socket to slot @slot of region "x". */
+static int stranger(const struct room *r, unsigned slot)
+{
+	struct shm_place p;
+
+	ck_assert_int_eq(shm_place_open(&p, r->hub->base_fd, "x"), 0);
+	int fd = shm_place_connect(&p, slot);
+	shm_place_fini(&p);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static bool hung_up(int fd, int wait_ms)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, wait_ms) == 1 && (p.revents & POLLHUP);
+}
+
+static const struct {
+	const char *what;
+	uint32_t magic;
+	uint8_t kind, slot;
+	uint16_t zero;
+	size_t len;
+} liar_rows[] = {
+	{ "nothing", 0x4d485351, SHM_HELLO, 5, 0, 0 },
+	{ "short", 0x4d485351, SHM_HELLO, 5, 0, 7 },
+	{ "long", 0x4d485351, SHM_HELLO, 5, 0, 9 },
+	{ "another language", 0x4d485350, SHM_HELLO, 5, 0, 8 },
+	{ "a keeper's index", 0x4d485351, SHM_HELLO, 16, 0, 8 },
+	{ "no index", 0x4d485351, SHM_HELLO, 200, 0, 8 },
+	{ "my own index", 0x4d485351, SHM_HELLO, 0, 0, 8 },
+	{ "bell first", 0x4d485351, SHM_BELL, 5, 0, 8 },
+	{ "welcome", 0x4d485351, SHM_WELCOME, 5, 0, 8 },
+	{ "kind 0", 0x4d485351, 0, 5, 0, 8 },
+	{ "kind 4", 0x4d485351, 4, 5, 0, 8 },
+	{ "not zero", 0x4d485351, SHM_HELLO, 5, 1, 8 },
+};
+START_TEST(liars)
+{
+	struct room r;
+	struct {
+		struct shm_msg m;
+		uint8_t more;
+	} w = { { liar_rows[_i].magic, liar_rows[_i].kind, liar_rows[_i].slot,
+		  liar_rows[_i].zero }, 0 };
+
+	room_open(&r);
+	struct qshm_conn *c = joined(r.hub, "x", 1);
+	int fd = stranger(&r, 0);
+	ck_assert_int_eq(send(fd, &w, liar_rows[_i].len, MSG_NOSIGNAL), liar_rows[_i].len);
+	ck_assert_msg(hung_up(fd, WAIT_MS), "%s", liar_rows[_i].what);
+	ck_assert_uint_eq(qshm_status(c), 1 << 16);
+	qfd_close(&fd);
+	/* The same as a second message, from one who was believed. */
+	fd = stranger(&r, 0);
+	ck_assert_int_eq(shm_send(fd, SHM_HELLO, 6, -1), 0);
+	until(c, 0x41 << 16);
+	ck_assert_int_eq(send(fd, &w, liar_rows[_i].len, MSG_NOSIGNAL), liar_rows[_i].len);
+	ck_assert_msg(hung_up(fd, WAIT_MS), "%s", liar_rows[_i].what);
+	until(c, 1 << 16);
+	qfd_close(&fd);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+/* Who says hello with an index that somebody has waits until that one is gone, and is then seen. */
+START_TEST(same_index_twice)
+{
+	struct room r;
+
+	room_open(&r);
+	struct qshm_conn *c = joined(r.hub, "x", 1);
+	int a = stranger(&r, 0), b = stranger(&r, 0), third = stranger(&r, 0);
+	ck_assert_int_eq(shm_send(a, SHM_HELLO, 3, -1), 0);
+	until(c, 9 << 16);
+	ck_assert_int_eq(shm_send(b, SHM_HELLO, 3, -1), 0);
+	ck_assert_int_eq(shm_send(b, SHM_BELL, 3, -1), 0);
+	ck_assert_int_eq(shm_send(third, SHM_HELLO, 3, -1), 0);
+	/* One of the two waits, the other was sent away. */
+	ck_assert(hung_up(third, WAIT_MS));
+	ck_assert_uint_eq(qshm_status(c), 9 << 16);
+	qshm_take(c, 0xffff);
+	qfd_close(&a);
+	until(c, 9 << 16 | 8);
+	ck_assert(qshm_changed(c));
+	qfd_close(&b);
+	until(c, 1 << 16 | 8);
+	/* One who waits and goes before his turn is forgotten. */
+	a = stranger(&r, 0);
+	b = stranger(&r, 0);
+	ck_assert_int_eq(shm_send(a, SHM_HELLO, 3, -1), 0);
+	until(c, 9 << 16 | 8);
+	ck_assert_int_eq(shm_send(b, SHM_HELLO, 3, -1), 0);
+	ck_assert_int_eq(shm_send(b, SHM_BELL, 3, -1), 0);
+	qfd_close(&b);
+	qfd_close(&third);
+	third = stranger(&r, 0);
+	ck_assert_int_eq(shm_send(third, SHM_HELLO, 4, -1), 0);
+	until(c, 0x19 << 16 | 8);
+	qfd_close(&a);
+	until(c, 0x11 << 16 | 8);
+	qfd_close(&third);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+/* Many who connect and say nothing, and many who come and go: there is room for one who joins. */
+START_TEST(silent_strangers)
+{
+	struct room r;
+	int fd[40];
+
+	room_open(&r);
+	struct qshm_conn *c = joined(r.hub, "x", 1);
+	for (unsigned i = 0; i < Q_ARRAY_LEN(fd); i++)
+		fd[i] = stranger(&r, 0);
+	struct qshm_conn *d = joined(r.hub, "x", 1);
+	until(c, 3 << 16);
+	unsigned gone = 0;
+	for (unsigned i = 0; i < Q_ARRAY_LEN(fd); i++) {
+		gone += hung_up(fd[i], 0);
+		qfd_close(&fd[i]);
+	}
+	ck_assert_uint_ge(gone, Q_ARRAY_LEN(fd) - SHM_STRANGERS);
+	qshm_leave(d);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+/* Listens at slot 0 of "x" and gives all who come @fd as the data. */
+static int false_member(const struct room *r, struct shm_place *p)
+{
+	ck_assert_int_eq(shm_place_lock(p, r->hub->base_fd, "x", true, 0), 0);
+	int fd = shm_place_listen(p, 0);
+	ck_assert_int_ge(fd, 0);
+	qfd_close(&p->lock_fd);
+	return fd;
+}
+
+static int plain_file(uint64_t len)
+{
+	char path[] = "/tmp/parley-qshm-f.XXXXXX";
+	int fd = mkostemp(path, O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert(!unlink(path) && !ftruncate(fd, (off_t)len));
+	return fd;
+}
+
+static int unsealed(uint64_t len)
+{
+	int fd = memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	ck_assert(fd >= 0 && !ftruncate(fd, (off_t)len));
+	return fd;
+}
+
+static int sealed(uint64_t len)
+{
+	return qfd_memfd("x", len);
+}
+
+static const struct {
+	const char *what;
+	int (*make)(uint64_t len);
+	uint64_t len;
+} data_rows[] = {
+	{ "none", NULL, 0 },
+	{ "a file that can shrink", plain_file, 8192 },
+	{ "memory that can shrink", unsealed, 8192 },
+	{ "empty", sealed, 0 },
+	{ "half a page", sealed, 4096 + 2048 },
+	{ "too large", sealed, ((uint64_t)QSHM_PAGES_MAX + 1) * 4096 },
+};
+START_TEST(false_data)
+{
+	struct room r;
+	struct shm_place p;
+	struct qshm_conn *c = NULL;
+	int data QCLEAN(qfd_close) = data_rows[_i].make ? data_rows[_i].make(data_rows[_i].len) : -1;
+
+	room_open(&r);
+	int sock = false_member(&r, &p), took[8];
+	pid_t pid = fork();
+	if (pid == 0) {	/* answers for ever, as we would, with its own data */
+		struct pollfd w = { .fd = sock, .events = POLLIN };
+
+		for (unsigned n = 0;; n = (n + 1) % Q_ARRAY_LEN(took)) {
+			poll(&w, 1, -1);
+			took[n] = accept(sock, NULL, NULL);
+			if (took[n] >= 0)
+				shm_send(took[n], SHM_WELCOME, 0, data);
+		}
+	}
+	ck_assert_int_eq(qshm_join(r.hub, "x", 1, &c), QSHM_NO_ANSWER);
+	ck_assert_ptr_null(c);
+	kill(pid, SIGKILL);
+	wait_child(pid);
+	qfd_close(&sock);
+	shm_place_fini(&p);
+	c = joined(r.hub, "x", 1);	/* it is dead: the index is free */
+	ck_assert_uint_eq(qshm_index(c), 0);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+/* ---- nothing is lost on the way ---- */
+
+START_TEST(ten_thousand_cycles)
+{
+	struct room r;
+	unsigned fds = 0;
+
+	room_open(&r);
+	struct qshm_conn *k = NULL;
+	ck_assert_int_eq(qshm_keep(r.hub, "x", 1, &k), 0);
+	for (unsigned i = 0; i < 10000; i++) {
+		struct qshm_conn *c = joined(r.hub, i % 3 ? "x" : "y", 1);
+
+		ck_assert_uint_eq(qshm_index(c), 0);
+		qshm_leave(c);
+		if (i == 100)
+			fds = fixture_count_fds();
+	}
+	/* The keeper sees strangers go a moment later than they went. */
+	ck_assert_uint_le(fixture_count_fds(), fds + SHM_STRANGERS);
+	qshm_leave(k);
+	room_close(&r);
+}
+END_TEST
+
+/*
+ * Joins that fail for want of descriptors at each step, in us or in the thread that serves us, take
+ * nothing with them.
+ */
+START_TEST(no_descriptors)
+{
+	struct room r;
+	struct rlimit old;
+	unsigned n_worked = 0;
+
+	room_open(&r);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	struct qshm_conn *first = joined(r.hub, "x", 1);
+	unsigned fds = fixture_count_fds();
+	int next = qfd_dup(0);
+	qfd_close(&(int){ next });
+	for (unsigned n = 0; n < 30; n++) {
+		struct rlimit few = { .rlim_cur = (rlim_t)next + n, .rlim_max = old.rlim_max };
+		struct qshm_conn *c = NULL;
+
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+		int res = qshm_join(r.hub, "x", 1, &c);
+		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+		ck_assert(res == 0 || res == -EMFILE || res == -ENOMEM || res == QSHM_NO_ANSWER);
+		n_worked += res == 0;
+		qshm_leave(c);
+		until(first, 1 << 16);
+	}
+	ck_assert_uint_gt(n_worked, 0);
+	ck_assert_uint_lt(n_worked, 30);
+	ck_assert_uint_le(fixture_count_fds(), fds + SHM_STRANGERS);
+	qshm_leave(first);
+	room_close(&r);
+}
+END_TEST
+
+/* ---- from outside ---- */
+
+struct seen {
+	unsigned n;
+	uint32_t clients[4], keepers[4], pages[4];
+	pid_t pid;
+	char names[64];
+};
+
+static void note(void *arg, const struct qshm_info *i)
+{
+	struct seen *s = arg;
+
+	ck_assert_uint_lt(s->n, 4);
+	s->clients[s->n] = i->clients;
+	s->keepers[s->n] = i->keepers;
+	s->pages[s->n++] = i->n_pages;
+	s->pid = i->clients ? i->client_pids[0] : i->keeper_pids[0];
+	strncat(s->names, i->name, sizeof(s->names) - strlen(s->names) - 1);
+}
+
+START_TEST(looking)
+{
+	struct room r;
+	struct seen s = { 0 }, t = { 0 };
+	struct qshm_conn *k = NULL;
+	int fd = -1;
+	uint32_t pages = 0;
+
+	room_open(&r);
+	ck_assert_int_eq(qshm_list("/nowhere/at/all", note, &s), 0);
+	ck_assert_int_eq(qshm_list(r.dir, note, &s), 0);
+	ck_assert_uint_eq(s.n, 0);
+	ck_assert_int_eq(qshm_peek(r.dir, "x", &fd, &pages), QSHM_ABSENT);
+	ck_assert_int_eq(qshm_peek(r.dir, "../x", &fd, &pages), QSHM_BAD_NAME);
+	struct qshm_conn *c = joined(r.hub, "x", 7);
+	put_byte(c, 4096, 'p');
+	ck_assert_int_eq(qshm_list(r.dir, note, &s), 0);
+	ck_assert_uint_eq(s.n, 1);
+	ck_assert_uint_eq(s.clients[0], 1);
+	ck_assert_uint_eq(s.keepers[0], 0);
+	ck_assert_uint_eq(s.pages[0], 7);
+	ck_assert_int_eq(s.pid, getpid());
+	ck_assert_str_eq(s.names, "x");
+	ck_assert_int_eq(qshm_peek(r.dir, "x", &fd, &pages), 0);
+	ck_assert_uint_eq(pages, 7);
+	char byte = 0;
+	ck_assert_int_eq(pread(fd, &byte, 1, 4096), 1);
+	ck_assert_int_eq(byte, 'p');
+	qfd_close(&fd);
+	ck_assert(!qshm_changed(c));	/* nobody noticed */
+	ck_assert_int_eq(qshm_keep(r.hub, "y", 2, &k), 0);
+	ck_assert_int_eq(qshm_list(r.dir, note, &t), 0);
+	ck_assert_uint_eq(t.n, 2);
+	ck_assert_uint_eq(t.keepers[0] + t.keepers[1], 1);
+	qshm_leave(k);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+/* The run directory lies deeper than a socket's address is long. */
+START_TEST(deep_directory)
+{
+	struct room r;
+	char deep[256];
+
+	room_open(&r);
+	snprintf(deep, sizeof(deep), "%s/%0150d", r.dir, 0);
+	ck_assert_int_eq(mkdir(deep, 0755), 0);
+	struct room d = { .hub = NULL };
+	ck_assert_int_eq(qshm_new(deep, "t-shm", &d.hub), 0);
+	struct qshm_conn *a = joined(d.hub, "12345678901234567890123456789012", 1);
+	struct qshm_conn *b = joined(d.hub, "12345678901234567890123456789012", 1);
+	until(a, 3 << 16);
+	qshm_leave(a);
+	qshm_leave(b);
+	qshm_free(d.hub);
+	strcat(deep, "/shm");
+	ck_assert_int_eq(rmdir(deep), 0);
+	*strrchr(deep, '/') = '\0';
+	ck_assert_int_eq(rmdir(deep), 0);
+	room_close(&r);
+}
+END_TEST
+
+START_TEST(no_directory)
+{
+	struct qshm *s = NULL;
+
+	ck_assert_int_eq(qshm_new("/proc/nowhere", "t-shm", &s), -ENOENT);
+	ck_assert_int_eq(qshm_new("/dev/null", "t-shm", &s), -ENOTDIR);
+	ck_assert_ptr_null(s);
+	ck_assert_ptr_null(qshm_free(NULL));
+	ck_assert_ptr_null(qshm_leave(NULL));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("qshm");
+	TCase *tc = fixture_case(s, "qshm");
+
+	tcase_add_loop_test(tc, names, 0, Q_ARRAY_LEN(name_rows));
+	tcase_add_test(tc, verdicts_have_words);
+	tcase_add_test(tc, first_fixes_the_size);
+	tcase_add_test(tc, sixteen_and_no_more);
+	tcase_add_test(tc, limit_of_a_process);
+	tcase_add_test(tc, kept);
+	tcase_add_test(tc, bells);
+	tcase_add_test(tc, full_sockets);
+	tcase_add_test(tc, killed);
+	tcase_add_test(tc, killed_at_random);
+	tcase_add_test(tc, stopped);
+	tcase_add_test(tc, lock_held);
+	tcase_add_loop_test(tc, liars, 0, Q_ARRAY_LEN(liar_rows));
+	tcase_add_test(tc, same_index_twice);
+	tcase_add_test(tc, silent_strangers);
+	tcase_add_loop_test(tc, false_data, 0, Q_ARRAY_LEN(data_rows));
+	tcase_add_test(tc, ten_thousand_cycles);
+	tcase_add_test(tc, no_descriptors);
+	tcase_add_test(tc, looking);
+	tcase_add_test(tc, deep_directory);
+	tcase_add_test(tc, no_directory);
+	return fixture_main(s);
+}
