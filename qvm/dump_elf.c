@@ -20,13 +20,14 @@
 
 #define PAGE	    4096u
 #define PIECE_BYTES (1u << 20) /* between two looks at cancel */
+#define POLL_MS	    100
 #if defined(__aarch64__)
 #define MACHINE EM_AARCH64
 #else
 #define MACHINE EM_X86_64
 #endif
 
-static const unsigned char zeroes[PAGE];
+static unsigned char zeroes[16 * PAGE]; /* never written: not const, so that no file holds it */
 
 /* ---- notes ---- */
 
@@ -139,14 +140,27 @@ struct out {
 	uint64_t off;
 };
 
+static bool is_cancelled(const struct dump_to *to)
+{
+	/* Relaxed: a flag alone; what follows from it is cleaned up after a join. */
+	return to->cancel && atomic_load_explicit(to->cancel, memory_order_relaxed);
+}
+
 static int wait_writable(const struct dump_to *to)
 {
 	struct pollfd p = { .fd = to->fd, .events = POLLOUT };
-	int r = poll(&p, 1, (int)(to->stall_ns / Q_NSEC_PER_MSEC));
+	uint64_t until_ns = qnow_ns() + to->stall_ns;
 
-	if (r < 0 && errno != EINTR)
-		return -errno;
-	return r == 0 ? -ETIMEDOUT : 0;
+	while (qnow_ns() < until_ns) {
+		if (is_cancelled(to))
+			return -ECANCELED;
+		int r = poll(&p, 1, POLL_MS);
+		if (r > 0)
+			return 0;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+	}
+	return -ETIMEDOUT;
 }
 
 static int put(struct out *o, const char *data, uint64_t len)
@@ -171,21 +185,15 @@ static int put(struct out *o, const char *data, uint64_t len)
 	return 0;
 }
 
-static bool is_cancelled(const struct dump_to *to)
-{
-	/* Relaxed: a flag alone; what follows from it is cleaned up after a join. */
-	return to->cancel && atomic_load_explicit(to->cancel, memory_order_relaxed);
-}
-
 static int put_zeroes(struct out *o, uint64_t len)
 {
 	if (!o->to->is_stream) {
 		o->off += len;
 		return 0;
 	}
-	for (unsigned n = 0; len; n++) {
-		uint64_t part = Q_MIN(len, (uint64_t)PAGE);
-		int r = n % 256 == 255 && is_cancelled(o->to) ? -ECANCELED : put(o, (const char *)zeroes, part);
+	while (len) {
+		uint64_t part = Q_MIN(len, (uint64_t)sizeof(zeroes));
+		int r = is_cancelled(o->to) ? -ECANCELED : put(o, (const char *)zeroes, part);
 		if (r < 0)
 			return r;
 		len -= part;

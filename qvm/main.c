@@ -17,6 +17,7 @@
 #include "lib/qlog.h"
 #include "qvm/cfg.h"
 #include "qvm/control.h"
+#include "qvm/dump_pipe.h"
 #include "qvm/rundir.h"
 #include "qvm/sandbox.h"
 #include "qvm/vcpu.h"
@@ -26,6 +27,7 @@
 struct options {
 	int control_fd; /* -1: none */
 	const char *run_dir;
+	int helper_fd; /* -1; else we are the helper of a qvm, and first_arg is its command */
 	bool check, json;
 	int first_arg; /* of the configuration */
 };
@@ -76,6 +78,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{ "json", no_argument, NULL, 'j' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
+		{ DUMP_PIPE_OPTION, required_argument, NULL, 'd' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
@@ -90,6 +93,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 					optarg);
 				return VM_EXIT_CONFIG;
 			}
+			break;
+		case 'd':
+			o->helper_fd = parse_fd(optarg);
 			break;
 		case 'r':
 			o->run_dir = optarg;
@@ -308,12 +314,14 @@ static int with_config(int argc, char **argv, const struct options *o, struct co
 
 int main(int argc, char **argv)
 {
-	struct options o = { .control_fd = -1 };
+	struct options o = { .control_fd = -1, .helper_fd = -1 };
 	struct control *c = NULL;
 	int code = parse_options(argc, argv, &o);
 
 	if (code >= 0)
 		return code;
+	if (o.helper_fd >= 0)
+		return dump_pipe_serve(o.helper_fd, argv[o.first_arg]);
 	if (sandbox_early(o.control_fd) < 0) {
 		fprintf(stderr, "qvm: descriptors that are not ours cannot be closed: %s\n",
 			strerrordesc_np(errno));

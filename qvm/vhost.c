@@ -16,6 +16,7 @@
 #include "lib/qfd.h"
 #include "qvm/arch.h"
 #include "qvm/blkfile.h"
+#include "qvm/dump.h"
 #include "qvm/loop.h"
 #include "qvm/stream.h"
 #include "qvm/pcihost.h"
@@ -324,7 +325,11 @@ static void host_power(struct vd_host *h, enum vd_power what)
 	case VD_POWER_WATCHDOG:
 	case VD_POWER_WATCHDOG_DUMP:
 		vm_end(vm, VM_EXIT_WATCHDOG, "watchdog");
+	case VD_POWER_WATCHDOG_DUMP:
+		dump_request(vm, "watchdog", VM_EXIT_WATCHDOG);
 		break;
+		break;
+		dump_request(vm, "watchdog", VM_EXIT_OK);
 	case VD_POWER_DUMP:
 		break;
 	}

@@ -212,6 +212,8 @@ int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct
 	if (r == 0)
 		r = vmdev_make_all(vm, errs);
 	if (r == 0)
+	if (r == 0)
+		r = dump_init(vm);
 		r = load_guest_files(vm);
 	return r < 0 ? r : arch_boot(vm);
 }
@@ -251,6 +253,7 @@ void vm_stop(struct vm *vm)
 	for (size_t i = 0; i < vm->n_vcpus; i++)
 		vcpu_kick(&vm->vcpus[i]);
 	for (size_t i = 0; i < vm->n_vcpus; i++)
+	dump_stop(vm);
 		vcpu_join(&vm->vcpus[i]);
 	if (vm->n_devs)
 		vmdev_quiesce_all(vm);
@@ -280,6 +283,7 @@ void vm_fini(struct vm *vm)
 	vmdev_free_all(vm);
 	vm->loop = loop_free(vm->loop);
 	while (vm->n_vcpus > 0)
+	dump_fini(vm);
 		vcpu_fini(&vm->vcpus[--vm->n_vcpus]);
 	free(vm->vcpus);
 	vm->vcpus = NULL;

@@ -3,9 +3,9 @@
  * The main thread's loop: a signalfd, the VM's end and the control channel on one libevent base.
  *
  * SIGTERM, SIGINT, SIGHUP (the terminal is closed): the power button; when nobody in the guest can
- * see it, or on the second one, the VM ends at once. SIGQUIT: power cut. SIGUSR1: status. An end
- * that was not the guest's own has exit code 3, as a power cut has: 0 says that the guest went by
- * itself.
+ * see it, or on the second one, the VM ends at once. SIGQUIT: power cut. SIGUSR1: status. SIGUSR2:
+ * a dump. An end that was not the guest's own has exit code 3, as a power cut has: 0 says that the
+ * guest went by itself.
  */
 #include "qvm/watch.h"
 
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "qvm/dump.h"
 
 struct watch {
 	struct vm *vm;
@@ -81,10 +82,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 		case SIGUSR1:
 			vm_status(w->vm);
 			break;
-		default:
-			qlog_warn(
-				"ev=signal_not_served signal=%u why=\"no guest dumps yet\"",
-				si.ssi_signo);
+		case SIGUSR2:
+			dump_request(w->vm, "SIGUSR2", VM_EXIT_OK);
 			break;
 		}
 	}
@@ -95,6 +94,13 @@ static void on_end(evutil_socket_t fd, short what, void *arg)
 	struct watch *w = arg;
 
 	event_base_loopbreak(w->base);
+}
+
+static void on_dump(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+
+	dump_serve(w->vm);
 }
 
 static void lose_control(struct watch *w)
@@ -157,10 +163,15 @@ int watch_run(struct vm *vm, struct control *c)
 	struct event *ev_signal = event_new(w.base, sig_fd, EV_READ | EV_PERSIST, on_signal, &w);
 	struct event *ev_end = event_new(w.base, vm->end_fd, EV_READ, on_end, &w);
 	int r = sig_fd < 0 ? -errno : watch_start(&w, ev_signal, ev_end);
+	struct event *ev_dump = NULL;
 
+	if (r == 0 && dump_wake_fd(vm) >= 0) {
+		ev_dump = event_new(w.base, dump_wake_fd(vm), EV_READ | EV_PERSIST, on_dump, &w);
+		r = ev_dump && event_add(ev_dump, NULL) == 0 ? 0 : -ENOMEM;
+	}
 	if (r == 0 && event_base_dispatch(w.base) < 0)
 		r = -EIO;
-	struct event *all[] = { ev_signal, ev_end, w.ev_control, w.ev_write };
+	struct event *all[] = { ev_signal, ev_end, ev_dump, w.ev_control, w.ev_write };
 	for (size_t i = 0; i < Q_ARRAY_LEN(all); i++)
 		if (all[i])
 			event_free(all[i]);
