@@ -325,12 +325,12 @@ static void host_power(struct vd_host *h, enum vd_power what)
 	case VD_POWER_WATCHDOG:
 	case VD_POWER_WATCHDOG_DUMP:
 		vm_end(vm, VM_EXIT_WATCHDOG, "watchdog");
+		break;
 	case VD_POWER_WATCHDOG_DUMP:
 		dump_request(vm, "watchdog", VM_EXIT_WATCHDOG);
 		break;
-		break;
-		dump_request(vm, "watchdog", VM_EXIT_OK);
 	case VD_POWER_DUMP:
+		dump_request(vm, "watchdog", VM_EXIT_OK);
 		break;
 	}
 }

@@ -23,6 +23,7 @@
 #include "lib/qfd.h"
 #include "qvm/arch.h"
 #include "qvm/console.h"
+#include "qvm/dump.h"
 #include "qvm/loop.h"
 #include "qvm/vcpu.h"
 #include "qvm/vmdev.h"
@@ -210,10 +211,10 @@ int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct
 	if (r == 0)
 		r = make_loop(vm);
 	if (r == 0)
+		r = dump_init(vm);
+	if (r == 0)
 		r = vmdev_make_all(vm, errs);
 	if (r == 0)
-	if (r == 0)
-		r = dump_init(vm);
 		r = load_guest_files(vm);
 	return r < 0 ? r : arch_boot(vm);
 }
@@ -250,10 +251,10 @@ void vm_stop(struct vm *vm)
 	/* Pairs with the acquire load in vcpu_loop(). */
 	atomic_store_explicit(&vm->stopping, true, memory_order_release);
 	vcpu_open_gate(vm);
+	dump_stop(vm);
 	for (size_t i = 0; i < vm->n_vcpus; i++)
 		vcpu_kick(&vm->vcpus[i]);
 	for (size_t i = 0; i < vm->n_vcpus; i++)
-	dump_stop(vm);
 		vcpu_join(&vm->vcpus[i]);
 	if (vm->n_devs)
 		vmdev_quiesce_all(vm);
@@ -280,10 +281,10 @@ static void let_go(int vm_fd)
 void vm_fini(struct vm *vm)
 {
 	vm_stop(vm);
+	dump_fini(vm);
 	vmdev_free_all(vm);
 	vm->loop = loop_free(vm->loop);
 	while (vm->n_vcpus > 0)
-	dump_fini(vm);
 		vcpu_fini(&vm->vcpus[--vm->n_vcpus]);
 	free(vm->vcpus);
 	vm->vcpus = NULL;

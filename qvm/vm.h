@@ -37,8 +37,8 @@ struct vm_arch;
 struct vm_dev;
 struct vcpu;
 struct loop;
-
 struct dump;
+
 /* Why it did not start: one sentence for the operator. */
 struct vm_failure {
 	const char *stage; /* "kvm", "memory", "devices", "load", "threads", … */
@@ -58,7 +58,6 @@ struct vm_miss {
 struct vm {
 	const struct vm_cfg *cfg;
 	const char *run_dir; /* where sockets are found; NULL: there is none */
-	struct dump *dump; /* qvm/dump.c; NULL: the configuration has none */
 	int kvm_fd, vm_fd;
 	struct qmem *mem;
 	struct bus bus[2]; /* by enum vd_space: VD_MEM, VD_IO */
@@ -67,6 +66,7 @@ struct vm {
 	struct load_result boot;
 	struct vm_arch *arch;
 	struct loop *loop;
+	struct dump *dump; /* qvm/dump.c; NULL: the configuration has none */
 	struct vm_dev *devs; /* n_devs, in the order of the configuration */
 	size_t n_devs;
 	struct vcpu *vcpus;
