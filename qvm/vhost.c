@@ -323,7 +323,6 @@ static void host_power(struct vd_host *h, enum vd_power what)
 		vm_end(vm, VM_EXIT_OK, "guest reset");
 		break;
 	case VD_POWER_WATCHDOG:
-	case VD_POWER_WATCHDOG_DUMP:
 		vm_end(vm, VM_EXIT_WATCHDOG, "watchdog");
 		break;
 	case VD_POWER_WATCHDOG_DUMP:
