@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "qvm/vcpu.h"
 #include "qvm/vm.h"
 
 const char *arch_name(void); /* as in struct vd_type.archs */
@@ -47,6 +48,25 @@ int arch_vcpu_counter(struct vcpu *v, uint64_t *ret_guest, uint64_t *ret_host);
 uint64_t arch_clock_features(struct vm *vm);
 /* Its registers as a core file has them. 0 or -errno. */
 int arch_dump_cpu(struct vcpu *v, struct dump_cpu *ret);
+
+/* ---- unsupported and counter-offset of the configuration (arch/<name>/policy.c) ---- */
+
+/* Before the vCPUs exist; then for each. */
+int arch_policy_init(struct vm *vm);
+int arch_policy_vcpu(struct vm *vm, struct vcpu *v);
+/*
+ * On the thread of @v, at an exit; false: KVM cannot. An exception for the access that it left for,
+ * or for the instruction, which is not carried out; and the way to step over the instruction.
+ */
+bool arch_fail_access(struct vcpu *v, bool is_write);
+bool arch_fail_insn(struct vcpu *v);
+bool arch_skip_insn(struct vcpu *v);
+/* The address of the instruction, and what is known of it in @buf. 0 or -errno. */
+int arch_vcpu_insn(struct vcpu *v, uint64_t *ret_addr, char *buf, size_t buf_bytes);
+/* An exit that only this architecture has: true when it was one, and was answered. */
+bool arch_vcpu_exit(struct vcpu *v, enum vcpu_exit *ret);
+/* Logs all registers, fatal. */
+void arch_vcpu_state(struct vcpu *v);
 
 /* Registers worth a line when something went wrong: "rip=0x… rsp=0x…". vCPU thread. */
 void arch_vcpu_where(struct vcpu *v, char *buf, size_t buf_bytes);

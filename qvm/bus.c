@@ -38,6 +38,7 @@ static void slot_get(struct bus_slot *s, struct bus_window *ret)
 	ret->ops = atomic_load_explicit(&s->ops, memory_order_relaxed);
 	ret->ctx = atomic_load_explicit(&s->ctx, memory_order_relaxed);
 	ret->win = atomic_load_explicit(&s->win, memory_order_relaxed);
+	ret->name = atomic_load_explicit(&s->name, memory_order_relaxed);
 }
 
 static void slot_set(struct bus_slot *s, const struct bus_window *w)
@@ -47,6 +48,7 @@ static void slot_set(struct bus_slot *s, const struct bus_window *w)
 	atomic_store_explicit(&s->ops, w->ops, memory_order_relaxed);
 	atomic_store_explicit(&s->ctx, w->ctx, memory_order_relaxed);
 	atomic_store_explicit(&s->win, w->win, memory_order_relaxed);
+	atomic_store_explicit(&s->name, w->name, memory_order_relaxed);
 }
 
 /* First slot whose base is above @addr. */
@@ -94,6 +96,24 @@ bool bus_find(struct bus *b, uint64_t addr, struct bus_window *ret)
 	bool found = find_once(b, addr, ret);
 	pthread_mutex_unlock(&b->lock);
 	return found;
+}
+
+unsigned bus_around(struct bus *b, uint64_t addr, struct bus_window ret[2])
+{
+	unsigned n = 0;
+
+	/* For a message, once in a while: the writers' lock will do. */
+	pthread_mutex_lock(&b->lock);
+	unsigned at = slot_after(b, addr);
+	if (at > 0)
+		slot_get(&b->slots[at - 1], &ret[n++]);
+	if (at < atomic_load_explicit(&b->n, memory_order_relaxed))
+		slot_get(&b->slots[at], &ret[n++]);
+	pthread_mutex_unlock(&b->lock);
+	for (unsigned i = 0; i < n; i++)
+		if (!ret[i].name)
+			ret[i].name = "a device";
+	return n;
 }
 
 static void write_begin(struct bus *b)

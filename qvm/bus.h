@@ -25,6 +25,7 @@ struct bus_window {
 	const struct bus_ops *ops;
 	void *ctx;
 	unsigned win; /* handed to ops */
+	const char *name; /* for people; lives as long as the bus */
 };
 
 struct bus_slot { /* a bus_window that is read while it changes: see bus.c */
@@ -32,6 +33,7 @@ struct bus_slot { /* a bus_window that is read while it changes: see bus.c */
 	_Atomic(const struct bus_ops *) ops;
 	_Atomic(void *) ctx;
 	_Atomic unsigned win;
+	_Atomic(const char *) name;
 };
 
 struct bus {
@@ -52,6 +54,8 @@ int bus_add(struct bus *b, const struct bus_window *w);
 void bus_del(struct bus *b, const void *ctx, unsigned win);
 /* The window at @addr, copied out. Any thread. */
 bool bus_find(struct bus *b, uint64_t addr, struct bus_window *ret);
+/* The nearest windows below and above @addr, copied out: how many there are. Any thread. */
+unsigned bus_around(struct bus *b, uint64_t addr, struct bus_window ret[2]);
 
 /*
  * One access of @size bytes at @data (little-endian, as the guest sees memory), cut where it

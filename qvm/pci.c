@@ -145,7 +145,8 @@ int pci_map_ports(struct pci *p, struct bus *io)
 	const struct bus_window w = { .base = MM_X86_IO_PCI_BASE,
 				      .len_bytes = MM_X86_IO_PCI_LEN,
 				      .ops = &ports_ops,
-				      .ctx = p };
+				      .ctx = p,
+				      .name = "the PCI configuration ports" };
 
 	return bus_add(io, &w);
 }
@@ -193,7 +194,8 @@ static const struct bus_ops ecam_ops = { .read = ecam_read, .write = ecam_write 
 int pci_map_ecam(struct pci *p, struct bus *mem, uint64_t base, uint64_t len_bytes)
 {
 	const struct bus_window w = {
-		.base = base, .len_bytes = len_bytes, .ops = &ecam_ops, .ctx = p, .win = 1
+		.base = base, .len_bytes = len_bytes, .ops = &ecam_ops, .ctx = p, .win = 1,
+		.name = "the PCI configuration window"
 	};
 
 	return bus_add(mem, &w);

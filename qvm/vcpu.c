@@ -9,6 +9,7 @@
  */
 #include "qvm/vcpu.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <sched.h>
@@ -24,6 +25,7 @@
 #include "lib/qfd.h"
 #include "qvm/arch.h"
 #include "qvm/pause.h"
+#include "qvm/unsup.h"
 #include "qvm/vm.h"
 
 #define KICK_SIGNAL (SIGRTMIN + 1)
@@ -55,7 +57,8 @@ int vcpu_init(struct vcpu *v, struct vm *vm, unsigned idx)
 		return vm_fail(vm, "kvm", errno, "cannot map the run page of vCPU %u", idx);
 	v->run = p;
 	v->run_bytes = (size_t)run_bytes;
-	return arch_vcpu_init(vm, v);
+	int r = arch_vcpu_init(vm, v);
+	return r < 0 ? r : arch_policy_vcpu(vm, v);
 }
 
 void vcpu_fini(struct vcpu *v)
@@ -81,14 +84,18 @@ static enum vcpu_exit exit_io(struct vcpu *v)
 	struct kvm_run *run = v->run;
 	uint8_t *p = (uint8_t *)run + run->io.data_offset;
 
-	for (uint32_t i = 0; i < run->io.count; i++, p += run->io.size) {
-		bool out = run->io.direction == KVM_EXIT_IO_OUT;
-		unsigned n = out ? bus_write(&v->vm->bus[VD_IO], run->io.port, p, run->io.size) :
-				   bus_read(&v->vm->bus[VD_IO], run->io.port, p, run->io.size);
-		if (n)
-			vm_missed(v->vm, v, VD_IO, run->io.port, run->io.size, out);
-	}
-	return VCPU_EXIT_IO;
+	const bool out = run->io.direction == KVM_EXIT_IO_OUT;
+	const unsigned size = Q_MIN(run->io.size, 8u);
+	unsigned n_missed = 0;
+	uint64_t val = 0;
+
+	for (uint32_t i = 0; i < run->io.count; i++, p += run->io.size)
+		n_missed += out ? bus_write(&v->vm->bus[VD_IO], run->io.port, p, size) :
+				  bus_read(&v->vm->bus[VD_IO], run->io.port, p, size);
+	if (!n_missed)
+		return VCPU_EXIT_IO;
+	memcpy(&val, (uint8_t *)run + run->io.data_offset, size);
+	return unsup_reference(v, VD_IO, run->io.port, size, out, le64toh(val));
 }
 
 static enum vcpu_exit exit_mmio(struct vcpu *v)
@@ -100,9 +107,12 @@ static enum vcpu_exit exit_mmio(struct vcpu *v)
 			     bus_write(&v->vm->bus[VD_MEM], addr, run->mmio.data, len) :
 			     bus_read(&v->vm->bus[VD_MEM], addr, run->mmio.data, len);
 
-	if (n)
-		vm_missed(v->vm, v, VD_MEM, addr, len, run->mmio.is_write);
-	return VCPU_EXIT_MMIO;
+	uint64_t val = 0;
+
+	if (!n)
+		return VCPU_EXIT_MMIO;
+	memcpy(&val, run->mmio.data, len);
+	return unsup_reference(v, VD_MEM, addr, len, run->mmio.is_write, le64toh(val));
 }
 
 static enum vcpu_exit exit_system(struct vcpu *v)
@@ -135,6 +145,7 @@ static enum vcpu_exit exit_bad(struct vcpu *v, enum vm_exit code, const char *wh
 static enum vcpu_exit handle(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
+	enum vcpu_exit e;
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
@@ -154,12 +165,16 @@ static enum vcpu_exit handle(struct vcpu *v)
 	case KVM_EXIT_HLT:
 		return VCPU_EXIT_HLT;
 	case KVM_EXIT_INTERNAL_ERROR:
+		if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+			return unsup_instruction(v);
 		return exit_bad(v, VM_EXIT_UNSUPPORTED, "guest instruction not supported by KVM",
 				run->internal.suberror);
 	case KVM_EXIT_FAIL_ENTRY:
 		return exit_bad(v, VM_EXIT_UNEXPECTED, "the processor refused the guest's state",
 				run->fail_entry.hardware_entry_failure_reason);
 	default:
+		if (arch_vcpu_exit(v, &e))
+			return e;
 		return exit_bad(v, VM_EXIT_UNEXPECTED, "exit that nobody expects", 0);
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A VM from nothing to its end, in one order: KVM, memory, the board, vCPUs, vdevs, the guest's
- * files, threads; and back in the reverse order. Main thread, but for vm_end() and vm_missed().
+ * files, threads; and back in the reverse order. Main thread, but for vm_end().
  *
  * The end: whoever learns that the guest is over calls vm_end(); the first decides the exit code
  * and wakes the main thread, which calls vm_stop(): vCPU threads leave the guest and are joined, so
@@ -189,7 +189,7 @@ int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct
 	vm->run_dir = run_dir;
 	vm->kvm_fd = vm->vm_fd = vm->end_fd = -1;
 	atomic_init(&vm->end_code, -1);
-	pthread_mutex_init(&vm->miss_lock, NULL);
+	unsup_init(&vm->unsup);
 	pthread_mutex_init(&vm->gate_lock, NULL);
 	pthread_cond_init(&vm->gate_moved, NULL);
 	bus_init(&vm->bus[VD_MEM]);
@@ -204,6 +204,8 @@ int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct
 		r = make_memory(vm);
 	if (r == 0)
 		r = arch_vm_init(vm);
+	if (r == 0)
+		r = arch_policy_init(vm);
 	if (r == 0)
 		r = make_vcpus(vm);
 	if (r == 0)
@@ -296,7 +298,7 @@ void vm_fini(struct vm *vm)
 	vm->mem = qmem_unref(vm->mem);
 	bus_fini(&vm->bus[VD_MEM]);
 	bus_fini(&vm->bus[VD_IO]);
-	pthread_mutex_destroy(&vm->miss_lock);
+	unsup_fini(&vm->unsup);
 	pthread_mutex_destroy(&vm->gate_lock);
 	pthread_cond_destroy(&vm->gate_moved);
 	qfd_close(&vm->end_fd);
@@ -321,7 +323,7 @@ void vm_counters(struct vm *vm, void (*fn)(void *arg, const char *name, uint64_t
 		snprintf(name, sizeof(name), "exit.%s", vcpu_exit_str(e));
 		fn(arg, name, n);
 	}
-	fn(arg, "access.unowned", atomic_load_explicit(&vm->n_missed, memory_order_relaxed));
+	unsup_counters(&vm->unsup, fn, arg);
 	for (size_t i = 0; i < vm->n_devs; i++) {
 		uint64_t faults[VD_FAULTS];
 		vmdev_faults(&vm->devs[i], faults);
@@ -346,46 +348,4 @@ void vm_status(struct vm *vm)
 		  (unsigned long long)qmem_total(vm->mem));
 	vm_counters(vm, log_counter, NULL);
 	vmdev_status_all(vm);
-}
-
-/* ---- accesses that nobody owns ---- */
-
-/* The record of a place; the last one stands for all places beyond the table. Under miss_lock. */
-static struct vm_miss *miss_of(struct vm *vm, enum vd_space space, uint64_t addr, unsigned size,
-			       bool is_write)
-{
-	struct vm_miss *m = vm->misses[space];
-	unsigned *n = &vm->n_misses[space];
-
-	for (unsigned i = 0; i < *n; i++)
-		if (m[i].addr == addr && m[i].size == size && m[i].is_write == is_write)
-			return &m[i];
-	if (*n == VM_MISSES_MAX)
-		return &m[VM_MISSES_MAX - 1];
-	m[*n] = (struct vm_miss){ .addr = addr, .size = size, .is_write = is_write };
-	return &m[(*n)++];
-}
-
-void vm_missed(struct vm *vm, struct vcpu *v, enum vd_space space, uint64_t addr, unsigned size,
-	       bool is_write)
-{
-	char where[256];
-	uint64_t n;
-
-	/* Relaxed: a counter for show. */
-	atomic_fetch_add_explicit(&vm->n_missed, 1, memory_order_relaxed);
-	pthread_mutex_lock(&vm->miss_lock);
-	bool due = qlog_limit_hit(&miss_of(vm, space, addr, size, is_write)->limit, qnow_ns(), &n);
-	pthread_mutex_unlock(&vm->miss_lock);
-	if (!due)
-		return;
-	arch_vcpu_where(v, where, sizeof(where));
-	/*
-	 * Ports are probed by every PC kernel; memory that is not there is a driver at a wrong
-	 * address.
-	 */
-	qlog(space == VD_IO ? QLOG_DEBUG : QLOG_WARN,
-	     "ev=unowned_access space=%s op=%s addr=0x%llx size=%u cpu=%u n=%llu %s",
-	     space == VD_IO ? "io" : "mem", is_write ? "write" : "read", (unsigned long long)addr,
-	     size, v->idx, (unsigned long long)n, where);
 }

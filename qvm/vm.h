@@ -18,6 +18,7 @@
 #include "qvm/irq.h"
 #include "qvm/load.h"
 #include "qvm/pci.h"
+#include "qvm/unsup.h"
 
 /* What the process returns (the reference, 4.2). */
 enum vm_exit {
@@ -46,15 +47,6 @@ struct vm_failure {
 	char text[512];
 };
 
-/* Events that the guest or a vdev can cause at will: counted, and logged through a limiter. */
-struct vm_miss {
-	struct qlog_limit limit;
-	uint64_t addr;
-	unsigned size;
-	bool is_write;
-};
-#define VM_MISSES_MAX 32u
-
 struct vm {
 	const struct vm_cfg *cfg;
 	const char *run_dir; /* where sockets are found; NULL: there is none */
@@ -78,10 +70,7 @@ struct vm {
 	unsigned n_pauses; /* who holds the guest (qvm/pause.h); these three under gate_lock */
 	size_t n_parked;   /* vCPU threads that wait for the end of that, or have ended */
 	bool io_parked;
-	pthread_mutex_t miss_lock;
-	struct vm_miss misses[2][VM_MISSES_MAX]; /* by enum vd_space */
-	unsigned n_misses[2];
-	_Atomic uint64_t n_missed;
+	struct unsup unsup;
 	_Atomic bool stopping; /* vCPU threads leave at their next exit */
 	_Atomic int end_code;  /* enum vm_exit, -1 while it runs */
 	const char *_Atomic end_why;
@@ -118,7 +107,3 @@ void vm_status(struct vm *vm);
 
 /* Calls @fn for each counter that an operator may want: exits by reason, faults by vdev. */
 void vm_counters(struct vm *vm, void (*fn)(void *arg, const char *name, uint64_t value), void *arg);
-
-/* An access that nobody owns: counted, logged once a place. vCPU thread. */
-void vm_missed(struct vm *vm, struct vcpu *v, enum vd_space space, uint64_t addr, unsigned size,
-	       bool is_write);

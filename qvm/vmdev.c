@@ -66,7 +66,8 @@ int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base
 	if (!on)
 		return 0;
 	const struct bus_window w = {
-		.base = base, .len_bytes = len_bytes, .ops = &dev_bus_ops, .ctx = d, .win = win
+		.base = base, .len_bytes = len_bytes, .ops = &dev_bus_ops, .ctx = d, .win = win,
+		.name = d->cfg->cfg.name
 	};
 	int r = bus_add(&d->vm->bus[space], &w);
 	d->is_mapped[win] = r == 0;

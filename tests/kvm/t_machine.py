@@ -175,7 +175,8 @@ def t_acpi(b):
 
 def t_unsupported(b):
     """Code fetched from where no memory is: KVM gives up on the guest. Exit 5, said once."""
-    r = b.start(b.machine(b.write("nowhere.bin", bytes.fromhex("b8 000000d0 ffe0"))))
+    r = b.start(b.machine(b.write("nowhere.bin", bytes.fromhex("b8 000000d0 ffe0")),
+                          extra="unsupported instruction abort"))
     r.wait(5)
     equal(r.err().count("ev=vcpu_stopped"), 1, "lines that say so")
 

@@ -176,6 +176,38 @@ START_TEST(lookup_while_windows_move)
 }
 END_TEST
 
+static const struct {
+	uint64_t addr;
+	unsigned n;
+	uint64_t base[2];
+} around_rows[] = {
+	{ 0x0fff, 1, { 0x1000 } },
+	{ 0x1000, 2, { 0x1000, 0x3000 } },
+	{ 0x2fff, 2, { 0x1000, 0x3000 } },
+	{ 0x4000, 1, { 0x3000 } },
+};
+
+START_TEST(what_is_around)
+{
+	struct bus bus;
+	struct bus_window w = { .len_bytes = 0x100 }, got[2];
+
+	bus_init(&bus);
+	ck_assert_uint_eq(bus_around(&bus, around_rows[_i].addr, got), 0);
+	w.base = 0x3000;
+	ck_assert_int_eq(bus_add(&bus, &w), 0);
+	w.base = 0x1000;
+	w.name = "low";
+	ck_assert_int_eq(bus_add(&bus, &w), 0);
+	ck_assert_uint_eq(bus_around(&bus, around_rows[_i].addr, got), around_rows[_i].n);
+	for (unsigned i = 0; i < around_rows[_i].n; i++) {
+		ck_assert_uint_eq(got[i].base, around_rows[_i].base[i]);
+		ck_assert_str_eq(got[i].name, got[i].base == 0x1000 ? "low" : "a device");
+	}
+	bus_fini(&bus);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("bus");
@@ -186,5 +218,6 @@ int main(void)
 	tcase_add_loop_test(tc, read_is_cut, 0, Q_ARRAY_LEN(read_rows));
 	tcase_add_test(tc, write_is_cut);
 	tcase_add_test(tc, lookup_while_windows_move);
+	tcase_add_loop_test(tc, what_is_around, 0, Q_ARRAY_LEN(around_rows));
 	return fixture_main(s);
 }
