@@ -189,7 +189,6 @@ static const struct {
 
 START_TEST(what_is_around)
 {
-	struct bus bus;
 	struct bus_window w = { .len_bytes = 0x100 }, got[2];
 
 	bus_init(&bus);
