@@ -30,6 +30,14 @@
 #define N_X_REGS 31u
 #define INSN_BYTES 4u
 
+#ifndef KVM_CAP_COUNTER_OFFSET /* Linux 6.4: headers may be older than the host that runs this */
+#define KVM_CAP_COUNTER_OFFSET 227
+struct kvm_arm_counter_offset {
+	__u64 counter_offset, reserved;
+};
+#define KVM_ARM_SET_COUNTER_OFFSET _IOW(KVMIO, 0xb5, struct kvm_arm_counter_offset)
+#endif
+
 static int reg_ioctl(struct vcpu *v, unsigned long what, uint64_t id, uint64_t *val)
 {
 	struct kvm_one_reg r = { .id = id, .addr = (uintptr_t)val };
