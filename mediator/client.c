@@ -356,10 +356,10 @@ bool med_clients_finish_round(struct med_disk *d)
 {
 	bool again = false;
 
+	med_queues_publish(d);
 	for (unsigned i = 0; i < d->n_shares; i++)
 		if (d->shares[i].client)
 			again |= client_finish_round(d->shares[i].client);
-	qbell_flush(&d->bell);
 	return again;
 }
 

@@ -23,12 +23,14 @@
 #include "lib/qfd.h"
 #include "mediator/client.h"
 #include "mediator/disk_open.h"
+#include "mediator/queue.h"
 #include "mediator/slice.h"
 #include "mediator/spin.h"
 
 #define RELAXED memory_order_relaxed
 #define GIVE_SLICES 32u
 #define GIVE_BYTES (256u << 10)
+#define PUBLISH_SLICES 8u
 
 static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
 {
@@ -138,6 +140,7 @@ static void slice_ended(struct med_slice *s, int err)
 	struct med_disk *d = sh->disk;
 	uint64_t now = qnow_ns();
 
+	d->now_ns = now;
 	sched_done(&d->sched, &s->ticket, now);
 	qhist_add(&d->stats.service, now - s->ticket.at_ns);
 	release_slice(d, s);
@@ -158,7 +161,7 @@ static void slice_ended(struct med_slice *s, int err)
 /* Gives one slice to the device; a lower-class one counts. False when none may be given now. */
 static bool give_one(struct med_disk *d, uint64_t *bytes, unsigned *n)
 {
-	uint64_t now = qnow_ns();
+	uint64_t now = d->now_ns;
 	struct sched_ticket ticket;
 	int id = sched_pick(&d->sched, now, &ticket);
 
@@ -187,21 +190,28 @@ static bool give_one(struct med_disk *d, uint64_t *bytes, unsigned *n)
 	tell_sched(sh);
 	s->ended = slice_ended;
 	med_slice_run(d, s);
+	/* It may have ended there, and looked. */
+	if (d->now_ns == now)
+		d->now_ns = qnow_ns();
 	return true;
 }
 
-/* A round gives so much of lower classes and then looks at the rings again: a device that answers
+/*
+ * A round gives so much of lower classes and then looks at the rings again: a device that answers
  * from memory works while it is given, and a safety request that comes meanwhile shall not wait for
- * all that others have queued. */
+ * all that others have queued. Its answers are told a few at a time, so that the driver wakes up and
+ * makes new requests while we serve the rest of the old ones.
+ */
 static bool give_some(struct med_disk *d)
 {
 	uint64_t bytes = 0;
-	unsigned n = 0;
-	bool gave = false;
+	unsigned n = 0, n_given = 0;
 
+	d->now_ns = qnow_ns();
 	while (n < GIVE_SLICES && bytes < GIVE_BYTES && give_one(d, &bytes, &n))
-		gave = true;
-	return gave;
+		if (++n_given % PUBLISH_SLICES == 0 && d->answered)
+			med_queues_publish(d);
+	return n_given > 0;
 }
 
 void med_disk_queue(struct med_disk *d, struct med_req *r)

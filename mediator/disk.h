@@ -136,6 +136,8 @@ struct med_disk {
 	struct sched sched;
 	struct med_share *shares;	/* owned, n_shares; index = sched id */
 	unsigned n_shares;
+	struct med_queue *answered;	/* queues with something done, not yet published */
+	uint64_t now_ns;		/* the clock as last looked at: a look a request is enough */
 	struct med_slice *slices, *free_slices;	/* policy->slots of them */
 	/* share whose client is served first: moves on each round */
 	unsigned first_served;

@@ -3,10 +3,10 @@
  * Owns what is taken from clients' rings until it is answered. Device's thread only.
  *
  * A request's life here: popped and noted in the in-flight region → given to the disk, or answered
- * at once → done → published in the used ring at the end of the round. Requests taken are counted
+ * at once → done → published in the used ring, a few at a time. Requests taken are counted
  * (outstanding) until then. Invariants: outstanding <= ring size, because a head that is out may
  * not come again; guest memory is touched only while the queue runs, and a stop waits for
- * outstanding == 0.
+ * outstanding == 0; a queue stands in the disk's list exactly while something of it is done.
  */
 #include "mediator/queue.h"
 
@@ -68,7 +68,12 @@ static void flip_head(struct med_queue *q, uint16_t head)
 static void complete(struct client_req *r, uint8_t status)
 {
 	struct med_queue *q = r->q;
+	struct med_disk *d = q->client->share->disk;
 
+	if (!q->done) {
+		q->next_answered = d->answered;
+		d->answered = q;
+	}
 	r->status = status;
 	r->next = NULL;
 	*q->done_tail = r;
@@ -115,7 +120,7 @@ static void queue_request(struct client_req *r)
 	r->req.durable = r->q->client->write_through;
 	r->req.iov = r->blk.iov;
 	r->req.n_iov = r->blk.n_iov;
-	r->req.arrival_ns = qnow_ns();
+	r->req.arrival_ns = r->q->looked_ns;
 	/* A flush has no length, but is one thing to be done. */
 	if (r->blk.op == QBLK_FLUSH)
 		r->req.len_bytes = 1;
@@ -200,6 +205,7 @@ bool med_queue_serve(struct med_queue *q)
 	struct iovec iov[QBLK_IOV_MAX];
 	struct qring_chain chain;
 
+	q->looked_ns = qnow_ns();
 	qring_disarm(&q->ring);
 	for (unsigned n = 0; n < QUEUE_BUDGET; n++)
 		if (!take(q, qring_pop(&q->ring, iov, QBLK_IOV_MAX, &chain), &chain, iov, false))
@@ -230,6 +236,7 @@ static void queue_replay(struct med_queue *q)
 	struct iovec iov[QBLK_IOV_MAX];
 	uint16_t heads[QUEUE_SIZE_MAX];
 	struct qring_chain chain;
+	q->looked_ns = qnow_ns();
 	unsigned n = qvhu_inflight_recover(q->inflight, q->ring.used_idx, heads, QUEUE_SIZE_MAX);
 
 	for (unsigned i = 0; i < n; i++)
@@ -398,11 +405,19 @@ static void queue_publish(struct med_queue *q)
 		qbell_ring(bell_of(q->client), q->call_fd);
 }
 
-/* A stop that waited for requests at the device can end now. True when one did. */
+void med_queues_publish(struct med_disk *d)
+{
+	while (d->answered) {
+		struct med_queue *q = d->answered;
+
+		d->answered = q->next_answered;
+		queue_publish(q);
+	}
+	qbell_flush(&d->bell);
+}
+
 bool med_queue_settle(struct med_queue *q)
 {
-	if (q->done)
-		queue_publish(q);
 	if (!q->stopping || q->outstanding > 0)
 		return false;
 	struct med_client *c = q->client;

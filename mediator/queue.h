@@ -23,7 +23,9 @@ struct med_queue {
 	int call_fd, err_fd;		/* borrowed */
 	bool running, stopping, broken;
 	uint32_t outstanding;
+	uint64_t looked_ns;		/* at the ring: when what was found there has arrived */
 	struct client_req *done, **done_tail;
+	struct med_queue *next_answered; /* in the disk's list, while there is something done */
 	uint64_t *out_heads;		/* bitmap: heads that are out */
 };
 
@@ -60,7 +62,9 @@ bool med_queue_stop(void *ctx, unsigned i, uint16_t *ret_base);
 bool med_queue_serves(const struct med_queue *q);
 /* Takes a budget of requests. True when more may be there. */
 bool med_queue_serve(struct med_queue *q);
-/* Publishes what is done; ends a stop that waited for it. True when a stop ended. */
+/* Publishes the answers of all queues that have some, and signals their drivers. */
+void med_queues_publish(struct med_disk *d);
+/* Ends a stop that waited for answers, which are published. True when one did. */
 bool med_queue_settle(struct med_queue *q);
 /* The client's end: what it kept for requests to come. */
 void med_queue_free_requests(struct med_client *c);
