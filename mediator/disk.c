@@ -31,6 +31,7 @@
 #define GIVE_SLICES 32u
 #define GIVE_BYTES (256u << 10)
 #define PUBLISH_SLICES 8u
+#define WATCH_ENTRIES 256u
 
 static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
 {
@@ -521,7 +522,8 @@ static int watch_all(struct med_disk *d)
 /* The loop is made on the thread that uses it: the kernel binds it to its first user. */
 static int set_up_thread(struct med_disk *d)
 {
-	int r = loop_init(&d->loop, 256);
+	/* Room for every slice beside what watches take: a slice finds its place always. */
+	int r = loop_init(&d->loop, WATCH_ENTRIES + d->policy->slots);
 
 	if (r == 0)
 		r = qbell_init(&d->bell);
