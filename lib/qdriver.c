@@ -17,7 +17,8 @@
 
 #include "lib/qring_wire.h"
 
-/* The parts start on cache lines of their own: avail is written by us, used by the device. */
+/* The parts start on cache lines of their own: avail is written by us, used by the device, which
+ * starts on a page of its own, as a legacy device expects (2.7.2). */
 #define PART_ALIGN 64u
 #define RING_ALIGN 4096u
 
@@ -29,7 +30,7 @@ static bool is_packed(const struct qdriver *d)
 uint64_t qdriver_layout(uint32_t num, uint64_t *ret_avail_off, uint64_t *ret_used_off)
 {
 	uint64_t avail = Q_ALIGN_UP(qring_desc_bytes(num), PART_ALIGN);
-	uint64_t used = Q_ALIGN_UP(avail + qring_avail_bytes(num, true), PART_ALIGN);
+	uint64_t used = Q_ALIGN_UP(avail + qring_avail_bytes(num, true), RING_ALIGN);
 
 	*ret_avail_off = avail;
 	*ret_used_off = used;

@@ -252,6 +252,37 @@ uint64_t pcifn_pba_read(const struct pcifn *f, uint64_t off, unsigned size)
 	return val;
 }
 
+/* ---- INTx ---- */
+
+bool pcifn_msix_enabled(const struct pcifn *f)
+{
+	return f->n_vectors &&
+	       (get_le(f->cfg + f->msix_cap + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_ENABLE);
+}
+
+void pcifn_add_intx(struct pcifn *f)
+{
+	f->cfg[PCI_INTERRUPT_PIN] = 1;
+}
+
+static void intx_update(struct pcifn *f)
+{
+	bool pending = f->intx_wanted && !pcifn_msix_enabled(f);
+	bool high = pending && !(command(f) & PCI_COMMAND_INTX_DISABLE);
+
+	f->cfg[PCI_STATUS] = (uint8_t)((f->cfg[PCI_STATUS] & ~PCI_STATUS_INTERRUPT) |
+				       (pending ? PCI_STATUS_INTERRUPT : 0));
+	if (high != f->intx_high)
+		f->v->host->ops->irq_set(f->v->host, 0, high);
+	f->intx_high = high;
+}
+
+void pcifn_intx(struct pcifn *f, bool level)
+{
+	f->intx_wanted = level;
+	intx_update(f);
+}
+
 /* ---- configuration space ---- */
 
 unsigned pcifn_add_cap(struct pcifn *f, uint8_t id, unsigned len_bytes)
@@ -292,6 +323,7 @@ void pcifn_cfg_write(struct pcifn *f, unsigned off, unsigned size, uint32_t val)
 		bars_update(f);
 	if (f->n_vectors && touches(off, size, f->msix_cap + PCI_MSIX_FLAGS, 2))
 		vectors_update(f);
+	intx_update(f);
 }
 
 void pcifn_init(struct pcifn *f, struct vdev *v, const struct pcifn_id *id,
@@ -318,4 +350,5 @@ void pcifn_fini(struct pcifn *f)
 		return;
 	put_le(f->cfg + PCI_COMMAND, 2, 0);
 	bars_update(f);
+	pcifn_intx(f, false);
 }

@@ -6,8 +6,8 @@
  *
  * BARs: memory or I/O, mapped through the host while the command register enables their space. A
  * BAR that is 0 or holds the all-ones pattern of sizing is not mapped; one that falls on another
- * window stays gone and is tried again at the next write. Interrupts are MSI-X only (interrupt pin
- * 0).
+ * window stays gone and is tried again at the next write. Interrupts are MSI-X, INTA, or both: INTA
+ * while MSI-X is not enabled.
  */
 #pragma once
 
@@ -48,6 +48,7 @@ struct pcifn {
 	unsigned cap_last, cap_end;
 	unsigned msix_cap, n_vectors;	/* 0 = no MSI-X */
 	struct pcifn_vector vec[PCIFN_VECTORS_MAX];
+	bool intx_wanted, intx_high;	/* asked for; driven, as the registers allow */
 };
 
 void pcifn_init(struct pcifn *f, struct vdev *v, const struct pcifn_id *id,
@@ -65,6 +66,12 @@ unsigned pcifn_add_cap(struct pcifn *f, uint8_t id, unsigned len_bytes);
 /* MSI-X with table and pending bits at these offsets of BAR @bar. */
 void pcifn_add_msix(struct pcifn *f, unsigned n_vectors, unsigned bar, uint32_t table_off,
 		    uint32_t pba_off);
+
+/* INTA: the host's line 0. */
+void pcifn_add_intx(struct pcifn *f);
+/* Asks for the level of INTA. It reaches the line, and the status register, as the guest allows. */
+void pcifn_intx(struct pcifn *f, bool level);
+bool pcifn_msix_enabled(const struct pcifn *f);
 
 uint32_t pcifn_cfg_read(const struct pcifn *f, unsigned off, unsigned size);
 void pcifn_cfg_write(struct pcifn *f, unsigned off, unsigned size, uint32_t val);

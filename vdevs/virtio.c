@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lib/qfd.h"
+#include "lib/qring_wire.h"
 #include "vdevs/virtio.h"
 
 #define S_ACK VIRTIO_CONFIG_S_ACKNOWLEDGE
@@ -57,13 +58,15 @@ static void set_run(struct virtio_dev *d, enum virtio_run to)
 unsigned virtio_ring_features(const struct virtio_dev *d)
 {
 	return (d->acked & VIRTIO_RING_INDIRECT ? QRING_INDIRECT : 0) |
-	       (d->acked & VIRTIO_RING_EVENT_IDX ? QRING_EVENT_IDX : 0);
+	       (d->acked & VIRTIO_RING_EVENT_IDX ? QRING_EVENT_IDX : 0) |
+	       (d->acked & VIRTIO_RING_PACKED ? QRING_PACKED : 0);
 }
 
 static int ring_open(struct virtio_dev *d, struct virtio_queue *q)
 {
 	q->cfg.features = virtio_ring_features(d);
 	q->cfg.base = 0;
+	qring_fini(&q->ring);
 	return qring_init(&q->ring, d->v.host->mem, &q->cfg);
 }
 
@@ -87,28 +90,40 @@ static void queue_kicked(struct vdev *v, void *arg)
 		qfd_event_signal(q->kick_fd);
 }
 
+static void queue_unwatch(struct virtio_dev *d, struct virtio_queue *q)
+{
+	if (q->watch)
+		d->v.host->ops->unwatch(d->v.host, q->watch);
+	q->watch = NULL;
+}
+
 static void unwatch_queues(struct virtio_dev *d)
 {
-	for (unsigned i = 0; i < d->n_queues; i++) {
-		if (d->q[i].watch)
-			d->v.host->ops->unwatch(d->v.host, d->q[i].watch);
-		d->q[i].watch = NULL;
-	}
+	for (unsigned i = 0; i < d->n_queues; i++)
+		queue_unwatch(d, &d->q[i]);
+}
+
+static int queue_watch(struct virtio_dev *d, struct virtio_queue *q)
+{
+	q->held = false;
+	queue_unwatch(d, q);
+	if (!q->enabled || !d->ops->serve)
+		return 0;
+	q->watch = d->v.host->ops->watch(d->v.host, q->kick_fd, queue_kicked, q);
+	if (!q->watch)
+		return -ENOMEM;
+	/* What was made available before we looked has no kick of its own. */
+	qfd_event_signal(q->kick_fd);
+	return 0;
 }
 
 static int watch_queues(struct virtio_dev *d)
 {
 	for (unsigned i = 0; i < d->n_queues; i++) {
-		struct virtio_queue *q = &d->q[i];
+		int r = queue_watch(d, &d->q[i]);
 
-		q->held = false;
-		if (!q->enabled || !d->ops->serve)
-			continue;
-		q->watch = d->v.host->ops->watch(d->v.host, q->kick_fd, queue_kicked, q);
-		if (!q->watch)
-			return -ENOMEM;
-		/* What was made available before we looked has no kick of its own. */
-		qfd_event_signal(q->kick_fd);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -142,8 +157,13 @@ static void stop(struct virtio_dev *d)
 void virtio_stopped(struct virtio_dev *d)
 {
 	set_run(d, VIRTIO_IDLE);
-	for (unsigned i = 0; i < d->n_queues; i++)
+	for (unsigned i = 0; i < d->n_queues; i++) {
 		qfd_event_clear(d->q[i].kick_fd);
+		qring_fini(&d->q[i].ring);
+		/* What a legacy driver has made available meanwhile has lost its kick. */
+		if (d->legacy && d->q[i].enabled)
+			qfd_event_signal(d->q[i].kick_fd);
+	}
 	if ((d->status & S_DRIVER_OK) && !(d->status & S_NEEDS_RESET))
 		start(d);
 }
@@ -160,6 +180,12 @@ void virtio_broken(struct virtio_dev *d, enum vd_fault f)
 		d->tr->config_irq(d);
 }
 
+/* A driver need not have set up every queue. */
+static bool is_live(const struct virtio_dev *d, unsigned q)
+{
+	return d->run == VIRTIO_RUNNING && d->q[q].enabled;
+}
+
 bool virtio_pop(struct virtio_dev *d, unsigned q, struct iovec *iov, unsigned max_iov,
 		struct qring_chain *ret_chain)
 {
@@ -170,7 +196,7 @@ bool virtio_pop(struct virtio_dev *d, unsigned q, struct iovec *iov, unsigned ma
 	};
 	enum qring_verdict verdict;
 
-	if (d->run != VIRTIO_RUNNING)
+	if (!is_live(d, q))
 		return false;
 	verdict = qring_pop(&d->q[q].ring, iov, max_iov, ret_chain);
 	if (verdict == QRING_OK)
@@ -182,7 +208,7 @@ bool virtio_pop(struct virtio_dev *d, unsigned q, struct iovec *iov, unsigned ma
 
 void virtio_push_quiet(struct virtio_dev *d, unsigned q, uint16_t head, uint32_t written_bytes)
 {
-	if (d->run == VIRTIO_RUNNING)
+	if (is_live(d, q))
 		qring_push(&d->q[q].ring, head, written_bytes);
 }
 
@@ -190,7 +216,7 @@ void virtio_tell(struct virtio_dev *d, unsigned q)
 {
 	int fd;
 
-	if (d->run != VIRTIO_RUNNING || !qring_publish(&d->q[q].ring))
+	if (!is_live(d, q) || !qring_publish(&d->q[q].ring))
 		return;
 	fd = d->tr->call_fd(d, q);
 	if (fd >= 0)
@@ -225,6 +251,8 @@ int virtio_call_fd(struct virtio_dev *d, unsigned q)
 
 static void queue_clear(struct virtio_dev *d, struct virtio_queue *q)
 {
+	if (d->run != VIRTIO_RUNNING)	/* else stop() takes it */
+		queue_unwatch(d, q);
 	q->cfg = (struct qring_cfg){ .num = d->queue_size_max };
 	q->enabled = false;
 }
@@ -273,6 +301,19 @@ static bool features_ok(struct virtio_dev *d)
 	return d->acked & VIRTIO_VERSION_1;
 }
 
+static bool may_start(const struct virtio_dev *d)
+{
+	return d->run == VIRTIO_IDLE && !(d->status & S_NEEDS_RESET);
+}
+
+/* There is no FEATURES_OK and no order that a driver of 0.9.5 was held to. */
+static void legacy_status_write(struct virtio_dev *d, uint8_t val)
+{
+	d->status = (d->status & S_NEEDS_RESET) | (val & (S_DRIVERS & ~S_FEATURES_OK));
+	if ((d->status & S_DRIVER_OK) && may_start(d))
+		start(d);
+}
+
 void virtio_status_write(struct virtio_dev *d, uint8_t val)
 {
 	uint8_t before = d->status & S_DRIVERS;
@@ -280,6 +321,10 @@ void virtio_status_write(struct virtio_dev *d, uint8_t val)
 
 	if (!val) {
 		reset(d);
+		return;
+	}
+	if (d->legacy) {
+		legacy_status_write(d, val);
 		return;
 	}
 	if (val & ~(S_DRIVERS | S_NEEDS_RESET))
@@ -293,7 +338,7 @@ void virtio_status_write(struct virtio_dev *d, uint8_t val)
 	if ((added & S_FEATURES_OK) && !features_ok(d))
 		val &= ~S_FEATURES_OK;
 	d->status |= val;
-	if ((added & S_DRIVER_OK) && d->run == VIRTIO_IDLE && !(d->status & S_NEEDS_RESET))
+	if ((added & S_DRIVER_OK) && may_start(d))
 		start(d);
 }
 
@@ -318,10 +363,13 @@ void virtio_acked_write(struct virtio_dev *d, uint32_t val)
 {
 	unsigned shift = 32 * d->gfsel;
 
-	if (d->status & S_FEATURES_OK) {
+	if ((d->status & S_FEATURES_OK) || (d->legacy && d->run == VIRTIO_RUNNING)) {
 		vdev_fault(&d->v, VD_FAULT_BAD_STATE);	/* final since FEATURES_OK */
 		return;
 	}
+	/* A legacy driver cannot be told that it asked for too much: it does not get it. */
+	if (d->legacy)
+		val &= word_of(d->offered, d->gfsel);
 	if (d->gfsel < 2)
 		d->acked = (d->acked & ~(0xffffffffull << shift)) | (uint64_t)val << shift;
 	else if (val)
@@ -360,6 +408,65 @@ void virtio_queue_enable(struct virtio_dev *d)
 		return;
 	}
 	q->enabled = true;
+}
+
+/* ---- legacy queues ---- */
+
+/* The first kick: the driver means it, whether it has said DRIVER_OK or not. */
+static void legacy_kicked(struct vdev *v, void *arg)
+{
+	struct virtio_queue *q = arg;
+
+	qfd_event_clear(q->kick_fd);
+	if (may_start(q->d))
+		start(q->d);	/* looks at all queues, and has its own watches */
+}
+
+static int legacy_watch(struct virtio_dev *d, struct virtio_queue *q)
+{
+	if (d->run == VIRTIO_RUNNING)
+		return queue_watch(d, q);
+	queue_unwatch(d, q);
+	q->watch = d->v.host->ops->watch(d->v.host, q->kick_fd, legacy_kicked, q);
+	return q->watch ? 0 : -ENOMEM;
+}
+
+static void legacy_give_up(struct virtio_dev *d, struct virtio_queue *q)
+{
+	if (d->run == VIRTIO_RUNNING) {
+		vdev_fault(&d->v, VD_FAULT_BAD_STATE);	/* it takes a reset */
+		return;
+	}
+	queue_unwatch(d, q);
+	q->enabled = false;
+}
+
+void virtio_queue_place(struct virtio_dev *d, uint64_t at, uint64_t align)
+{
+	struct virtio_queue *q = virtio_queue_sel(d);
+
+	if (!q || (at && q->enabled)) {
+		vdev_fault(&d->v, VD_FAULT_BAD_STATE);
+		return;
+	}
+	if (!at) {
+		legacy_give_up(d, q);
+		return;
+	}
+	if (!align || (align & (align - 1)) || q->cfg.num > d->queue_size_max) {
+		virtio_broken(d, VD_FAULT_BAD_RING);
+		return;
+	}
+	q->cfg.desc = gpa(at);
+	q->cfg.avail = gpa(at + qring_desc_bytes(q->cfg.num));
+	q->cfg.used = gpa(Q_ALIGN_UP(q->cfg.avail.v + qring_avail_bytes(q->cfg.num, true), align));
+	if (ring_open(d, q) < 0) {
+		virtio_broken(d, VD_FAULT_BAD_RING);
+		return;
+	}
+	q->enabled = true;
+	if (legacy_watch(d, q) < 0)
+		virtio_broken(d, VD_FAULT_NONE);	/* out of memory: not the guest's doing */
 }
 
 void virtio_queue_kick(struct virtio_dev *d, uint32_t q)
@@ -407,13 +514,23 @@ void virtio_init(struct virtio_dev *d, const struct vd_type *type, const struct 
 		d->q[i] = (struct virtio_queue){ .d = d, .kick_fd = -1 };
 }
 
+static uint64_t offer(const struct virtio_dev *d)
+{
+	uint64_t f = d->offered & (~VIRTIO_RESERVED_BITS | VIRTIO_SERVED);
+
+	if (d->ops->serve)
+		f |= VIRTIO_RINGS;
+	/* Legacy features are 32. Each device takes requests apart by bytes, as virtio 1 wants. */
+	return d->legacy ? (uint32_t)f | VIRTIO_ANY_LAYOUT : f | VIRTIO_VERSION_1;
+}
+
 int virtio_attach(struct virtio_dev *d, struct cf_errors *errs)
 {
 	const struct vd_config *cfg = d->v.cfg;
 
 	qassert(d->n_queues && d->n_queues <= VIRTIO_QUEUES_MAX &&
 		d->config_len <= VIRTIO_CONFIG_BYTES);
-	d->offered = (d->offered & (~VIRTIO_RESERVED_BITS | VIRTIO_SERVED)) | VIRTIO_VERSION_1;
+	d->offered = offer(d);
 	for (unsigned i = 0; i < d->n_queues; i++) {
 		queue_clear(d, &d->q[i]);
 		d->q[i].kick_fd = qfd_eventfd();
@@ -430,18 +547,14 @@ int virtio_attach(struct virtio_dev *d, struct cf_errors *errs)
 void virtio_fini(struct virtio_dev *d)
 {
 	unwatch_queues(d);
-	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
+	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
 		qfd_close(&d->q[i].kick_fd);
+		qring_fini(&d->q[i].ring);
+	}
 }
 
 void virtio_check(const struct vd_config *cfg, struct cf_errors *errs)
 {
-	const struct vd_arg *a = vd_arg_find(cfg, "legacy");
-
-	if (a)
-		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
-			     "%s: legacy is not served; the guest needs a driver for virtio 1",
-			     cfg->type);
 	if (cfg->space == VD_IO)
 		cf_error_add(errs, CF_ERROR, cfg->file, cfg->line, cfg->col,
 			     "%s: loc is in memory or on PCI, not an I/O port", cfg->type);
@@ -453,6 +566,7 @@ void virtio_check(const struct vd_config *cfg, struct cf_errors *errs)
 void virtio_quiesce(struct virtio_dev *d)
 {
 	d->status &= ~S_DRIVER_OK;	/* nothing starts again */
+	unwatch_queues(d);
 	stop(d);
 	if (d->ops->quiesce)
 		d->ops->quiesce(d);

@@ -45,9 +45,17 @@
  * Feature bits of the transport and the rings that this code serves; the rest of 24–41 is never
  * offered.
  */
+#define VIRTIO_ANY_LAYOUT VIRTIO_BIT(27)	/* legacy only: what virtio 1 takes for granted */
 #define VIRTIO_RING_INDIRECT VIRTIO_BIT(28)
 #define VIRTIO_RING_EVENT_IDX VIRTIO_BIT(29)
 #define VIRTIO_VERSION_1 VIRTIO_BIT(32)
+#define VIRTIO_RING_PACKED VIRTIO_BIT(34)
+/* Offered by every device whose queues are served here. */
+#define VIRTIO_RINGS (VIRTIO_RING_INDIRECT | VIRTIO_RING_EVENT_IDX | VIRTIO_RING_PACKED)
+/*
+ * What may be passed on from a back end. Not packed rings: a crashed back end's successor goes on
+ * from the used index of a split ring and from an in-flight region for split rings.
+ */
 #define VIRTIO_SERVED (VIRTIO_RING_INDIRECT | VIRTIO_RING_EVENT_IDX | VIRTIO_VERSION_1)
 #define VIRTIO_RESERVED_BITS (((1ull << 42) - 1) & ~((1ull << 24) - 1))
 
@@ -90,7 +98,7 @@ struct virtio_transport {
 struct virtio_queue {
 	struct virtio_dev *d;
 	struct qring_cfg cfg;	/* as the driver wrote it */
-	bool enabled;
+	bool enabled;		/* and usable when it was */
 	/* owned eventfd: ioeventfd of the transport, read by serve's watch or a back end */
 	int kick_fd;
 	struct vd_watch *watch;
@@ -105,7 +113,7 @@ struct virtio_dev {
 	struct vdev v;		/* first */
 	/* Filled by the device before virtio_attach(). */
 	const struct virtio_ops *ops;
-	uint64_t offered;
+	uint64_t offered;	/* without VIRTIO_RINGS and VERSION_1, which are added */
 	unsigned n_queues;
 	uint32_t queue_size_max;
 	uint8_t config[VIRTIO_CONFIG_BYTES];
@@ -181,6 +189,11 @@ struct virtio_queue *virtio_queue_sel(struct virtio_dev *d);
 /* The same for writing: NULL (and a fault) when it may not be changed now. */
 struct virtio_queue *virtio_queue_edit(struct virtio_dev *d);
 void virtio_queue_enable(struct virtio_dev *d);
+/*
+ * Legacy: a ring at @at, laid out with @align (1.2, 2.7.2); 0 gives it up. With it the queue is
+ * enabled, and a kick starts the device: drivers of that time use queues before DRIVER_OK (3.1.2).
+ */
+void virtio_queue_place(struct virtio_dev *d, uint64_t at, uint64_t align);
 /* A notification that came as an exit. */
 void virtio_queue_kick(struct virtio_dev *d, uint32_t q);
 void virtio_config_read(const struct virtio_dev *d, unsigned off, void *buf, unsigned len);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over MMIO (virtio 1.2, 4.2), version 2: one window at loc, one interrupt (edges).
+ * virtio over MMIO (virtio 1.2, 4.2): one window at loc, one interrupt (edges). Version 2, or, for
+ * a legacy device, version 1 (4.2.4), where a ring is given as the number of its page.
  *
  * Each queue's notification is an ioeventfd on QueueNotify that matches its number, and whoever
  * completes requests (a back end in another process too) signals the interrupt's descriptor
@@ -19,6 +20,7 @@
 
 #define MAGIC 0x74726976u	/* "virt" */
 #define VERSION 2u
+#define VERSION_LEGACY 1u
 
 struct virtio_mmio {
 	struct virtio_dev *d;
@@ -27,6 +29,7 @@ struct virtio_mmio {
 	int own_fd;		/* where the host has no descriptor: watched, turned into a pulse */
 	struct vd_watch *watch;
 	bool notify[VIRTIO_QUEUES_MAX];
+	uint32_t page_bytes, align;	/* legacy: as the driver wrote them */
 };
 
 static struct virtio_mmio *mmio_of(struct virtio_dev *d)
@@ -78,7 +81,7 @@ static int open_irq(struct virtio_mmio *m)
 
 static uint32_t interrupt_status(const struct virtio_mmio *m)
 {
-	bool live = m->d->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	bool live = m->d->status & VIRTIO_CONFIG_S_DRIVER_OK || m->d->run == VIRTIO_RUNNING;
 
 	return (live ? VIRTIO_MMIO_INT_VRING : 0) |
 	       (m->config_pending ? VIRTIO_MMIO_INT_CONFIG : 0);
@@ -86,6 +89,7 @@ static uint32_t interrupt_status(const struct virtio_mmio *m)
 
 static void mmio_reset(struct virtio_dev *d)
 {
+	/* The page size stays: Linux writes it once, before its first reset. */
 	mmio_of(d)->config_pending = false;
 }
 
@@ -101,7 +105,9 @@ static uint32_t queue_reg_read(struct virtio_mmio *m, unsigned off)
 	case VIRTIO_MMIO_QUEUE_NUM_MAX:
 		return m->d->queue_size_max;
 	case VIRTIO_MMIO_QUEUE_READY:
-		return q->enabled;
+		return q->enabled && !m->d->legacy;
+	case VIRTIO_MMIO_QUEUE_PFN:
+		return q->enabled && m->page_bytes ? (uint32_t)(q->cfg.desc.v / m->page_bytes) : 0;
 	default:	/* QueueReset: a feature that is not offered; the others are write-only */
 		return 0;
 	}
@@ -115,7 +121,7 @@ static uint32_t reg_read(struct virtio_mmio *m, unsigned off)
 	case VIRTIO_MMIO_MAGIC_VALUE:
 		return MAGIC;
 	case VIRTIO_MMIO_VERSION:
-		return VERSION;
+		return d->legacy ? VERSION_LEGACY : VERSION;
 	case VIRTIO_MMIO_DEVICE_ID:
 		return d->ops->id;
 	case VIRTIO_MMIO_VENDOR_ID:
@@ -127,7 +133,7 @@ static uint32_t reg_read(struct virtio_mmio *m, unsigned off)
 	case VIRTIO_MMIO_STATUS:
 		return virtio_status_read(d);
 	case VIRTIO_MMIO_CONFIG_GENERATION:
-		return d->config_gen;
+		return d->legacy ? 0 : d->config_gen;
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:
@@ -182,6 +188,21 @@ static void queue_reg_write(struct virtio_mmio *m, unsigned off, uint32_t val)
 	}
 }
 
+static void legacy_reg_write(struct virtio_mmio *m, unsigned off, uint32_t val)
+{
+	switch (off) {
+	case VIRTIO_MMIO_GUEST_PAGE_SIZE:
+		m->page_bytes = val;
+		break;
+	case VIRTIO_MMIO_QUEUE_ALIGN:
+		m->align = val;
+		break;
+	default:
+		virtio_queue_place(m->d, (uint64_t)val * m->page_bytes, m->align);
+		break;
+	}
+}
+
 static void reg_write(struct virtio_mmio *m, unsigned off, uint32_t val)
 {
 	struct virtio_dev *d = m->d;
@@ -209,7 +230,15 @@ static void reg_write(struct virtio_mmio *m, unsigned off, uint32_t val)
 	case VIRTIO_MMIO_STATUS:
 		virtio_status_write(d, (uint8_t)val);
 		break;
+	case VIRTIO_MMIO_GUEST_PAGE_SIZE:
+	case VIRTIO_MMIO_QUEUE_ALIGN:
+	case VIRTIO_MMIO_QUEUE_PFN:
+		if (d->legacy)
+			legacy_reg_write(m, off, val);
+		break;
 	case VIRTIO_MMIO_QUEUE_NUM:
+		queue_reg_write(m, off, val);
+		break;
 	case VIRTIO_MMIO_QUEUE_READY:
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
@@ -217,7 +246,8 @@ static void reg_write(struct virtio_mmio *m, unsigned off, uint32_t val)
 	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
 	case VIRTIO_MMIO_QUEUE_USED_LOW:
 	case VIRTIO_MMIO_QUEUE_USED_HIGH:
-		queue_reg_write(m, off, val);
+		if (!d->legacy)
+			queue_reg_write(m, off, val);
 		break;
 	default:	/* SHMSel, QueueReset, read-only registers */
 		break;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over PCI (virtio 1.2, 4.1), modern only: revision 1, no INTx, MSI-X with one vector a
- * queue and one for configuration changes.
+ * virtio 1 over PCI (virtio 1.2, 4.1): revision 1, MSI-X with one vector a queue and one for
+ * configuration changes, INTA for drivers that do without.
  *
  * One BAR, number 0, 32-bit and not prefetchable, so that every firmware and guest can place it; a
  * page for each part, so that a host can map or trap each by itself:
@@ -20,9 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/qfd.h"
-#include "vdevs/pcifn.h"
-#include "vdevs/virtio.h"
+#include "vdevs/virtio_pci_priv.h"
 
 #define BAR 0u
 #define BAR_BYTES 0x8000u
@@ -32,28 +30,6 @@
 #define TABLE_OFF 0x4000u
 #define PBA_OFF 0x5000u
 enum { PAGE_COMMON, PAGE_ISR, PAGE_DEVICE, PAGE_NOTIFY, PAGE_TABLE, PAGE_PBA };
-
-enum { ISR_CONFIG = 2 };	/* bit 0, queues, would need INTx */
-
-struct virtio_pci {
-	struct virtio_dev *d;
-	struct pcifn fn;
-	unsigned win_cap;		/* the configuration access capability */
-	uint8_t isr;
-	uint16_t config_vector;
-	uint16_t vector[VIRTIO_QUEUES_MAX];
-	bool notify[VIRTIO_QUEUES_MAX];	/* registered with the host */
-};
-
-static struct virtio_pci *pci_of(struct virtio_dev *d)
-{
-	return d->tr_state;
-}
-
-static struct virtio_pci *pci_of_vdev(struct vdev *v)
-{
-	return pci_of(Q_CONTAINER_OF(v, struct virtio_dev, v));
-}
 
 /* ---- notifications ---- */
 
@@ -74,58 +50,7 @@ static void notify_update(struct virtio_pci *p, uint64_t bar_addr, bool mapped)
 
 static void bar_moved(struct vdev *v, unsigned bar, uint64_t addr, bool mapped)
 {
-	notify_update(pci_of_vdev(v), addr, mapped);
-}
-
-/* ---- interrupts ---- */
-
-static int vector_fd(struct virtio_pci *p, uint16_t vector)
-{
-	struct vd_host *h = p->d->v.host;
-
-	return vector < p->fn.n_vectors ? h->ops->msi_fd(h, vector) : -1;
-}
-
-static int pci_call_fd(struct virtio_dev *d, unsigned q)
-{
-	return vector_fd(pci_of(d), pci_of(d)->vector[q]);
-}
-
-static void pci_config_irq(struct virtio_dev *d)
-{
-	struct virtio_pci *p = pci_of(d);
-	int fd = vector_fd(p, p->config_vector);
-
-	p->isr |= ISR_CONFIG;
-	if (fd >= 0)
-		qfd_event_signal(fd);
-}
-
-static void pci_reset(struct virtio_dev *d)
-{
-	struct virtio_pci *p = pci_of(d);
-
-	p->isr = 0;
-	p->config_vector = VIRTIO_MSI_NO_VECTOR;
-	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
-		p->vector[i] = VIRTIO_MSI_NO_VECTOR;
-}
-
-/* A vector that does not exist reads back as none: so the driver learns (4.1.5.1.2). */
-static uint16_t vector_checked(const struct virtio_pci *p, uint32_t val)
-{
-	return val < p->fn.n_vectors ? (uint16_t)val : VIRTIO_MSI_NO_VECTOR;
-}
-
-static void queue_vector_write(struct virtio_pci *p, uint32_t val)
-{
-	struct virtio_dev *d = p->d;
-
-	if (!virtio_queue_sel(d))
-		return;
-	p->vector[d->qsel] = vector_checked(p, val);
-	if (d->run == VIRTIO_RUNNING && d->ops->call_changed)
-		d->ops->call_changed(d, d->qsel);
+	notify_update(virtio_pci_of_vdev(v), addr, mapped);
 }
 
 /* ---- common configuration ---- */
@@ -134,13 +59,13 @@ static uint32_t queue_reg_read(struct virtio_pci *p, unsigned off)
 {
 	const struct virtio_queue *q = virtio_queue_sel(p->d);
 
+	if (off == VIRTIO_PCI_COMMON_Q_MSIX)
+		return virtio_pci_queue_vector(p);
 	if (!q)
-		return off == VIRTIO_PCI_COMMON_Q_MSIX ? VIRTIO_MSI_NO_VECTOR : 0;
+		return 0;
 	switch (off) {
 	case VIRTIO_PCI_COMMON_Q_SIZE:
 		return q->cfg.num;
-	case VIRTIO_PCI_COMMON_Q_MSIX:
-		return p->vector[p->d->qsel];
 	case VIRTIO_PCI_COMMON_Q_ENABLE:
 		return q->enabled;
 	case VIRTIO_PCI_COMMON_Q_NOFF:
@@ -195,7 +120,7 @@ static void queue_reg_write(struct virtio_pci *p, unsigned off, uint32_t val)
 	struct virtio_queue *q;
 
 	if (off == VIRTIO_PCI_COMMON_Q_MSIX) {
-		queue_vector_write(p, val);
+		virtio_pci_queue_vector_write(p, val);
 		return;
 	}
 	if (off == VIRTIO_PCI_COMMON_Q_ENABLE) {
@@ -242,7 +167,7 @@ static void common_write(struct virtio_pci *p, unsigned off, uint32_t val)
 		virtio_acked_write(d, val);
 		break;
 	case VIRTIO_PCI_COMMON_MSIX:
-		p->config_vector = vector_checked(p, val);
+		virtio_pci_config_vector_write(p, val);
 		break;
 	case VIRTIO_PCI_COMMON_STATUS:
 		virtio_status_write(d, (uint8_t)val);
@@ -297,46 +222,18 @@ static void common_window_write(struct virtio_pci *p, unsigned off, unsigned siz
 	}
 }
 
-static uint8_t isr_read(struct virtio_pci *p)
-{
-	uint8_t isr = p->isr;
-
-	p->isr = 0;	/* by the read, as the driver expects */
-	return isr;
-}
-
-static uint64_t device_read(struct virtio_pci *p, unsigned off, unsigned size)
-{
-	uint8_t b[8];
-	uint64_t val = 0;
-
-	virtio_config_read(p->d, off, b, size);
-	for (unsigned i = 0; i < size; i++)
-		val |= (uint64_t)b[i] << (8 * i);
-	return val;
-}
-
-static void device_write(struct virtio_pci *p, unsigned off, unsigned size, uint64_t val)
-{
-	uint8_t b[8];
-
-	for (unsigned i = 0; i < size; i++)
-		b[i] = (uint8_t)(val >> (8 * i));
-	virtio_config_write(p->d, off, b, size);
-}
-
 static uint64_t virtio_pci_read(struct vdev *v, unsigned win, uint64_t off, unsigned size)
 {
-	struct virtio_pci *p = pci_of_vdev(v);
+	struct virtio_pci *p = virtio_pci_of_vdev(v);
 	unsigned in_page = (unsigned)(off % PAGE_BYTES);
 
 	switch (off / PAGE_BYTES) {
 	case PAGE_COMMON:
 		return common_window_read(p, in_page, size);
 	case PAGE_ISR:
-		return in_page ? 0 : isr_read(p);
+		return in_page ? 0 : virtio_pci_isr_read(p);
 	case PAGE_DEVICE:
-		return device_read(p, in_page, size);
+		return virtio_pci_device_read(p, in_page, size);
 	case PAGE_TABLE:
 		return pcifn_table_read(&p->fn, in_page, size);
 	case PAGE_PBA:
@@ -349,7 +246,7 @@ static uint64_t virtio_pci_read(struct vdev *v, unsigned win, uint64_t off, unsi
 static void virtio_pci_write(struct vdev *v, unsigned win, uint64_t off, unsigned size,
 			     uint64_t val)
 {
-	struct virtio_pci *p = pci_of_vdev(v);
+	struct virtio_pci *p = virtio_pci_of_vdev(v);
 	unsigned in_page = (unsigned)(off % PAGE_BYTES);
 
 	switch (off / PAGE_BYTES) {
@@ -357,7 +254,7 @@ static void virtio_pci_write(struct vdev *v, unsigned win, uint64_t off, unsigne
 		common_window_write(p, in_page, size, val);
 		break;
 	case PAGE_DEVICE:
-		device_write(p, in_page, size, val);
+		virtio_pci_device_write(p, in_page, size, val);
 		break;
 	case PAGE_NOTIFY:
 		virtio_queue_kick(p->d, in_page / NOTIFY_MULT);
@@ -388,7 +285,7 @@ static bool window_target(struct virtio_pci *p, unsigned off, unsigned size, uin
 
 static uint32_t virtio_pci_cfg_read(struct vdev *v, unsigned off, unsigned size)
 {
-	struct virtio_pci *p = pci_of_vdev(v);
+	struct virtio_pci *p = virtio_pci_of_vdev(v);
 	uint32_t target;
 
 	if (window_target(p, off, size, &target))
@@ -398,13 +295,13 @@ static uint32_t virtio_pci_cfg_read(struct vdev *v, unsigned off, unsigned size)
 
 static void virtio_pci_cfg_write(struct vdev *v, unsigned off, unsigned size, uint32_t val)
 {
-	struct virtio_pci *p = pci_of_vdev(v);
+	struct virtio_pci *p = virtio_pci_of_vdev(v);
 	uint32_t target;
 
 	if (window_target(p, off, size, &target))
 		virtio_pci_write(v, BAR, target, size, val);
 	else
-		pcifn_cfg_write(&p->fn, off, size, val);
+		virtio_pci_fn_write(p, off, size, val);
 }
 
 static unsigned add_virtio_cap(struct virtio_pci *p, uint8_t type, uint32_t off, uint32_t len,
@@ -445,64 +342,32 @@ static void add_caps(struct virtio_pci *p)
 
 /* ---- life ---- */
 
-static void pci_status(struct vdev *v, char *buf, size_t buf_bytes)
-{
-	virtio_status_text(pci_of_vdev(v)->d, buf, buf_bytes);
-}
-
-static void pci_quiesce(struct vdev *v)
-{
-	virtio_quiesce(pci_of_vdev(v)->d);
-}
-
-static void pci_free(struct vdev *v)
-{
-	struct virtio_pci *p = pci_of_vdev(v);
-	struct virtio_dev *d = p->d;
-
-	pcifn_fini(&p->fn);
-	free(p);
-	d->tr_state = NULL;
-	d->ops->free(d);
-}
-
 static const struct vdev_ops virtio_pci_vdev_ops = {
 	.read = virtio_pci_read,
 	.write = virtio_pci_write,
 	.cfg_read = virtio_pci_cfg_read,
 	.cfg_write = virtio_pci_cfg_write,
-	.status = pci_status,
-	.quiesce = pci_quiesce,
-	.free = pci_free,
-};
-
-static const struct virtio_transport virtio_pci_transport = {
-	.call_fd = pci_call_fd,
-	.config_irq = pci_config_irq,
-	.reset = pci_reset,
+	.status = virtio_pci_status,
+	.quiesce = virtio_pci_quiesce,
+	.free = virtio_pci_free,
 };
 
 int virtio_pci_attach(struct virtio_dev *d, struct cf_errors *errs)
 {
+	/* 4.1.2.1: numbers that tell a driver of before virtio 1 to keep off. */
 	const struct pcifn_id id = {
 		.vendor = 0x1af4, .device = (uint16_t)(0x1040 + d->ops->id),
-		.sub_vendor = VIRTIO_SUB_VENDOR, .sub_device = d->ops->id,
+		.sub_vendor = VIRTIO_SUB_VENDOR, .sub_device = (uint16_t)(0x40 + d->ops->id),
 		.class_code = d->ops->pci_class, .revision = 1,
 	};
-	struct virtio_pci *p = calloc(1, sizeof(*p));
+	struct virtio_pci *p;
 
-	if (!p) {
-		cf_error_add(errs, CF_ERROR, d->v.cfg->file, d->v.cfg->line, d->v.cfg->col,
-			     "%s: out of memory", d->v.cfg->name);
+	if (d->legacy)
+		return virtio_pci_legacy_attach(d, errs);
+	p = virtio_pci_new(d, &id, &virtio_pci_vdev_ops, bar_moved, errs);
+	if (!p)
 		return -ENOMEM;
-	}
-	p->d = d;
-	pcifn_init(&p->fn, &d->v, &id, bar_moved);
 	pcifn_add_bar(&p->fn, BAR, VD_MEM, BAR_BYTES, false);
 	add_caps(p);
-	d->tr = &virtio_pci_transport;
-	d->tr_state = p;
-	d->v.ops = &virtio_pci_vdev_ops;
-	pci_reset(d);
 	return 0;
 }

@@ -20,14 +20,27 @@ struct disk {
 	struct qdriver q;
 };
 
-static void disk_open(struct disk *k, bool mmio, uint64_t features)
+/* How the guest sees it. */
+enum how { PCI, MMIO, PCI_INTX, PCI_LEGACY, PCI_LEGACY_INTX, MMIO_LEGACY, HOWS };
+
+static void disk_open(struct disk *k, enum how how, uint64_t features)
 {
+	bool mmio = how == MMIO || how == MMIO_LEGACY;
+	/* The ring of a legacy device is as long as the device says. */
+	uint32_t num = how == PCI_LEGACY || how == PCI_LEGACY_INTX ? 256 : 64;
+
 	vdh_init(&k->h);
 	vdh_arg(&k->h, "hostdev", "disk", 0);
+	if (how >= PCI_LEGACY)
+		vdh_arg(&k->h, "legacy", NULL, 0);
 	k->h.disk_info.can_discard = k->h.disk_info.can_zero = true;
 	ck_assert_int_eq(vdh_create(&k->h, "virtio-blk", mmio ? VD_MEM : VD_PCI, VDD_MMIO, 1), 0);
-	vdd_init(&k->d, &k->h);
-	vdd_live(&k->d, VDD_VERSION_1 | features, &k->q, RING, 64);
+	if (how == PCI_INTX || how == PCI_LEGACY_INTX)
+		vdd_init_intx(&k->d, &k->h);
+	else
+		vdd_init(&k->d, &k->h);
+	ck_assert_int_eq(k->d.legacy, how >= PCI_LEGACY);
+	vdd_live(&k->d, VDD_VERSION_1 | features, &k->q, RING, num);
 	vdh_settle(&k->h);
 }
 
@@ -35,6 +48,11 @@ static void disk_close(struct disk *k)
 {
 	qdriver_fini(&k->q);
 	vdh_fini(&k->h);
+}
+
+static uint8_t live(const struct disk *k)
+{
+	return k->d.legacy ? VDD_STATUS_LIVE_LEGACY : VDD_STATUS_LIVE;
 }
 
 /* Slot @n of guest memory: header at 0, status at 0x10, data from 0x200. */
@@ -117,26 +135,31 @@ static const struct {
 };
 START_TEST(requests)
 {
-	const typeof(req_rows[0]) *row = &req_rows[_i / 2];
+	const typeof(req_rows[0]) *row = &req_rows[_i / HOWS];
 	struct disk k;
 	uint32_t written;
 	uint8_t st;
 
-	disk_open(&k, _i % 2, 1ull << VIRTIO_BLK_F_FLUSH);
+	disk_open(&k, _i % HOWS, 1ull << VIRTIO_BLK_F_FLUSH);
 	st = one(&k, row->type, row->sector, row->len, row->in, &written);
 	ck_assert_msg(st == row->want, "%s: status %u", row->what, st);
 	ck_assert_msg(written == row->written, "%s: %u bytes", row->what, written);
 	ck_assert_uint_eq(vdd_interrupts(&k.d), 1);
-	ck_assert_uint_eq(vdd_status(&k.d), VDD_STATUS_LIVE);
+	ck_assert_uint_eq(vdd_interrupts(&k.d), 0);
+	ck_assert_uint_eq(vdd_status(&k.d), live(&k));
 	disk_close(&k);
 }
 END_TEST
 
 /*
- * What is written is what is read, through direct and indirect chains, with and without EVENT_IDX.
+ * What is written is what is read, through direct and indirect chains, with and without EVENT_IDX,
+ * in split and packed rings.
  */
 static const uint64_t ring_rows[] = { 0, VDD_INDIRECT, VDD_EVENT_IDX,
-				      VDD_INDIRECT | VDD_EVENT_IDX };
+				      VDD_INDIRECT | VDD_EVENT_IDX, VDD_PACKED,
+				      VDD_PACKED | VDD_INDIRECT, VDD_PACKED | VDD_EVENT_IDX,
+				      VDD_PACKED | VDD_INDIRECT | VDD_EVENT_IDX };
+#define RING_ROWS Q_ARRAY_LEN(ring_rows)
 START_TEST(content)
 {
 	struct disk k;
@@ -144,7 +167,9 @@ START_TEST(content)
 	uint8_t data[4096], back[4096];
 	uint32_t written;
 
-	disk_open(&k, _i / 4, ring_rows[_i % 4] | 1ull << VIRTIO_BLK_F_FLUSH);
+	if (_i / RING_ROWS >= PCI_LEGACY && (ring_rows[_i % RING_ROWS] & VDD_PACKED))
+		return;		/* not offered */
+	disk_open(&k, _i / RING_ROWS, ring_rows[_i % RING_ROWS] | 1ull << VIRTIO_BLK_F_FLUSH);
 	for (unsigned n = 0; n < 200; n++) {
 		uint64_t sector = fixture_rand(&seed) % 2041;
 
@@ -360,7 +385,7 @@ static const struct {
 	{ "disk.img", "dio", "disable", VD_BLK_FILE, true },
 	{ "disk.img", "dio", "enable", VD_BLK_FILE, false },
 	{ "disk.img", "delayed", "5", VD_BLK_FILE, false },
-	{ "disk.img", "legacy", NULL, VD_BLK_FILE, false },
+	{ "disk.img", "legacy", NULL, VD_BLK_FILE, true },
 	{ "", NULL, NULL, VD_BLK_UNKNOWN, false },
 	{ "<", NULL, NULL, VD_BLK_UNKNOWN, false },
 	{ "mediator:", NULL, NULL, VD_BLK_UNKNOWN, false },
@@ -388,8 +413,8 @@ int main(void)
 	Suite *s = suite_create("vd_blk");
 	TCase *tc = fixture_case(s, "virtio-blk");
 
-	tcase_add_loop_test(tc, requests, 0, 2 * Q_ARRAY_LEN(req_rows));
-	tcase_add_loop_test(tc, content, 0, 8);
+	tcase_add_loop_test(tc, requests, 0, HOWS * Q_ARRAY_LEN(req_rows));
+	tcase_add_loop_test(tc, content, 0, HOWS * RING_ROWS);
 	tcase_add_test(tc, serial_is_the_name);
 	tcase_add_loop_test(tc, batches, 0, 2);
 	tcase_add_loop_test(tc, offered, 0, Q_ARRAY_LEN(feature_rows));

@@ -35,8 +35,8 @@ static const struct { unsigned off, size; uint32_t want; } id_rows[] = {
 	{ PCI_CLASS_DEVICE, 2, 0x0100 },
 	{ PCI_HEADER_TYPE, 1, 0 },
 	{ PCI_SUBSYSTEM_VENDOR_ID, 2, 0x1c05 },
-	{ PCI_SUBSYSTEM_ID, 2, 2 },
-	{ PCI_INTERRUPT_PIN, 1, 0 },
+	{ PCI_SUBSYSTEM_ID, 2, 0x42 },
+	{ PCI_INTERRUPT_PIN, 1, 1 },
 	{ PCI_STATUS, 2, PCI_STATUS_CAP_LIST },
 	{ PCI_COMMAND, 2, 0 },
 	{ PCI_BASE_ADDRESS_0, 4, 0 },
@@ -70,8 +70,8 @@ START_TEST(read_only_bits)
 		{ PCI_CACHE_LINE_SIZE, 4, 0xff },
 		{ PCI_BASE_ADDRESS_0, 4, (uint32_t)~(BAR_BYTES - 1) },
 		{ PCI_BASE_ADDRESS_1, 4, 0 },
-		{ PCI_SUBSYSTEM_VENDOR_ID, 4, 0x00021c05 },
-		{ PCI_INTERRUPT_LINE, 2, 0xff },
+		{ PCI_SUBSYSTEM_VENDOR_ID, 4, 0x00421c05 },
+		{ PCI_INTERRUPT_LINE, 2, 0x1ff },
 	};
 
 	fn_open(&h);

@@ -80,7 +80,7 @@ START_TEST(status_orders)
 		if (row->write[i] == LEAVE)
 			vdd_ack(&d, VDD_VERSION_1);
 		else if (row->write[i] == BAD)
-			vdd_ack(&d, VDD_VERSION_1 | 1ull << 34);
+			vdd_ack(&d, VDD_VERSION_1 | 1ull << 36);
 		else
 			vdd_set_status(&d, row->write[i]);
 	}
@@ -114,7 +114,10 @@ START_TEST(features_words)
 	ck_assert(offered & VDD_INDIRECT);
 	ck_assert(offered & VDD_EVENT_IDX);
 	ck_assert(offered & 1ull << VIRTIO_BLK_F_FLUSH);
-	ck_assert_uint_eq(offered & (1ull << 33 | 1ull << 34 | 1ull << 40), 0);
+	ck_assert(offered & VDD_PACKED);
+	/* ANY_LAYOUT, ACCESS_PLATFORM, IN_ORDER, ORDER_PLATFORM, SR_IOV, NOTIFICATION_DATA,
+	 * NOTIF_CONFIG_DATA, RING_RESET */
+	ck_assert_uint_eq(offered & (1ull << 27 | 1ull << 33 | 0x3full << 35), 0);
 	ck_assert_uint_eq(vdd_negotiate(&d, offered), A | D | F);
 	ck_assert_uint_eq(virtio_of(&h)->acked, offered);
 	vdd_set_status(&d, 0);
@@ -493,7 +496,8 @@ static const struct {
 	bool ok;
 } check_rows[] = {
 	{ VD_PCI, 0, NULL, true }, { VD_MEM, 1, NULL, true }, { VD_MEM, 0, NULL, false },
-	{ VD_MEM, 2, NULL, false }, { VD_IO, 1, NULL, false }, { VD_PCI, 0, "legacy", false },
+	{ VD_MEM, 2, NULL, false }, { VD_IO, 1, NULL, false }, { VD_PCI, 0, "legacy", true },
+	{ VD_MEM, 1, "legacy", true }, { VD_MEM, 0, "legacy", false },
 };
 START_TEST(checks)
 {
