@@ -18,6 +18,7 @@
 #include "qvm/blkfile.h"
 #include "qvm/dump.h"
 #include "qvm/loop.h"
+#include "qvm/netpeer.h"
 #include "qvm/stream.h"
 #include "qvm/pcihost.h"
 #include "qvm/vmdev.h"
@@ -309,6 +310,19 @@ static int host_backend_connect(struct vd_host *h, const struct vd_arg *hostdev)
 	return n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : qfd_connect_unix_now(path);
 }
 
+static int host_net_open(struct vd_host *h, const struct vd_net_cfg *cfg, struct cf_errors *errs,
+			 struct vd_net **ret)
+{
+	struct vm_dev *d = dev_of(h);
+	const struct netpeer_host host = {
+		.loop = d->vm->loop, .lock = &d->lock, .v = &d->v,
+		.run_dir = d->vm->run_dir ? d->vm->run_dir : "",
+		.system = d->vm->cfg->system, .system_given = d->vm->cfg->system_given,
+	};
+
+	return netpeer_open(&host, cfg, errs, ret);
+}
+
 /* ---- what the vdev says ---- */
 
 static void host_power(struct vd_host *h, enum vd_power what)
@@ -421,6 +435,7 @@ const struct vd_host_ops vhost_ops = {
 	.blk_kick = host_blk_kick,
 	.blk_close = host_blk_close,
 	.backend_connect = host_backend_connect,
+	.net_open = host_net_open,
 	.power = host_power,
 	.fault = host_fault,
 	.log = host_log,

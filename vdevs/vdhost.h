@@ -13,6 +13,7 @@
 #include "lib/cferr.h"
 #include "lib/qdef.h"
 #include "lib/qmem.h"
+#include "vdevs/vdnet.h"
 #include "vdevs/vdstream.h"
 
 struct vdev;
@@ -150,6 +151,10 @@ struct vd_host_ops {
 	 * names. 0, or -errno with a sentence in @errs. Before the guest runs only. */
 	int (*pci_header)(struct vd_host *h, const struct vd_arg *arg, struct cf_errors *errs,
 			  uint8_t *ret);
+	/* What `peer` of a network vdev names. 0, or -errno with a sentence in @errs. Before the
+	 * guest runs only; the vdev closes it. */
+	int (*net_open)(struct vd_host *h, const struct vd_net_cfg *cfg, struct cf_errors *errs,
+			struct vd_net **ret);
 	/* As watch(), whenever @fd takes bytes, or failed. */
 	struct vd_watch *(*watch_out)(struct vd_host *h, int fd,
 				      void (*fn)(struct vdev *v, void *arg), void *arg);
