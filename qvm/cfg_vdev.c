@@ -17,8 +17,6 @@ static const struct {
 	{ "smmu", "not served yet: leave it out" },
 	{ "vgpu-gvtg", "not served yet: leave it out" },
 	{ "virtio-blk", "not served yet" },
-	{ "virtio-console", "not served yet: use pl011 or ser8250" },
-	{ "virtio-entropy", "not served yet: leave it out" },
 	{ "virtio-fs", "not served yet: share files on a virtio-blk" },
 	{ "virtio-gpu", "not served yet: leave it out" },
 	{ "virtio-input", "not served yet: leave it out" },

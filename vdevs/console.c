@@ -196,13 +196,11 @@ static int init(struct vd_console *c, struct vdev *v, struct cf_errors *errs)
 	c->batch_ns = batch ? batch->num * Q_NSEC_PER_USEC : 0;
 	c->out = malloc(VD_CONSOLE_OUT_BYTES);
 	c->timer = v->host->ops->timer_new(v->host, out_timer, c);
-	int r = c->out && c->timer ? 0 : -ENOMEM;
-	if (r == 0)
-		r = vd_port_open(&c->port, v, NULL, port_event, c, errs);
-	if (r == -ENOMEM)
-		cf_error_add(errs, CF_ERROR, v->cfg->file, v->cfg->line, v->cfg->col,
-			     "%s: out of memory", v->cfg->name);
-	return r;
+	if (c->out && c->timer)
+		return vd_port_open(&c->port, v, NULL, port_event, c, errs);
+	cf_error_add(errs, CF_ERROR, v->cfg->file, v->cfg->line, v->cfg->col, "%s: out of memory",
+		     v->cfg->name);
+	return -ENOMEM;
 }
 
 int vd_console_init(struct vd_console *c, struct vdev *v, void (*input)(struct vdev *v),

@@ -166,6 +166,9 @@ int vd_port_open(struct vd_port *p, struct vdev *v, const char *name,
 	p->event = event;
 	p->arg = arg;
 	int r = v->host->ops->stream->open(v->host, &cfg, errs, &p->stream);
+	if (r == -ENOMEM)
+		cf_error_add(errs, CF_ERROR, v->cfg->file, v->cfg->line, v->cfg->col,
+			     "%s: out of memory", v->cfg->name);
 	if (r == 0)
 		ask_fds(p);
 	return r;

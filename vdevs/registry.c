@@ -17,6 +17,8 @@ const struct vd_type *const vdev_registry[] = {
 	&vd_progress_type,
 	&vd_ser8250_type,
 	&vd_virtio_blk_type,
+	&vd_virtio_console_type,
+	&vd_virtio_entropy_type,
 	&vd_virtio_net_type,
 	&vd_wdt_sp805_type,
 	&vd_wdt_ib700_type,

@@ -15,6 +15,8 @@ extern const struct vd_type vd_pl011_type;
 extern const struct vd_type vd_progress_type;
 extern const struct vd_type vd_ser8250_type;
 extern const struct vd_type vd_virtio_blk_type;
+extern const struct vd_type vd_virtio_console_type;
+extern const struct vd_type vd_virtio_entropy_type;
 extern const struct vd_type vd_virtio_net_type;
 extern const struct vd_type vd_wdt_sp805_type;
 extern const struct vd_type vd_wdt_ib700_type;
