@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/qassert.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "lib/qlog.h"
 
 _Noreturn void qassert_failed(const char *cond, const char *file, int line)
 {
-	fprintf(stderr, "<0>ev=bug file=%s line=%d cond=\"%s\"\n", file, line, cond);
+	qlog(QLOG_INTERNAL, "ev=bug file=%s line=%d cond=\"%s\"", file, line, cond);
 	abort();
 }

@@ -2,7 +2,7 @@
 /*
  * Log lines. A line is made whole in a buffer on the stack and leaves in one write(2) for each
  * destination: no lock, and no two threads' lines mix. It is shorter than PIPE_BUF, so a pipe
- * keeps it whole as well.
+ * keeps it whole as well; a system's log gets it as a datagram.
  *
  * Form: "<n>prog: message vm=<vm> err=<errno text>\n"; err= stands last, its text has spaces.
  * Control characters in a message become spaces: one event is one line, whoever chose its words.
@@ -16,27 +16,23 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define LINE_BYTES 2048
-#define DESTS_MAX 8
+#define SYSLOG_DAEMON (3 << 3)	/* the facility */
 #define LIMIT_PERIOD_NS (60 * Q_NSEC_PER_SEC)
 #define ESCAPE_SRC_MAX 64
 
-struct dest {
-	unsigned mask;
-	int fd;
-};
-
 static struct {
 	const char *prog, *vm;
-	struct dest dest[DESTS_MAX];
+	struct qlog_dest dest[QLOG_DESTS_MAX];
 	unsigned n_dests;	/* 0: the default */
 	bool prefix;
 	bool prefix_known;	/* else: decided by the first line */
 } state;
 
-static const struct dest default_dest = { QLOG_DEFAULT_MASK, STDERR_FILENO };
+static const struct qlog_dest default_dest = { QLOG_DEFAULT_MASK, STDERR_FILENO, NULL };
 
 /* Never 0: journald writes an emergency on every terminal. */
 static const struct {
@@ -61,12 +57,17 @@ void qlog_init(const char *prog, const char *vm)
 		qlog_set_prefix(!isatty(STDERR_FILENO));
 }
 
+int qlog_add(const struct qlog_dest *d)
+{
+	if (state.n_dests == QLOG_DESTS_MAX)
+		return -ENOSPC;
+	state.dest[state.n_dests++] = *d;
+	return 0;
+}
+
 int qlog_add_dest(unsigned mask, int fd)
 {
-	if (state.n_dests == DESTS_MAX)
-		return -ENOSPC;
-	state.dest[state.n_dests++] = (struct dest){ mask, fd };
-	return 0;
+	return qlog_add(&(struct qlog_dest){ .mask = mask, .fd = fd });
 }
 
 void qlog_set_prefix(bool on)
@@ -92,6 +93,7 @@ const char *qlog_sev_str(enum qlog_sev sev)
 
 struct line {
 	size_t len;
+	size_t body;	/* where the message begins, behind priority and program */
 	char text[LINE_BYTES];	/* one byte is kept for the newline */
 };
 
@@ -133,7 +135,21 @@ static void write_line(int fd, const char *text, size_t len)
 	while (n < 0 && errno == EINTR);
 }
 
-static unsigned wanted_mask(const struct dest *d, unsigned n)
+/* A datagram is a line: no newline. It never waits: a log that is stuck must not stop a VM. */
+static void send_line(const struct qlog_dest *d, enum qlog_sev sev, const struct line *l)
+{
+	char head[64];
+	int n = snprintf(head, sizeof(head), "<%d>%.32s[%d]: ", SYSLOG_DAEMON | (sevs[sev].prio - '0'),
+			 state.prog ? state.prog : "parley", (int)getpid());
+	struct iovec iov[] = { { head, (size_t)n },
+			       { (char *)l->text + l->body, l->len - l->body - 1 } };
+	const struct msghdr m = { .msg_name = (void *)d->syslog, .msg_namelen = sizeof(*d->syslog),
+				  .msg_iov = iov, .msg_iovlen = Q_ARRAY_LEN(iov) };
+
+	sendmsg(d->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static unsigned wanted_mask(const struct qlog_dest *d, unsigned n)
 {
 	unsigned mask = 0;
 
@@ -143,12 +159,13 @@ static unsigned wanted_mask(const struct dest *d, unsigned n)
 }
 
 /* @err: positive errno, or 0 for none. */
+static void emit_to(const struct qlog_dest *d, unsigned n, enum qlog_sev sev, int err,
+		    const char *fmt, va_list ap) Q_PRINTF(5, 0);
 static void emit(enum qlog_sev sev, int err, const char *fmt, va_list ap) Q_PRINTF(3, 0);
 
-static void emit(enum qlog_sev sev, int err, const char *fmt, va_list ap)
+static void emit_to(const struct qlog_dest *d, unsigned n, enum qlog_sev sev, int err,
+		    const char *fmt, va_list ap)
 {
-	const struct dest *d = state.n_dests ? state.dest : &default_dest;
-	unsigned n = state.n_dests ? state.n_dests : 1;
 	struct line l;
 	char errbuf[128];
 
@@ -159,15 +176,36 @@ static void emit(enum qlog_sev sev, int err, const char *fmt, va_list ap)
 		line_add(&l, "<%c>", sevs[sev].prio);
 	if (state.prog)
 		line_add(&l, "%s: ", state.prog);
+	l.body = l.len;
 	line_add_v(&l, fmt, ap);
 	if (state.vm)
 		line_add(&l, " vm=%s", state.vm);
 	if (err)
 		line_add(&l, " err=%s", strerror_r(err, errbuf, sizeof(errbuf)));
 	line_end(&l);
-	for (unsigned i = 0; i < n; i++)
-		if (d[i].mask & QLOG_BIT(sev))
+	for (unsigned i = 0; i < n; i++) {
+		if (!(d[i].mask & QLOG_BIT(sev)))
+			continue;
+		if (d[i].syslog)
+			send_line(&d[i], sev, &l);
+		else
 			write_line(d[i].fd, l.text, l.len);
+	}
+}
+
+static void emit(enum qlog_sev sev, int err, const char *fmt, va_list ap)
+{
+	emit_to(state.n_dests ? state.dest : &default_dest, state.n_dests ? state.n_dests : 1, sev,
+		err, fmt, ap);
+}
+
+void qlog_to_v(const struct qlog_dest *d, unsigned n, enum qlog_sev sev, const char *fmt,
+	       va_list ap)
+{
+	int saved = errno;
+
+	emit_to(d, n, sev, 0, fmt, ap);
+	errno = saved;
 }
 
 void qlog_v(enum qlog_sev sev, const char *fmt, va_list ap)

@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/un.h>
 
 #include "lib/qdef.h"
 
@@ -31,8 +32,24 @@ enum qlog_sev {
 void qlog_init(const char *prog, const char *vm);
 /* Sends the severities of @mask to @fd (borrowed; a file is one opened with O_APPEND); several
  * calls add destinations. The first call replaces the default (QLOG_DEFAULT_MASK to stderr).
- * Returns 0 or -ENOSPC (8 destinations). */
+ * Returns 0 or -ENOSPC (QLOG_DESTS_MAX destinations). */
 int qlog_add_dest(unsigned mask, int fd);
+
+/* One destination. Everything in it is borrowed. */
+struct qlog_dest {
+	unsigned mask;
+	int fd;
+	/* NULL: lines are written to fd. Else they go to the system's log that listens here
+	 * (RFC 3164 without a date, as journald and syslogd take it), fd being any unconnected
+	 * AF_UNIX datagram socket; a log that does not take a line now does not get it. */
+	const struct sockaddr_un *syslog;
+};
+#define QLOG_DESTS_MAX 9
+/* As qlog_add_dest(). */
+int qlog_add(const struct qlog_dest *d);
+/* As qlog_v(), to @n destinations instead of those that were added. */
+void qlog_to_v(const struct qlog_dest *d, unsigned n, enum qlog_sev sev, const char *fmt,
+	       va_list ap) Q_PRINTF(4, 0);
 /* "<n>" prefixes on (default: on when stderr is not a terminal). */
 void qlog_set_prefix(bool on);
 

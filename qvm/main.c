@@ -18,6 +18,8 @@
 #include "qvm/cfg.h"
 #include "qvm/control.h"
 #include "qvm/dump_pipe.h"
+#include "qvm/env.h"
+#include "qvm/logs.h"
 #include "qvm/rundir.h"
 #include "qvm/sandbox.h"
 #include "qvm/vcpu.h"
@@ -26,7 +28,7 @@
 
 struct options {
 	int control_fd; /* -1: none */
-	const char *run_dir;
+	const char *run_dir, *syslog;
 	int helper_fd; /* -1; else we are the helper of a qvm, and first_arg is its command */
 	bool check, json;
 	int first_arg; /* of the configuration */
@@ -43,6 +45,7 @@ static const char usage_text[] =
 	"  --json            with dryrun: print the plan as JSON\n"
 	"  --run-dir DIR     where sockets and locks are\n"
 	"                    (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
+	"  --syslog SOCKET   where the system's log listens (default: " LOGS_SYSLOG_DEFAULT ")\n"
 	"  --control-fd N    descriptor of the supervisor's channel\n"
 	"  --version         print the version\n"
 	"  --help            this text\n"
@@ -74,6 +77,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{ "control-fd", required_argument, NULL, 'c' },
 		{ "run-dir", required_argument, NULL, 'r' },
+		{ "syslog", required_argument, NULL, 's' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "version", no_argument, NULL, 'v' },
@@ -99,6 +103,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'r':
 			o->run_dir = optarg;
+			break;
+		case 's':
+			o->syslog = optarg;
 			break;
 		case 'k':
 			o->check = true;
@@ -155,17 +162,6 @@ static int config_failed(struct control *c, const struct cf_errors *errs, int er
 	return err == -ENOMEM ? VM_EXIT_FATAL_START : VM_EXIT_CONFIG;
 }
 
-static void set_loggers(const struct vm_cfg *cfg)
-{
-	qlog_init("qvm", cfg->system);
-	for (size_t i = 0; i < cfg->n_loggers; i++) {
-		const struct cfg_logger *l = &cfg->loggers[i];
-		/* slog is the system's log: under systemd that is what stderr goes to. */
-		int fd = l->dest == CFG_LOG_STDOUT ? STDOUT_FILENO : STDERR_FILENO;
-		qlog_add_dest(l->dest == CFG_LOG_NONE ? 0 : l->mask, fd);
-	}
-}
-
 static int dry_run(const struct vm_cfg *cfg)
 {
 	int r = cfg_plan_print(cfg, stdout, cfg->dryrun_json);
@@ -206,7 +202,7 @@ static int start_failed(struct control *c, struct vm *vm, const struct cf_errors
 	return VM_EXIT_FATAL_START;
 }
 
-static int run_vm(struct vm *vm, struct control *c)
+static int run_vm(struct vm *vm, struct control *c, struct env *env)
 {
 	struct cf_errors none = CF_ERRORS_NULL;
 	int r = sandbox_ready(control_fd(c));
@@ -219,7 +215,8 @@ static int run_vm(struct vm *vm, struct control *c)
 	if (r < 0)
 		return start_failed(c, vm, &none);
 	control_ready(c, vm);
-	r = watch_run(vm, c);
+	env_write(env);
+	r = watch_run(vm, c, env);
 	if (r < 0)
 		vm_end(vm, VM_EXIT_FATAL_RUN, "the main thread cannot wait");
 	vm_stop(vm);
@@ -236,10 +233,13 @@ static int with_vm(const struct vm_cfg *cfg, const struct rundir *d, struct cont
 	struct cf_errors errs = CF_ERRORS_NULL;
 	int code;
 
-	if (vm_init(&vm, cfg, d->base, &errs) < 0)
+	if (vm_init(&vm, cfg, d->base, &errs) < 0) {
 		code = start_failed(c, &vm, &errs);
-	else
-		code = run_vm(&vm, c);
+	} else {
+		struct env *env = env_new(&vm, d->dir_fd);
+		code = run_vm(&vm, c, env);
+		env_free(env);
+	}
 	vm_fini(&vm);
 	cf_errors_fini(&errs);
 	return code;
@@ -298,7 +298,8 @@ static int with_config(int argc, char **argv, const struct options *o, struct co
 		code = config_failed(c, &errs, r);
 	} else {
 		cf_errors_print(&errs, stderr);
-		set_loggers(cfg);
+		qlog_init("qvm", cfg->system);
+		logs_open(cfg, o->syslog);
 		cfg->dryrun_json = o->json;
 		if (o->check)
 			code = VM_EXIT_OK;
@@ -314,7 +315,7 @@ static int with_config(int argc, char **argv, const struct options *o, struct co
 
 int main(int argc, char **argv)
 {
-	struct options o = { .control_fd = -1, .helper_fd = -1 };
+	struct options o = { .control_fd = -1, .helper_fd = -1, .syslog = LOGS_SYSLOG_DEFAULT };
 	struct control *c = NULL;
 	int code = parse_options(argc, argv, &o);
 
@@ -339,5 +340,6 @@ int main(int argc, char **argv)
 	}
 	code = with_config(argc, argv, &o, c);
 	control_free(c);
+	logs_close();
 	return code;
 }

@@ -6,6 +6,7 @@
  */
 #include "qvm/rundir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -99,6 +100,22 @@ static int write_pid(int fd)
 	return 0;
 }
 
+/* Removes the files and sockets of the directory but for the lock. */
+static void sweep(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir) {
+		qfd_close(&fd);
+		return;
+	}
+	for (struct dirent *e; (e = readdir(dir));)
+		if (strcmp(e->d_name, "pid") != 0)
+			unlinkat(dir_fd, e->d_name, 0); /* refuses "." and ".." */
+	closedir(dir);
+}
+
 int rundir_lock(struct rundir *d, const char *system, int *ret_pid)
 {
 	char path[640];
@@ -123,11 +140,16 @@ int rundir_lock(struct rundir *d, const char *system, int *ret_pid)
 	}
 	if (r == 0)
 		r = write_pid(fd);
+	if (r == 0) {
+		d->dir_fd = open(d->dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		r = d->dir_fd < 0 ? -errno : 0;
+	}
 	if (r < 0) {
 		qfd_close(&fd);
 		return r;
 	}
 	d->pid_fd = fd;
+	sweep(d->dir_fd);
 	return 0;
 }
 
@@ -137,8 +159,10 @@ void rundir_fini(struct rundir *d)
 
 	if (d->pid_fd < 0)
 		return;
+	sweep(d->dir_fd);
 	snprintf(path, sizeof(path), "%s/pid", d->dir);
 	unlink(path);
 	rmdir(d->dir);
+	qfd_close(&d->dir_fd);
 	qfd_close(&d->pid_fd);
 }

@@ -12,9 +12,10 @@
 struct rundir {
 	char base[512]; /* <run-dir>, "" when there is none */
 	char dir[600];	/* <run-dir>/qvm/<system> */
-	int pid_fd;	/* locked; -1 = we have no directory */
+	int dir_fd;	/* of dir; -1 = we have no directory */
+	int pid_fd;	/* locked */
 };
-#define RUNDIR_NULL ((struct rundir){ .pid_fd = -1 })
+#define RUNDIR_NULL ((struct rundir){ .dir_fd = -1, .pid_fd = -1 })
 
 /*
  * Finds the base: @given (an option) or $PARLEY_RUN_DIR, else /run/parley when it is there and ours
@@ -23,9 +24,9 @@ struct rundir {
  */
 int rundir_base(struct rundir *d, const char *given);
 /*
- * Makes and locks the directory of @system. 0; -EBUSY with *@ret_pid (0 = unknown) when such a VM
+ * Makes and locks the directory of @system, and removes what a killed qvm left in it. 0; -EBUSY with *@ret_pid (0 = unknown) when such a VM
  * runs; -EINVAL when @system cannot be a file name; -errno.
  */
 int rundir_lock(struct rundir *d, const char *system, int *ret_pid);
-/* Removes what rundir_lock() made. Idempotent. */
+/* Removes the directory with all that was made in it. Idempotent. */
 void rundir_fini(struct rundir *d);

@@ -17,6 +17,7 @@
 #include "qvm/arch.h"
 #include "qvm/blkfile.h"
 #include "qvm/dump.h"
+#include "qvm/logs.h"
 #include "qvm/loop.h"
 #include "qvm/netpeer.h"
 #include "qvm/stream.h"
@@ -30,6 +31,21 @@
 static struct vm_dev *dev_of(struct vd_host *h)
 {
 	return Q_CONTAINER_OF(h, struct vm_dev, host);
+}
+
+/* A line of the vdev: where its `log` says, else where all go. */
+static void Q_PRINTF(3, 4) dev_log(struct vm_dev *d, enum qlog_sev sev, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (d->cfg->has_log) {
+		const struct qlog_dest to = logs_dest(&d->cfg->log);
+		qlog_to_v(&to, 1, sev, fmt, ap);
+	} else {
+		qlog_v(sev, fmt, ap);
+	}
+	va_end(ap);
 }
 
 /* ---- interrupts ---- */
@@ -390,7 +406,7 @@ static void host_failed(struct vd_host *h, const char *why)
 {
 	struct vm_dev *d = dev_of(h);
 
-	qlog(QLOG_FATAL, "ev=vdev_failed dev=%s why=\"%s\"", d->cfg->cfg.name, why);
+	dev_log(d, QLOG_FATAL, "ev=vdev_failed dev=%s why=\"%s\"", d->cfg->cfg.name, why);
 	vm_end(d->vm, VM_EXIT_VDEV, why);
 }
 
@@ -400,8 +416,8 @@ static void host_fault(struct vd_host *h, enum vd_fault f)
 	uint64_t n;
 
 	if (qlog_limit_hit(&d->faults[f], qnow_ns(), &n))
-		qlog_warn("ev=guest_fault dev=%s why=%s n=%llu", d->cfg->cfg.name, vd_fault_str(f),
-			  (unsigned long long)n);
+		dev_log(d, QLOG_WARN, "ev=guest_fault dev=%s why=%s n=%llu", d->cfg->cfg.name,
+			vd_fault_str(f), (unsigned long long)n);
 }
 
 static void Q_PRINTF(3, 4) host_log(struct vd_host *h, int sev, const char *fmt, ...)
@@ -412,7 +428,7 @@ static void Q_PRINTF(3, 4) host_log(struct vd_host *h, int sev, const char *fmt,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	qlog((enum qlog_sev)sev, "dev=%s %s", dev_of(h)->cfg->cfg.name, text);
+	dev_log(dev_of(h), (enum qlog_sev)sev, "dev=%s %s", dev_of(h)->cfg->cfg.name, text);
 }
 
 const struct vd_host_ops vhost_ops = {

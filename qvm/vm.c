@@ -25,6 +25,7 @@
 #include "qvm/console.h"
 #include "qvm/dump.h"
 #include "qvm/loop.h"
+#include "qvm/status.h"
 #include "qvm/vcpu.h"
 #include "qvm/vmdev.h"
 
@@ -233,6 +234,7 @@ int vm_run(struct vm *vm)
 	if (r < 0)
 		return vm_fail(vm, "threads", r, "no I/O thread");
 	vm->started_ns = qnow_ns();
+	status_start(vm);
 	return vcpu_start_all(vm);
 }
 
@@ -334,18 +336,4 @@ void vm_counters(struct vm *vm, void (*fn)(void *arg, const char *name, uint64_t
 				fn(arg, name, faults[f]);
 		}
 	}
-}
-
-static void log_counter(void *arg, const char *name, uint64_t value)
-{
-	qlog_info("ev=counter name=%s value=%llu", name, (unsigned long long)value);
-}
-
-void vm_status(struct vm *vm)
-{
-	qlog_info("ev=status uptime_ms=%llu cpus=%zu ram_bytes=%llu",
-		  (unsigned long long)((qnow_ns() - vm->started_ns) / Q_NSEC_PER_MSEC), vm->n_vcpus,
-		  (unsigned long long)qmem_total(vm->mem));
-	vm_counters(vm, log_counter, NULL);
-	vmdev_status_all(vm);
 }

@@ -76,6 +76,7 @@ struct vm {
 	const char *_Atomic end_why;
 	int end_fd; /* eventfd: end_code was set */
 	uint64_t started_ns;
+	uint64_t counter_gap; /* host's counter less the guest's, at the start (qvm/status.c) */
 	struct vm_failure fail;
 };
 
@@ -102,8 +103,6 @@ void vm_fini(struct vm *vm);
 void vm_end(struct vm *vm, enum vm_exit code, const char *why);
 /* The power button: true when the guest can notice it. Main thread. */
 bool vm_button(struct vm *vm);
-/* Counters and states of everything, as log lines of severity info. Main thread. */
-void vm_status(struct vm *vm);
 
 /* Calls @fn for each counter that an operator may want: exits by reason, faults by vdev. */
 void vm_counters(struct vm *vm, void (*fn)(void *arg, const char *name, uint64_t value), void *arg);

@@ -156,6 +156,7 @@ static void implicit_cfg(const struct vd_type *t, struct cfg_vdev *ret)
 			 .len_bytes = t->len_bytes,
 			 .file = "implicit" },
 		.pci_dev = -1,
+		.debug = true,
 	};
 }
 
@@ -274,18 +275,11 @@ void vmdev_faults(struct vm_dev *d, uint64_t ret[VD_FAULTS])
 	pthread_mutex_unlock(&d->lock);
 }
 
-void vmdev_status_all(struct vm *vm)
+void vmdev_status(struct vm_dev *d, char *buf, size_t buf_bytes)
 {
-	char buf[512];
-
-	for (size_t i = 0; i < vm->n_devs; i++) {
-		struct vm_dev *d = &vm->devs[i];
-		buf[0] = '\0';
-		pthread_mutex_lock(&d->lock);
-		if (d->v && d->v->ops->status)
-			d->v->ops->status(d->v, buf, sizeof(buf));
-		pthread_mutex_unlock(&d->lock);
-		qlog_info("ev=vdev_status dev=%s type=%s %s", d->cfg->cfg.name, d->cfg->type->name,
-			  buf);
-	}
+	buf[0] = '\0';
+	pthread_mutex_lock(&d->lock);
+	if (d->v && d->v->ops->status)
+		d->v->ops->status(d->v, buf, buf_bytes);
+	pthread_mutex_unlock(&d->lock);
 }

@@ -41,7 +41,8 @@ void vmdev_free_all(struct vm *vm);
 
 /* Every vdev is asked; true when one says that the guest can see it. */
 bool vmdev_button_all(struct vm *vm);
-void vmdev_status_all(struct vm *vm);
+/* What the vdev says of itself: key=value words, or nothing. Any thread. */
+void vmdev_status(struct vm_dev *d, char *buf, size_t buf_bytes);
 /* What the guest did wrong with it, by kind. */
 void vmdev_faults(struct vm_dev *d, uint64_t ret[VD_FAULTS]);
 

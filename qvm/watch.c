@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The main thread's loop: a signalfd, the VM's end and the control channel on one libevent base.
+ * The main thread's loop: a signalfd, the VM's end, dumps, the control channel and the files of the
+ * runtime directory on one libevent base.
  *
  * SIGTERM, SIGINT, SIGHUP (the terminal is closed): the power button; when nobody in the guest can
  * see it, or on the second one, the VM ends at once. SIGQUIT: power cut. SIGUSR1: status. SIGUSR2:
@@ -17,12 +18,18 @@
 
 #include "lib/qfd.h"
 #include "qvm/dump.h"
+#include "qvm/status.h"
+
+#define EVENTS_MAX 6u
 
 struct watch {
 	struct vm *vm;
 	struct control *control;
+	struct env *env;
 	struct event_base *base;
-	struct event *ev_control, *ev_write;
+	struct event *events[EVENTS_MAX]; /* all; freed at the end */
+	unsigned n_events;
+	struct event *ev_control, *ev_write; /* of them */
 	unsigned n_presses;
 };
 
@@ -80,7 +87,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 			vm_end(w->vm, VM_EXIT_CUT, "power cut (SIGQUIT)");
 			break;
 		case SIGUSR1:
-			vm_status(w->vm);
+			status_log(w->vm);
 			break;
 		case SIGUSR2:
 			dump_request(w->vm, "SIGUSR2", VM_EXIT_OK);
@@ -101,6 +108,13 @@ static void on_dump(evutil_socket_t fd, short what, void *arg)
 	struct watch *w = arg;
 
 	dump_serve(w->vm);
+}
+
+static void on_period(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+
+	env_write(w->env);
 }
 
 static void lose_control(struct watch *w)
@@ -136,23 +150,56 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
 		event_add(w->ev_write, NULL);
 }
 
-static int watch_start(struct watch *w, struct event *ev_signal, struct event *ev_end)
+/* A descriptor (-1: none) or a period that is served until the end. 0 or -ENOMEM. */
+static int serve(struct watch *w, int fd, short what, const struct timeval *period,
+		 event_callback_fn fn)
 {
-	if (!ev_signal || !ev_end || event_add(ev_signal, NULL) < 0 || event_add(ev_end, NULL) < 0)
+	struct event **ev = &w->events[w->n_events];
+
+	if (fd < 0 && !period)
+		return 0;
+	*ev = event_new(w->base, fd, what, fn, w);
+	if (!*ev)
 		return -ENOMEM;
+	w->n_events++;
+	return event_add(*ev, period) < 0 ? -ENOMEM : 0;
+}
+
+static int serve_control(struct watch *w)
+{
+	int fd = control_fd(w->control);
+
 	if (!w->control)
 		return 0;
-	int fd = control_fd(w->control);
-	w->ev_control = event_new(w->base, fd, EV_READ | EV_PERSIST, on_control, w);
-	w->ev_write = event_new(w->base, fd, EV_WRITE, on_control, w);
-	if (!w->ev_control || !w->ev_write || event_add(w->ev_control, NULL) < 0)
+	int r = serve(w, fd, EV_READ | EV_PERSIST, NULL, on_control);
+	if (r < 0)
+		return r;
+	w->ev_control = w->events[w->n_events - 1];
+	w->ev_write = w->events[w->n_events] = event_new(w->base, fd, EV_WRITE, on_control, w);
+	if (!w->ev_write)
 		return -ENOMEM;
+	w->n_events++;
 	return control_wants_write(w->control) ? event_add(w->ev_write, NULL) : 0;
 }
 
-int watch_run(struct vm *vm, struct control *c)
+static int serve_all(struct watch *w, int sig_fd)
 {
-	struct watch w = { .vm = vm, .control = c, .base = event_base_new() };
+	static const struct timeval period = { .tv_sec = ENV_PERIOD_MS / 1000,
+					       .tv_usec = ENV_PERIOD_MS % 1000 * 1000 };
+	int r = serve(w, sig_fd, EV_READ | EV_PERSIST, NULL, on_signal);
+
+	if (r == 0)
+		r = serve(w, w->vm->end_fd, EV_READ, NULL, on_end);
+	if (r == 0)
+		r = serve(w, dump_wake_fd(w->vm), EV_READ | EV_PERSIST, NULL, on_dump);
+	if (r == 0 && w->env)
+		r = serve(w, -1, EV_PERSIST, &period, on_period);
+	return r < 0 ? r : serve_control(w);
+}
+
+int watch_run(struct vm *vm, struct control *c, struct env *env)
+{
+	struct watch w = { .vm = vm, .control = c, .env = env, .base = event_base_new() };
 	int sig_fd QCLEAN(qfd_close) = -1;
 	sigset_t set;
 
@@ -160,21 +207,11 @@ int watch_run(struct vm *vm, struct control *c)
 		return -ENOMEM;
 	served_signals(&set);
 	sig_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	struct event *ev_signal = event_new(w.base, sig_fd, EV_READ | EV_PERSIST, on_signal, &w);
-	struct event *ev_end = event_new(w.base, vm->end_fd, EV_READ, on_end, &w);
-	int r = sig_fd < 0 ? -errno : watch_start(&w, ev_signal, ev_end);
-	struct event *ev_dump = NULL;
-
-	if (r == 0 && dump_wake_fd(vm) >= 0) {
-		ev_dump = event_new(w.base, dump_wake_fd(vm), EV_READ | EV_PERSIST, on_dump, &w);
-		r = ev_dump && event_add(ev_dump, NULL) == 0 ? 0 : -ENOMEM;
-	}
+	int r = sig_fd < 0 ? -errno : serve_all(&w, sig_fd);
 	if (r == 0 && event_base_dispatch(w.base) < 0)
 		r = -EIO;
-	struct event *all[] = { ev_signal, ev_end, ev_dump, w.ev_control, w.ev_write };
-	for (size_t i = 0; i < Q_ARRAY_LEN(all); i++)
-		if (all[i])
-			event_free(all[i]);
+	while (w.n_events > 0)
+		event_free(w.events[--w.n_events]);
 	event_base_free(w.base);
 	return r;
 }

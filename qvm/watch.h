@@ -5,6 +5,7 @@
 #pragma once
 
 #include "qvm/control.h"
+#include "qvm/env.h"
 #include "qvm/vm.h"
 
 /*
@@ -14,6 +15,6 @@
 void watch_signals_block(void);
 /*
  * Waits until the VM is to end; serves signals (the reference, 4.4) and @c (NULL: no channel)
- * meanwhile. 0 or -errno (could not wait: the VM must end).
+ * meanwhile, and keeps @env (NULL: no directory) new. 0 or -errno (could not wait: the VM must end).
  */
-int watch_run(struct vm *vm, struct control *c);
+int watch_run(struct vm *vm, struct control *c, struct env *env);

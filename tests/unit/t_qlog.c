@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "lib/qfd.h"
 #include "tests/unit/fixture.h"
@@ -137,16 +139,80 @@ START_TEST(destinations_take_sets_of_severities)
 }
 END_TEST
 
-START_TEST(eight_destinations)
+/* A socket that stands for the system's log. */
+static int make_syslog(struct sockaddr_un *ret)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	ck_assert_int_ge(fd, 0);
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(ret->sun_path, sizeof(ret->sun_path), "/tmp/parley-t_qlog.%d", (int)getpid());
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)ret, sizeof(*ret)), 0);
+	return fd;
+}
+
+/* The datagram is a line of the form <facility and priority>program[pid]: message, without an end. */
+START_TEST(the_systems_log)
+{
+	struct sockaddr_un un;
+	char got[256], want[256];
+
+	QCLEAN(qfd_close) int log_fd = make_syslog(&un), fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	qlog_init("qvm", "web1");
+	ck_assert_int_eq(qlog_add(&(struct qlog_dest){ QLOG_BIT(QLOG_ERROR), fd, &un }), 0);
+	qlog_info("ev=other");
+	qlog_errno(QLOG_ERROR, ENOENT, "ev=x\nn=%d", 7);
+	ssize_t n = recv(log_fd, got, sizeof(got) - 1, 0);
+	ck_assert_int_gt(n, 0);
+	got[n] = '\0';
+	snprintf(want, sizeof(want), "<27>qvm[%d]: ev=x n=7 vm=web1 err=No such file or directory",
+		 (int)getpid());
+	ck_assert_str_eq(got, want);
+	ck_assert_int_lt(recv(log_fd, got, sizeof(got), 0), 0);
+	/* A log that is stuck does not stop us, and one that is gone is no failure. */
+	for (unsigned i = 0; i < 2000; i++)
+		qlog_err(0, "ev=flood");
+	qfd_close(&log_fd);
+	unlink(un.sun_path);
+	errno = EXDEV;
+	qlog_err(0, "ev=gone");
+	ck_assert_int_eq(errno, EXDEV);
+}
+END_TEST
+
+static Q_PRINTF(3, 4) void say_to(const struct qlog_dest *d, enum qlog_sev sev, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	qlog_to_v(d, 1, sev, fmt, ap);
+	va_end(ap);
+}
+
+START_TEST(instead_of_those_that_were_added)
+{
+	QCLEAN(qfd_close) int usual = make_sink(), other = make_sink();
+	const struct qlog_dest d = { QLOG_BIT(QLOG_VERBOSE), other, NULL };
+
+	qlog_set_prefix(false);
+	ck_assert_int_eq(qlog_add_dest(~0u, usual), 0);
+	say_to(&d, QLOG_VERBOSE, "n=%d", 1);
+	say_to(&d, QLOG_ERROR, "n=%d", 2);
+	ck_assert_str_eq(text_of(other), "n=1\n");
+	ck_assert_str_eq(text_of(usual), "");
+}
+END_TEST
+
+START_TEST(as_many_destinations_as_there_may_be)
 {
 	QCLEAN(qfd_close) int fd = make_sink();
 
 	qlog_set_prefix(false);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < QLOG_DESTS_MAX; i++)
 		ck_assert_int_eq(qlog_add_dest(~0u, fd), 0);
 	ck_assert_int_eq(qlog_add_dest(~0u, fd), -ENOSPC);
 	qlog_info("x");
-	ck_assert_str_eq(text_of(fd), "x\nx\nx\nx\nx\nx\nx\nx\n");
+	ck_assert_uint_eq(strlen(text_of(fd)), 2 * QLOG_DESTS_MAX);
 }
 END_TEST
 
@@ -327,7 +393,9 @@ int main(void)
 	tcase_add_test(tc, the_default_goes_to_stderr);
 	tcase_add_test(tc, prefix_is_on_where_stderr_is_no_terminal);
 	tcase_add_test(tc, destinations_take_sets_of_severities);
-	tcase_add_test(tc, eight_destinations);
+	tcase_add_test(tc, as_many_destinations_as_there_may_be);
+	tcase_add_test(tc, the_systems_log);
+	tcase_add_test(tc, instead_of_those_that_were_added);
 	tcase_add_test(tc, one_event_is_one_line);
 	tcase_add_test(tc, a_long_line_is_cut_and_still_ends);
 	tcase_add_test(tc, threads_do_not_mix_their_lines);
