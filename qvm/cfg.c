@@ -163,6 +163,7 @@ static int read_toks(struct vm_cfg *cfg, const struct cfg_toks *toks, struct cf_
 	cfg_run(&p);
 	if (p.oom)
 		return -ENOMEM;
+	cfg_tell_safety(&p);
 	if (p.full)
 		return 0;
 	const struct cfg_seen seen = { p.ram_lost || unread, p.load_lost || unread };

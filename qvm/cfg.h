@@ -114,6 +114,7 @@ struct cfg_vdev {
 	int pci_dev;		/* its slot (1..31), given, or chosen by the checker; else -1 */
 	bool loc_given;
 	bool loc_bad, irqs_bad;	/* of the parser: told already */
+	uint64_t host_vector;	/* of a PIC: its line 0 on the host; UINT64_MAX: not given */
 	bool has_log;
 	struct cfg_logger log;	/* with has_log: where its lines go instead */
 	/* For the thread that serves it; INHERIT when not given, never SPORADIC. */

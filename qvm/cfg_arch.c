@@ -58,6 +58,7 @@ const struct cfg_arch cfg_arch_x86 = {
 	.addr_limit = 1ull << 46,
 	.has_io = true,
 	.has_fdt = false,
+	.tells_registers = true,
 	.pic_type = "ioapic",
 	.implicit_pic = NULL,
 	.line_first = 0,

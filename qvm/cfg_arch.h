@@ -44,6 +44,7 @@ struct cfg_arch {
 	uint64_t addr_limit;			/* guest-physical addresses end here */
 	bool has_io;				/* has I/O ports */
 	bool has_fdt;				/* the guest is described by a device tree */
+	bool tells_registers;			/* KVM can leave registers it lacks to us */
 	const char *pic_type;			/* the type of its PIC vdev */
 	const char *implicit_pic;		/* its name unless a vdev names it; or NULL */
 	unsigned line_first, line_end;		/* lines that `intr` may name */

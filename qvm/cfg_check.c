@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rules that need the whole configuration: memory, files, names, CPUs. Where vdevs stand and how
- * they interrupt is cfg_place.c. All that is wrong is told; what is right already stays as it is
- * when it is checked again. A vdev whose type is NULL was refused by the parser: it only lends its
- * name, so that nothing is told twice. Main thread.
+ * Rules that need the whole configuration: memory, files, CPUs. Where vdevs stand and how they
+ * interrupt is cfg_place.c, what they are called and refer to cfg_names.c. All that is wrong is
+ * told; what is right already stays as it is when it is checked again. A vdev whose type is NULL
+ * was refused by the parser: it only lends its name, so that nothing is told twice. Main thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -293,60 +293,7 @@ static int check_cpus(struct vm_cfg *cfg, struct cf_errors *errs)
 	return 0;
 }
 
-/* ---- names ---- */
-
-static const struct cfg_vdev *name_owner(const struct vm_cfg *cfg, const char *name, size_t before)
-{
-	for (size_t i = 0; i < before; i++)
-		if (cfg->vdevs[i].cfg.name && !strcmp(cfg->vdevs[i].cfg.name, name))
-			return &cfg->vdevs[i];
-	return NULL;
-}
-
-static void check_given_names(const struct vm_cfg *cfg, struct cf_errors *errs)
-{
-	for (size_t i = 0; i < cfg->n_vdevs; i++) {
-		const struct cfg_vdev *v = &cfg->vdevs[i];
-		if (!v->cfg.name || !v->type)
-			continue;
-		const struct cfg_vdev *other = name_owner(cfg, v->cfg.name, i);
-		if (other)
-			cfg_err(errs, &v->pos, "the name '%s' is taken by vdev %s (%s:%u:%u)",
-				v->cfg.name, other->cfg.type, other->pos.file, other->pos.line,
-				other->pos.col);
-		if (!strcmp(v->cfg.name, "env"))
-			cfg_err(errs, &v->pos, "the name 'env' is kept for the VM's state file");
-		if (!strcmp(v->type->name, cfg->arch->pic_type) && strchr(v->cfg.name, ':'))
-			cfg_err(errs, &v->pos, "the name '%s' of an interrupt controller must not "
-				"have a ':'", v->cfg.name);
-	}
-}
-
-/* "virtio-blk0", "pl011-0" for the first without a name, unless somebody has that name. */
-static int make_names(struct vm_cfg *cfg)
-{
-	for (size_t i = 0; i < cfg->n_vdevs; i++) {
-		struct cfg_vdev *v = &cfg->vdevs[i];
-		char name[64];
-		if (v->cfg.name || !v->type)
-			continue;
-		unsigned n = 0;
-		for (size_t k = 0; k < i; k++)
-			n += cfg->vdevs[k].type == v->type;
-		size_t len = strlen(v->type->name);
-		bool digit = len && strchr("0123456789", v->type->name[len - 1]);
-		do
-			snprintf(name, sizeof(name), "%s%s%u", v->type->name, digit ? "-" : "",
-				 n++);
-		while (name_owner(cfg, name, cfg->n_vdevs));
-		if (v->type->flags & VD_IMPLICIT)
-			snprintf(name, sizeof(name), "%s", v->type->name);
-		v->cfg.name = cfg_store_copy(cfg->strings, name, strlen(name));
-		if (!v->cfg.name)
-			return -ENOMEM;
-	}
-	return 0;
-}
+/* ---- vdevs ---- */
 
 /* There is one of each that the machine has once. */
 static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
@@ -376,10 +323,10 @@ int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_s
 	r = check_cpus(cfg, errs);
 	if (r < 0)
 		return r;
-	check_given_names(cfg, errs);
-	r = make_names(cfg);
+	r = cfg_check_names(cfg, errs);
 	if (r < 0)
 		return r;
+	cfg_check_refs(cfg, errs);
 	check_singles(cfg, errs);
 	cfg_check_places(cfg, errs);
 	cfg_check_irqs(cfg, errs);

@@ -94,6 +94,7 @@ struct cfg_parser {
 	bool skipping;		/* after an error: words that are no option are not told again */
 	bool ctx_refused;	/* the context's vdev is refused: its words are skipped */
 	int reserve_loc, reserve_irq;	/* of the reserve context: index in cfg->reserves, or -1 */
+	const struct cfg_tok *safety;	/* the last one, or NULL */
 	bool ram_seen;		/* a ram or rom was written, right or wrong */
 	bool ram_lost, load_lost;	/* one was wrong: "there is no ram" is not told as well */
 	bool full;		/* a limit was reached and told: the rest is not read */
@@ -151,7 +152,9 @@ cfg_opt_fn cfg_opt_pass, cfg_opt_pass_loc, cfg_opt_pass_intr;
 cfg_opt_fn cfg_opt_logger, cfg_opt_set, cfg_opt_dryrun;
 cfg_opt_fn cfg_opt_unsupported, cfg_opt_dump, cfg_opt_safety, cfg_opt_debug;
 cfg_opt_fn cfg_opt_vdev, cfg_opt_vdev_name, cfg_opt_vdev_loc, cfg_opt_vdev_intr;
-cfg_opt_fn cfg_opt_vdev_log, cfg_opt_vdev_sched;
+cfg_opt_fn cfg_opt_vdev_log, cfg_opt_vdev_sched, cfg_opt_vdev_hostvector;
+/* After the walk: the last `safety` decides. */
+void cfg_tell_safety(const struct cfg_parser *p);
 /* By the enum: what the configuration says and the plan shows. */
 extern const char *const cfg_unsup_kind_words[CFG_UNSUP_KINDS];
 extern const char *const cfg_unsup_words[3], *const cfg_safety_words[3];
@@ -174,6 +177,9 @@ struct cfg_seen {
 	bool ram, load;
 };
 int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_seen *seen);
+/* Names, given and made. 0 or -ENOMEM. Then what the vdevs refer to by name. */
+int cfg_check_names(struct vm_cfg *cfg, struct cf_errors *errs);
+void cfg_check_refs(const struct vm_cfg *cfg, struct cf_errors *errs);
 /* Slots, windows and interrupts of the vdevs. */
 void cfg_check_places(struct vm_cfg *cfg, struct cf_errors *errs);
 void cfg_check_irqs(struct vm_cfg *cfg, struct cf_errors *errs);

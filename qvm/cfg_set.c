@@ -192,8 +192,13 @@ void cfg_opt_unsupported(struct cfg_parser *p, const struct cfg_tok *opt,
 			     &kind);
 	ok &= word_parse(p, &arg[1], "unsupported", cfg_unsup_words,
 			 Q_ARRAY_LEN(cfg_unsup_words), &action);
-	if (ok)
-		p->cfg->unsupported[kind] = (enum cfg_unsup)action;
+	if (!ok)
+		return;
+	p->cfg->unsupported[kind] = (enum cfg_unsup)action;
+	if (kind == CFG_UNSUP_REGISTER && action != CFG_UNSUP_FAIL && !p->arch->tells_registers)
+		cfg_err(p->errs, &arg[1].pos, "unsupported register %s: KVM on %s answers the guest "
+			"itself, with an exception: write fail, or leave it out",
+			cfg_unsup_words[action], p->arch->name);
 }
 
 void cfg_opt_safety(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)
@@ -203,11 +208,16 @@ void cfg_opt_safety(struct cfg_parser *p, const struct cfg_tok *opt, const struc
 			&safety))
 		return;
 	p->cfg->safety = (enum cfg_safety)safety;
-	if (safety == CFG_SAFETY_REQUIRED)
-		cfg_err(p->errs, &opt->pos, "safety required: no part of Parley is certified: "
-			"write 'safety warn' to be told so, or leave it out");
-	else if (safety == CFG_SAFETY_WARN)
-		cfg_warn(p->errs, &opt->pos, "no part of Parley is certified");
+	p->safety = opt;
+}
+
+void cfg_tell_safety(const struct cfg_parser *p)
+{
+	if (p->cfg->safety == CFG_SAFETY_REQUIRED)
+		cfg_err(p->errs, &p->safety->pos, "safety required: no part of Parley is "
+			"certified: write 'safety warn' to be told so, or leave it out");
+	else if (p->cfg->safety == CFG_SAFETY_WARN)
+		cfg_warn(p->errs, &p->safety->pos, "no part of Parley is certified");
 }
 
 void cfg_opt_dump(struct cfg_parser *p, const struct cfg_tok *opt, const struct cfg_tok *arg)

@@ -72,7 +72,8 @@ static void vdev_open(struct cfg_parser *p, const struct cfg_tok *opt, const str
 	if (!cfg_room(p, &opt->pos, &cfg->vdevs, cfg->n_vdevs, sizeof(*cfg->vdevs)))
 		return;
 	struct cfg_vdev *v = &cfg->vdevs[cfg->n_vdevs++];
-	*v = (struct cfg_vdev){ .type = type, .pci_dev = -1, .debug = true, .pos = opt->pos };
+	*v = (struct cfg_vdev){ .type = type, .pci_dev = -1, .debug = true,
+				  .host_vector = UINT64_MAX, .pos = opt->pos };
 	v->cfg.file = opt->pos.file;
 	v->cfg.line = opt->pos.line;
 	v->cfg.col = opt->pos.col;
@@ -331,6 +332,22 @@ void cfg_opt_vdev_intr(struct cfg_parser *p, const struct cfg_tok *opt, const st
 		if (!*at)
 			return;
 	}
+}
+
+/* The host's vector of a controller's line 0, for what is passed through; nothing else asks. */
+void cfg_opt_vdev_hostvector(struct cfg_parser *p, const struct cfg_tok *opt,
+			     const struct cfg_tok *arg)
+{
+	uint64_t vector;
+	struct cfg_vdev *v = vdev_now(p);
+	if (p->ctx_refused)
+		return;
+	if (strcmp(v->type->name, p->arch->pic_type))
+		cfg_err(p->errs, &opt->pos, "hostvector belongs to an interrupt controller, and "
+			"vdev %s is none", v->type->name);
+	else if (cfg_number(p, arg, arg->text, strlen(arg->text), CFG_NUMBER, "hostvector",
+			    &vector))
+		v->host_vector = vector;
 }
 
 /* ---- a type's own options ---- */

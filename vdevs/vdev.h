@@ -50,6 +50,7 @@ struct vd_config {
 	enum vd_space space;
 	uint64_t base;		/* VD_MEM, VD_IO */
 	uint64_t len_bytes;	/* given, or the type's */
+	uint64_t more_base, more_bytes;	/* a further window, placed by the checker; 0 = none */
 	unsigned n_irqs;	/* interrupts given by intr */
 	/* How long its talk with a server may take; never 0. */
 	unsigned block_timeout_ms;
@@ -103,6 +104,9 @@ struct vd_type {
 	/* What a device tree says of it when it stands in memory. NULL: "virtio-…" is a virtio,mmio
 	 * device, and anything else is not mentioned. */
 	void (*fdt)(const struct vd_config *cfg, struct vd_fdt *ret);
+	/* How large a window of guest memory addresses it needs besides the one at its loc when it
+	 * is no PCI device: the checker chooses where. May be NULL. */
+	uint64_t (*more_bytes)(const struct vd_config *cfg);
 };
 /* All types, ending with NULL. "vdev-pl011" and "vdev-pl011.so" name pl011 too. */
 extern const struct vd_type *const vdev_registry[];
