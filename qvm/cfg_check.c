@@ -13,6 +13,7 @@
 
 #include "lib/qfd.h"
 #include "lib/qvhu.h"
+#include "qvm/cfg_gic.h"
 #include "qvm/cfg_int.h"
 #include "vdevs/types.h"
 #include "vdevs/virtio_blk.h"
@@ -330,6 +331,7 @@ int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_s
 	check_singles(cfg, errs);
 	cfg_check_places(cfg, errs);
 	cfg_check_irqs(cfg, errs);
+	cfg_check_gic(cfg, errs);
 	for (size_t i = 0; i < cfg->n_vdevs; i++) {
 		struct cfg_vdev *v = &cfg->vdevs[i];
 		/* Of what was told already, the type need not say that it is missing. */

@@ -4,6 +4,7 @@
  * given is chosen, away from what is reserved. Choices are the same each time the same
  * configuration is read, and a choice made is kept when it is checked again. Main thread.
  */
+#include "qvm/cfg_gic.h"
 #include "qvm/cfg_int.h"
 #include "qvm/memmap.h"
 
@@ -339,6 +340,9 @@ void cfg_check_irqs(struct vm_cfg *cfg, struct cf_errors *errs)
 	for (size_t i = 0; i < cfg->n_vdevs; i++)
 		lines.pci |= cfg->vdevs[i].type && cfg->vdevs[i].on_pci;
 	check_reserved(cfg, &lines, errs);
+	const struct cfg_msi_frame frame = cfg_gic_frame(cfg);
+	for (unsigned i = 0; i < frame.count; i++)
+		lines.reserved[frame.first + i] = true;
 	for (size_t i = 0; i < cfg->n_vdevs; i++)
 		if (cfg->vdevs[i].type)
 			check_given_irqs(cfg, &lines, i, errs);

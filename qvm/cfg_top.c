@@ -140,12 +140,7 @@ static bool load_type_ok(struct cfg_parser *p, const struct cfg_tok *opt, enum c
 			"the configuration; leave it out");
 		return false;
 	}
-	if (type == CFG_LOAD_FDT && p->arch->has_fdt) {
-		cfg_err(p->errs, &opt->pos, "fdt load is not served yet: the device tree is made "
-			"from the configuration; leave it out");
-		return false;
-	}
-	if (type == CFG_LOAD_FDT) {
+	if (type == CFG_LOAD_FDT && !p->arch->has_fdt) {
 		cfg_err(p->errs, &opt->pos, "fdt load: a guest of %s is not described by a device "
 			"tree; leave it out", p->arch->name);
 		return false;

@@ -93,12 +93,6 @@ static void gic_check(const struct vd_config *cfg, struct cf_errors *errs)
 	if (version && version->num != 2 && version->num != 3)
 		cf_error_add(errs, CF_ERROR, version->file, version->line, version->col,
 			     "version %s: a GIC has version 2 or 3 (the default)", version->text);
-
-	const struct vd_arg *msi = vd_arg_find(cfg, "msi");
-	if (msi)
-		cf_error_add(errs, CF_ERROR, msi->file, msi->line, msi->col,
-			     "msi: an MSI frame is not served yet: leave it out; with version 3, "
-			     "PCI devices signal through the ITS");
 }
 
 const struct vd_type qvm_type_gic = {

@@ -122,23 +122,40 @@ static struct kvm_irq_routing_entry *entry_of(struct irqs *q, unsigned i)
 	return &t->entries[t->nr++];
 }
 
+static bool in_frame(const struct irq_frame *f, const struct irq_msi *m)
+{
+	return m->addr == f->doorbell && m->data - f->first < f->count;
+}
+
+static void frame_target(struct kvm_irq_routing_entry *e, const struct irq_msi *m)
+{
+	e->type = KVM_IRQ_ROUTING_IRQCHIP;
+	e->u.irqchip.pin = arch_irq_line_gsi(m->data);
+}
+
+static void msi_target(struct kvm_irq_routing_entry *e, const struct irq_msi *m, uint32_t devid)
+{
+	e->type = KVM_IRQ_ROUTING_MSI;
+	e->u.msi.address_lo = (uint32_t)m->addr;
+	e->u.msi.address_hi = (uint32_t)(m->addr >> 32);
+	e->u.msi.data = m->data;
+	if (arch_irq_msi_has_devid()) {
+		e->flags = KVM_MSI_VALID_DEVID;
+		e->u.msi.devid = devid;
+	}
+}
+
 static int route_write(struct irqs *q, const struct irq_msi *m, uint32_t devid)
 {
 	const unsigned nr = q->table->nr;
 	struct kvm_irq_routing_entry *e = entry_of(q, (unsigned)m->route);
 	const struct kvm_irq_routing_entry was = *e;
 
-	*e = (struct kvm_irq_routing_entry){
-		.gsi = q->gsi_first + (unsigned)m->route,
-		.type = KVM_IRQ_ROUTING_MSI,
-		.u.msi = { .address_lo = (uint32_t)m->addr,
-			   .address_hi = (uint32_t)(m->addr >> 32),
-			   .data = m->data },
-	};
-	if (arch_irq_msi_has_devid()) {
-		e->flags = KVM_MSI_VALID_DEVID;
-		e->u.msi.devid = devid;
-	}
+	*e = (struct kvm_irq_routing_entry){ .gsi = q->gsi_first + (unsigned)m->route };
+	if (in_frame(&q->frame, m))
+		frame_target(e, m);
+	else
+		msi_target(e, m, devid);
 	int r = ioctl(q->vm_fd, KVM_SET_GSI_ROUTING, q->table) < 0 ? -errno : 0;
 	if (r < 0) {
 		/* The table is everybody's: an entry that the kernel refuses must not stay. */

@@ -13,8 +13,15 @@
 #define IRQ_LINES_MAX  512u
 #define IRQ_ROUTES_MAX 1024u
 
+/* Messages to @doorbell whose data is one of these lines are edges on that line; count 0: none. */
+struct irq_frame {
+	uint64_t doorbell;
+	unsigned first, count;
+};
+
 struct irqs {
 	int vm_fd;
+	struct irq_frame frame; /* set before the guest runs */
 	pthread_mutex_t lock;
 	uint8_t n_high[IRQ_LINES_MAX]; /* sources that hold the line up */
 	struct kvm_irq_routing *table; /* IRQ_ROUTES_MAX entries; allocated at the first message */

@@ -343,6 +343,8 @@ static int load_one(struct load_ctx *c, const struct cfg_load *l, unsigned pass)
 		return load_guest(c);
 	if (pass == 2)
 		return load_initrd(c);
+	if (l->type == CFG_LOAD_FDT && cfg_arch_native()->has_fdt)
+		return 0; /* arch_boot() makes the guest's tree with it */
 	if (l->type == CFG_LOAD_FDT || l->type == CFG_LOAD_ACPI)
 		return load_bad(
 			c, "%s load is not served yet: the tables of this guest are made by qvm",

@@ -74,7 +74,8 @@
 /* Interrupt numbers are GIC INTIDs, as in `intr gic:37`; shared peripheral ones start at 32. */
 #define MM_ARM64_SPI_FIRST 32u
 #define MM_ARM64_INTIDS 512u
-#define MM_ARM64_IRQ_INTX 256u /* slot n of bus 0 interrupts on INTID 256 + n % 4 */
+/* Slot n of bus 0 interrupts on INTID 508 + n % 4: behind all that configurations name. */
+#define MM_ARM64_IRQ_INTX 508u
 
 /* ---- both ---- */
 #define MM_CPUS_MAX 64u

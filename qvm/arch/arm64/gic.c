@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The GIC in the kernel: version 3 with an ITS where the host has it, version 2 on hosts with
- * nothing else or when the configuration asks for it. It exists before the vCPUs (the
- * redistributors are attached to them as they come) and is started after them.
+ * The GIC in the kernel: version 3, with an ITS where the host has it and no frame is configured;
+ * version 2 on hosts with nothing else or when the configuration asks for it. It exists before the
+ * vCPUs (the redistributors are attached to them as they come) and is started after them.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -10,7 +10,6 @@
 
 #include "lib/qfd.h"
 #include "qvm/arch/arm64/arm64.h"
-#include "qvm/hosttypes.h"
 #include "qvm/memmap.h"
 
 static int create_device(struct vm *vm, uint32_t type)
@@ -45,7 +44,9 @@ static int create_v3(struct vm *vm)
 		r = set_addr(a->gic_fd, KVM_VGIC_V3_ADDR_TYPE_REDIST, MM_ARM64_GICR_BASE);
 	if (r < 0)
 		return vm_fail(vm, "kvm", r, "KVM does not take the addresses of the GIC");
-	a->its_fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS);
+	/* A guest that is given a frame for messages uses that. */
+	if (!a->frame.count)
+		a->its_fd = create_device(vm, KVM_DEV_TYPE_ARM_VGIC_ITS);
 	a->has_its = a->its_fd >= 0;
 	if (a->has_its)
 		r = set_addr(a->its_fd, KVM_VGIC_ITS_ADDR_TYPE, MM_ARM64_ITS_BASE);
@@ -66,35 +67,46 @@ static int create_v2(struct vm *vm)
 	return r < 0 ? vm_fail(vm, "kvm", r, "KVM does not take the addresses of the GIC") : 0;
 }
 
-/* What `vdev gic version N` says; 0: nothing. */
-static unsigned asked_version(const struct vm_cfg *cfg)
+static bool can_make(struct vm *vm, uint32_t type)
 {
-	for (size_t i = 0; i < cfg->n_vdevs; i++) {
-		if (cfg->vdevs[i].type != &qvm_type_gic)
-			continue;
-		const struct vd_arg *a = vd_arg_find(&cfg->vdevs[i].cfg, "version");
-		if (a)
-			return (unsigned)a->num;
-	}
-	return 0;
+	struct kvm_create_device d = { .type = type, .flags = KVM_CREATE_DEVICE_TEST };
+
+	return ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &d) == 0;
+}
+
+/* The asked version cannot be had: what can, and why this one cannot. */
+static int tell_other(struct vm *vm, unsigned asked)
+{
+	bool v2 = can_make(vm, KVM_DEV_TYPE_ARM_VGIC_V2);
+	bool v3 = can_make(vm, KVM_DEV_TYPE_ARM_VGIC_V3);
+
+	if (asked == 2 && v3)
+		return vm_fail(vm, "kvm", ENODEV,
+			       "vdev gic version 2: this host's interrupt controller is a GICv3 "
+			       "without the part that guests of version 2 need; write version 3, "
+			       "or leave it out");
+	if (asked == 3 && v2)
+		return vm_fail(vm, "kvm", ENODEV,
+			       "vdev gic version 3: this host's interrupt controller is a GICv2, "
+			       "and its guests' are as well; write version 2, or leave it out");
+	return vm_fail(vm, "kvm", ENODEV, "KVM has no interrupt controller for guests here");
 }
 
 int gic_create(struct vm *vm)
 {
-	unsigned asked = asked_version(vm->cfg);
-	int r = asked == 2 ? -ENODEV : create_v3(vm);
+	unsigned asked = cfg_gic_version(vm->cfg);
 
+	vm->arch->frame = cfg_gic_frame(vm->cfg);
+	int r = asked == 2 ? -ENODEV : create_v3(vm);
 	if (r == -ENODEV && asked != 3)
 		r = create_v2(vm);
-	if (r != -ENODEV)
-		return r;
-	if (asked)
-		return vm_fail(
-			vm, "kvm", ENODEV,
-			"this host has no GIC of version %u for guests: say another version, or "
-			"leave the line out",
-			asked);
-	return vm_fail(vm, "kvm", ENODEV, "KVM has no interrupt controller for guests here");
+	if (r == -ENODEV)
+		return tell_other(vm, asked);
+	if (r == 0 && vm->arch->gic_version == 2 && vm->cfg->n_cpus > CFG_GICV2_CPUS_MAX)
+		return vm_fail(vm, "kvm", EINVAL,
+			       "this host's interrupt controller is a GICv2, which has at most %u "
+			       "CPUs, and there are %zu", CFG_GICV2_CPUS_MAX, vm->cfg->n_cpus);
+	return r;
 }
 
 int gic_start(struct vm *vm)

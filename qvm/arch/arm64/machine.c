@@ -95,7 +95,8 @@ int arch_vm_init(struct vm *vm)
 	int r = pci_map_ecam(&vm->pci, &vm->bus[VD_MEM], MM_ARM64_ECAM_BASE, MM_ARM64_ECAM_LEN);
 	if (r < 0)
 		return vm_fail(vm, "devices", r, "the PCI window cannot be had");
-	return gic_create(vm);
+	r = gic_create(vm);
+	return r < 0 ? r : v2m_create(vm);
 }
 
 int arch_vm_late_init(struct vm *vm)
