@@ -26,6 +26,10 @@ static const struct {
 	{ "acpi-pm", VD_IO, 0x600, 1 },
 	{ "virtio-blk", VD_PCI, 0, 0 },
 	{ "virtio-blk", VD_MEM, VDD_MMIO, 1 },
+	{ "virtio-console", VD_PCI, 0, 0 },
+	{ "virtio-console", VD_MEM, VDD_MMIO, 1 },
+	{ "virtio-entropy", VD_PCI, 0, 0 },
+	{ "virtio-entropy", VD_MEM, VDD_MMIO, 1 },
 };
 
 static uint64_t fuzz_u64(struct fuzz_in *in)
@@ -89,7 +93,7 @@ static void bring_up(struct vdh *h, struct fuzz_in *in)
 				  .avail = gpa(RING + 0x1000), .used = gpa(RING + 0x2000) };
 	struct vdd d;
 
-	if (strcmp(h->v->type->name, "virtio-blk"))
+	if (strncmp(h->v->type->name, "virtio-", 7) != 0)
 		return;
 	vdd_init(&d, h);
 	vdd_negotiate(&d, features & (VDD_VERSION_1 | VDD_INDIRECT | VDD_EVENT_IDX));
