@@ -182,4 +182,6 @@ int cfg_check_names(struct vm_cfg *cfg, struct cf_errors *errs);
 void cfg_check_refs(const struct vm_cfg *cfg, struct cf_errors *errs);
 /* Slots, windows and interrupts of the vdevs. */
 void cfg_check_places(struct vm_cfg *cfg, struct cf_errors *errs);
+/* The windows of vdevs that nobody gives a place (cfg_window.c). */
+void cfg_check_windows(struct vm_cfg *cfg, struct cf_errors *errs);
 void cfg_check_irqs(struct vm_cfg *cfg, struct cf_errors *errs);

@@ -113,6 +113,7 @@ void cfg_check_places(struct vm_cfg *cfg, struct cf_errors *errs)
 			cfg_err(errs, &v->pos, "vdev %s needs loc, such as 'loc 0x1c090000': it is "
 				"no PCI device and has no usual place", v->type->name);
 	}
+	cfg_check_windows(cfg, errs);
 }
 
 /* ---- interrupts ---- */

@@ -13,7 +13,6 @@
 static const struct {
 	const char *name, *instead;
 } absent[] = {
-	{ "shmem", "not served yet: leave it out" },
 	{ "smmu", "not served yet: leave it out" },
 	{ "vgpu-gvtg", "not served yet: leave it out" },
 	{ "virtio-blk", "not served yet" },

@@ -78,6 +78,7 @@
 #define MM_ARM64_IRQ_INTX 508u
 
 /* ---- both ---- */
+#define MM_AUTO_TOP 0xfec00000ull /* windows that the checker places end here, or lower */
 #define MM_CPUS_MAX 64u
 #define MM_INTX_LINES 4u
 #define MM_PCI_SLOTS 32u /* of bus 0; slot 0 is the host bridge */

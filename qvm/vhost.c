@@ -19,6 +19,7 @@
 #include "qvm/dump.h"
 #include "qvm/logs.h"
 #include "qvm/loop.h"
+#include "qvm/shm.h"
 #include "qvm/netpeer.h"
 #include "qvm/stream.h"
 #include "qvm/pcihost.h"
@@ -464,4 +465,5 @@ const struct vd_host_ops vhost_ops = {
 	.pci_header = host_pci_header,
 	.watch_out = host_watch_out,
 	.stream = &stream_ops,
+	.shm = &vm_shm_ops,
 };

@@ -26,6 +26,7 @@
 #include "qvm/dump.h"
 #include "qvm/loop.h"
 #include "qvm/status.h"
+#include "qvm/shm.h"
 #include "qvm/vcpu.h"
 #include "qvm/vmdev.h"
 
@@ -287,6 +288,7 @@ void vm_fini(struct vm *vm)
 	vm_stop(vm);
 	dump_fini(vm);
 	vmdev_free_all(vm);
+	vm->shm = vm_shm_free(vm->shm);
 	vm->loop = loop_free(vm->loop);
 	while (vm->n_vcpus > 0)
 		vcpu_fini(&vm->vcpus[--vm->n_vcpus]);

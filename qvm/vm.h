@@ -59,6 +59,7 @@ struct vm {
 	struct vm_arch *arch;
 	struct loop *loop;
 	struct dump *dump; /* qvm/dump.c; NULL: the configuration has none */
+	struct vm_shm *shm; /* qvm/shm.c; NULL: no vdev needed it yet */
 	struct vm_dev *devs; /* n_devs, in the order of the configuration */
 	size_t n_devs;
 	struct vcpu *vcpus;

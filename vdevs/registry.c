@@ -16,6 +16,7 @@ const struct vd_type *const vdev_registry[] = {
 	&vd_pl011_type,
 	&vd_progress_type,
 	&vd_ser8250_type,
+	&vd_shmem_type,
 	&vd_virtio_blk_type,
 	&vd_virtio_console_type,
 	&vd_virtio_entropy_type,

@@ -14,6 +14,7 @@ extern const struct vd_type vd_pckeyboard_type;
 extern const struct vd_type vd_pl011_type;
 extern const struct vd_type vd_progress_type;
 extern const struct vd_type vd_ser8250_type;
+extern const struct vd_type vd_shmem_type;
 extern const struct vd_type vd_virtio_blk_type;
 extern const struct vd_type vd_virtio_console_type;
 extern const struct vd_type vd_virtio_entropy_type;

@@ -14,6 +14,7 @@
 #include "lib/qdef.h"
 #include "lib/qmem.h"
 #include "vdevs/vdnet.h"
+#include "vdevs/vdshm.h"
 #include "vdevs/vdstream.h"
 
 struct vdev;
@@ -160,6 +161,8 @@ struct vd_host_ops {
 				      void (*fn)(struct vdev *v, void *arg), void *arg);
 	/* What serial lines and console ports are connected to. */
 	const struct vd_stream_ops *stream;
+	/* Memory that is not the guest's own. */
+	const struct vd_shm_ops *shm;
 };
 
 struct vd_host {

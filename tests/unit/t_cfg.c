@@ -124,7 +124,7 @@ static const struct {
 	{ "gic", "gic" },	      { "vdev-gic.so", "gic" },	    { "ser8250", "ser8250" },
 	{ "vdev-pl011.so", "pl011" }, { "vdev-pl011", "pl011" },    { "ioapic.so", NULL },
 	{ "vdev-", NULL },	      { "vdev-.so", NULL },	    { "", NULL },
-	{ "ioapi", NULL },	      { "ioapic2", NULL },	    { "shmem", NULL },
+	{ "ioapi", NULL },	      { "ioapic2", NULL },	    { "smmu", NULL },
 };
 
 START_TEST(type_row)

@@ -456,6 +456,7 @@ static const struct vd_host_ops vdh_ops = {
 	.pci_header = host_pci_header,
 	.watch_out = host_watch_out,
 	.stream = &vdh_stream_ops,
+	.shm = &vdh_shm_ops,
 };
 
 /* ---- the test's side ---- */
@@ -482,6 +483,7 @@ void vdh_arg(struct vdh *h, const char *name, const char *text, uint64_t num)
 		{ "hostdev" }, { "batch" }, { "delayed" }, { "legacy" }, { "dio" }, { "port" },
 		{ "action" }, { "class" }, { "clone" }, { "device" }, { "frequency" }, { "reg" },
 		{ "revision" }, { "subdevice" }, { "subvendor" }, { "vendor" },
+		{ "create" }, { "allow" }, { "deny" }, { "window" },
 	};
 
 	for (unsigned i = 0; i < Q_ARRAY_LEN(opts); i++)
@@ -509,6 +511,10 @@ int vdh_create(struct vdh *h, const char *type, enum vd_space space, uint64_t ba
 		t->check(&h->cfg, &h->errs);
 	if (!cf_errors_ok(&h->errs))
 		return -EINVAL;
+	if (space != VD_PCI && t->more_bytes) {
+		h->cfg.more_bytes = t->more_bytes(&h->cfg);
+		h->cfg.more_base = VDH_MORE_BASE;
+	}
 	if (space != VD_PCI)
 		h->win[0] = (struct vdh_window){ true, space, base, t->len_bytes, 0 };
 	r = t->create(&h->cfg, &h->host, &h->errs, &h->v);
@@ -524,6 +530,7 @@ void vdh_fini(struct vdh *h)
 		h->v->ops->free(h->v);
 	for (unsigned i = 0; i < VDH_SLOTS; i++)	/* a vdev takes with it what it asked for */
 		qassert(!h->watches[i] && !h->timers[i] && !h->notify[i].used);
+	qassert(vdh_rams(h) == 0);
 	for (unsigned i = 0; i < VDH_LINES; i++)
 		qfd_close(&h->irq_fd[i]);
 	for (unsigned i = 0; i < VDH_VECTORS; i++)

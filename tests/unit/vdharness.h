@@ -8,6 +8,7 @@
 #pragma once
 
 #include "lib/qfd.h"
+#include "tests/unit/vdshm.h"
 #include "vdevs/vdev.h"
 
 #define VDH_RAM_GPA 0x100000ull
@@ -85,6 +86,10 @@ struct vdh {
 	/* streams: see vdstream.h */
 	int con_in_fd, con_out_fd;	/* what hostdev gives: borrowed, -1 = none */
 	struct vd_stream *streams[VDH_STREAMS];
+	/* memory that is not the guest's own: see vdshm.h */
+	struct qshm *shm;	/* the test's; NULL = the host has none */
+	struct vd_ram *rams[VDH_RAMS];
+	bool no_rams;		/* ram_map fails */
 	/* disk */
 	uint8_t *disk;
 	struct vd_blk_info disk_info;

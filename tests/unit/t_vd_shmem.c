@@ -1,0 +1,966 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vdevs/shmem.c: every register and result, of one guest and of several on one set of regions; by
+ * PCI and by MMIO; options.
+ */
+#include <errno.h>
+#include <linux/pci_regs.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "lib/qshm.h"
+#include "tests/unit/fixture.h"
+#include "tests/unit/vdharness.h"
+#include "vdevs/shmem.h"
+
+#define MMIO_BASE 0x1c050000ull
+#define BAR0_AT 0xe0000000ull
+#define BAR2_AT 0xe8000000ull
+#define WINDOW (1ull << 20)
+#define WAIT_S 30
+
+enum { OK, UNKNOWN_FAILURE, NOMEM, CLIENT_MAX, ILLEGAL_NAME, NO_PERMISSION, DOES_NOT_EXIST };
+
+/* One guest. */
+struct guest {
+	struct vdh h;
+	enum vd_space bus;
+	uint64_t factory;
+};
+
+/* A folder with the regions, and what all tests need. */
+static char dir[64];
+static struct qshm *hub;
+
+static void regions_open(void)
+{
+	fixture_mkdir(dir, sizeof(dir));
+	ck_assert_int_eq(qshm_new(dir, "t-shm", &hub), 0);
+}
+
+static void regions_close(void)
+{
+	char path[80];
+
+	hub = qshm_free(hub);
+	snprintf(path, sizeof(path), "%s/shm", dir);
+	ck_assert_msg(rmdir(path) == 0, "a region is left");
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+
+static void guest_init(struct guest *g)
+{
+	vdh_init(&g->h);
+	g->h.shm = hub;
+	g->h.irq_number[0] = 38;
+	vdh_arg(&g->h, "window", "1m", WINDOW);
+}
+
+static void guest_open(struct guest *g, enum vd_space bus)
+{
+	g->bus = bus;
+	g->factory = bus == VD_PCI ? BAR0_AT : MMIO_BASE;
+	ck_assert_int_eq(vdh_create(&g->h, "shmem", bus, MMIO_BASE, 1), 0);
+	if (bus != VD_PCI)
+		return;
+	vdh_cfg_write(&g->h, PCI_BASE_ADDRESS_0, 4, (uint32_t)BAR0_AT);
+	vdh_cfg_write(&g->h, PCI_BASE_ADDRESS_2, 4, (uint32_t)BAR2_AT);
+	vdh_cfg_write(&g->h, PCI_BASE_ADDRESS_3, 4, 0);
+	vdh_cfg_write(&g->h, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+}
+
+static void guest_start(struct guest *g, enum vd_space bus)
+{
+	guest_init(g);
+	guest_open(g, bus);
+}
+
+static uint64_t reg(struct guest *g, uint64_t off, unsigned size)
+{
+	return vdh_read(&g->h, VD_MEM, g->factory + off, size);
+}
+
+static void reg_set(struct guest *g, uint64_t off, unsigned size, uint64_t val)
+{
+	vdh_write(&g->h, VD_MEM, g->factory + off, size, val);
+}
+
+/* By bytes, with its NUL where there is room. */
+static void name_set(struct guest *g, const char *name)
+{
+	for (unsigned i = 0; i < 32 && (i == 0 || name[i - 1]); i++)
+		reg_set(g, 0x1c + i, 1, (uint8_t)name[i]);
+}
+
+static uint32_t create(struct guest *g, const char *name, uint32_t n_pages)
+{
+	name_set(g, name);
+	reg_set(g, 0x18, 4, n_pages);
+	return (uint32_t)reg(g, 0x14, 4);
+}
+
+static uint32_t find(struct guest *g, const char *name)
+{
+	name_set(g, name);
+	reg_set(g, 0x3c, 4, 1);
+	return (uint32_t)reg(g, 0x14, 4);
+}
+
+/* The control page of a region that must come to be. */
+static uint64_t created(struct guest *g, const char *name, uint32_t n_pages)
+{
+	ck_assert_uint_eq(create(g, name, n_pages), OK);
+	ck_assert_uint_ne(reg(g, 8, 8), 0);
+	return reg(g, 8, 8);
+}
+
+static uint32_t ctl(struct guest *g, uint64_t page, uint64_t off)
+{
+	return (uint32_t)vdh_read(&g->h, VD_MEM, page + off, 4);
+}
+
+static void ctl_set(struct guest *g, uint64_t page, uint64_t off, uint32_t val)
+{
+	vdh_write(&g->h, VD_MEM, page + off, 4, val);
+}
+
+/* Until the interrupt is up; the others' thread needs its moment. */
+static void until_irq(struct guest *g)
+{
+	uint64_t end = qnow_ns() + WAIT_S * Q_NSEC_PER_SEC;
+
+	while (!g->h.level[0]) {
+		ck_assert_msg(qnow_ns() < end, "no interrupt");
+		vdh_step(&g->h, 100);
+	}
+}
+
+/* Reads status until it is @want, bells gathered. */
+static void until_status(struct guest *g, uint64_t page, uint32_t want)
+{
+	uint64_t end = qnow_ns() + WAIT_S * Q_NSEC_PER_SEC;
+	uint32_t bells = 0, status;
+
+	for (;;) {
+		status = ctl(g, page, 0);
+		bells |= status & 0xffff;
+		if (((status & 0xffff0000) | bells) == want)
+			return;
+		ck_assert_msg(qnow_ns() < end, "status %#x, expected %#x", status | bells, want);
+		vdh_step(&g->h, 10);
+	}
+}
+
+static const enum vd_space buses[] = { VD_MEM, VD_PCI };
+
+/* ---- the factory ---- */
+
+static const struct { uint64_t off; unsigned size; uint64_t want; } factory_rows[] = {
+	{ 0x00, 8, 0x4d534732474d5651 },
+	{ 0x00, 4, 0x474d5651 },
+	{ 0x04, 4, 0x4d534732 },
+	{ 0x00, 1, 'Q' },
+	{ 0x07, 1, 'M' },
+	{ 0x02, 2, 0x474d },
+	{ 0x08, 8, 0 },
+	{ 0x10, 4, 38 },
+	{ 0x10, 1, 38 },
+	{ 0x10, 8, 38 },
+	{ 0x14, 4, 0 },
+	{ 0x18, 4, 0 },
+	{ 0x1c, 8, 0 },
+	{ 0x3c, 4, 0 },
+	{ 0x3c, 8, 0 },
+	{ 0x40, 8, 0 },
+	{ 0xff8, 8, 0 },
+	{ 0xfff, 1, 0 },
+};
+START_TEST(factory_at_first)
+{
+	for (unsigned b = 0; b < 2; b++) {
+		struct guest g;
+
+		regions_open();
+		guest_start(&g, buses[b]);
+		ck_assert_uint_eq(reg(&g, factory_rows[_i].off, factory_rows[_i].size),
+				  factory_rows[_i].want);
+		vdh_fini(&g.h);
+		regions_close();
+	}
+}
+END_TEST
+
+START_TEST(no_interrupt_no_vector)
+{
+	struct guest g;
+
+	regions_open();
+	guest_init(&g);
+	g.h.irq_number[0] = -1;
+	guest_open(&g, VD_MEM);
+	ck_assert_uint_eq(reg(&g, 0x10, 4), 0);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* What is read-only stays; the name takes bytes of any width. */
+START_TEST(factory_writes)
+{
+	struct guest g;
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	for (uint64_t off = 0; off < 0x18; off += 4)
+		reg_set(&g, off, 4, 0xffffffff);
+	reg_set(&g, 0x40, 8, ~0ull);
+	reg_set(&g, 0xff8, 8, ~0ull);
+	for (unsigned i = 0; i < Q_ARRAY_LEN(factory_rows); i++)
+		ck_assert_uint_eq(reg(&g, factory_rows[i].off, factory_rows[i].size),
+				  factory_rows[i].want);
+	reg_set(&g, 0x1c, 4, 0x64636261);
+	reg_set(&g, 0x20, 8, 0x6c6b6a6968676665);
+	reg_set(&g, 0x28, 2, 0x6e6d);
+	reg_set(&g, 0x2a, 1, 'o');
+	ck_assert_uint_eq(reg(&g, 0x1c, 8), 0x6867666564636261);
+	ck_assert_uint_eq(reg(&g, 0x24, 8), 0x6f6e6d6c6b6a69);
+	ck_assert_uint_eq(reg(&g, 0x2a, 1), 'o');
+	ck_assert_uint_eq(vdh_fault_count(&g.h, VD_FAULT_BAD_ADDR), 0);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* Widths that a compiler may make of "shm->size = n", and one that writes the name's end as well. */
+START_TEST(size_widths)
+{
+	static const struct { uint64_t off; unsigned size; uint64_t val; uint32_t want; } rows[] = {
+		{ 0x18, 4, 3, 3 }, { 0x18, 1, 4, 4 }, { 0x18, 2, 5, 5 },
+		{ 0x18, 8, (uint64_t)'z' << 32 | 6, 6 }, { 0x14, 8, 7ull << 32, 7 },
+	};
+
+	for (unsigned i = 0; i < Q_ARRAY_LEN(rows); i++) {
+		struct guest g;
+
+		regions_open();
+		guest_start(&g, VD_MEM);
+		name_set(&g, "abcd");
+		reg_set(&g, rows[i].off, rows[i].size, rows[i].val);
+		ck_assert_uint_eq(reg(&g, 0x14, 4), OK);
+		ck_assert_uint_eq(reg(&g, 0x18, 4), rows[i].want);
+		/* Names are stored before what the same access starts. */
+		ck_assert_uint_eq(find(&g, "z"), rows[i].val >> 32 == 'z' ? OK : DOES_NOT_EXIST);
+		vdh_fini(&g.h);
+		regions_close();
+	}
+}
+END_TEST
+
+/* ---- results ---- */
+
+START_TEST(results)
+{
+	for (unsigned b = 0; b < 2; b++) {
+		struct guest g;
+
+		regions_open();
+		guest_init(&g);
+		vdh_arg(&g.h, "deny", "secret*", 0);
+		guest_open(&g, buses[b]);
+		ck_assert_uint_eq(find(&g, "x"), DOES_NOT_EXIST);
+		ck_assert_uint_eq(create(&g, "x", 0), UNKNOWN_FAILURE);
+		ck_assert_uint_eq(create(&g, "", 1), ILLEGAL_NAME);
+		ck_assert_uint_eq(create(&g, "a/b", 1), ILLEGAL_NAME);
+		ck_assert_uint_eq(create(&g, "..", 1), ILLEGAL_NAME);
+		ck_assert_uint_eq(find(&g, "a b"), ILLEGAL_NAME);
+		ck_assert_uint_eq(create(&g, "secret", 1), NO_PERMISSION);
+		ck_assert_uint_eq(find(&g, "secret7"), NO_PERMISSION);
+		ck_assert_uint_eq(create(&g, "x", 256), NOMEM);	/* and a control page: too much */
+		ck_assert_uint_eq(create(&g, "x", UINT32_MAX), NOMEM);
+		ck_assert_uint_eq(reg(&g, 8, 8), 0);
+		ck_assert_uint_eq(reg(&g, 0x18, 4), 0);
+		ck_assert_uint_eq(find(&g, "x"), DOES_NOT_EXIST);
+		/* A name that fills its field has no NUL. */
+		ck_assert_uint_eq(create(&g, "0123456789abcdef0123456789abcdef", 1), OK);
+		ck_assert_uint_eq(create(&g, "x", 2), OK);
+		ck_assert_uint_eq(reg(&g, 0x18, 4), 2);
+		ck_assert_uint_ne(reg(&g, 8, 8), 0);
+		ck_assert_uint_eq(find(&g, "x"), OK);
+		ck_assert_uint_eq(reg(&g, 0x18, 4), 2);
+		/* A failure is the last result: no address of before. */
+		ck_assert_uint_eq(find(&g, "y"), DOES_NOT_EXIST);
+		ck_assert_uint_eq(reg(&g, 8, 8), 0);
+		vdh_fini(&g.h);
+		regions_close();
+	}
+}
+END_TEST
+
+START_TEST(connections_are_bounded)
+{
+	struct guest g;
+	char name[16];
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	uint64_t page[16];
+	for (unsigned i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "r%u", i);
+		page[i] = created(&g, name, 1);
+		ck_assert_uint_eq(page[i], VDH_MORE_BASE + i * 8192);
+	}
+	ck_assert_uint_eq(create(&g, "more", 1), CLIENT_MAX);
+	ck_assert_uint_eq(create(&g, "r0", 1), CLIENT_MAX);
+	ck_assert_uint_eq(vdh_rams(&g.h), 16);
+	ctl_set(&g, page[5], 0xc, 0);
+	ck_assert_uint_eq(vdh_rams(&g.h), 15);
+	ck_assert_uint_eq(created(&g, "more", 1), page[5]);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* Sixteen of one region, in two guests; the seventeenth is refused, by either. */
+START_TEST(seventeenth)
+{
+	struct guest a, b;
+
+	regions_open();
+	guest_start(&a, VD_MEM);
+	guest_start(&b, VD_PCI);
+	uint64_t last = 0;
+	for (unsigned i = 0; i < 16; i++) {
+		struct guest *g = i % 2 ? &a : &b;
+		last = created(g, "x", 1);
+		ck_assert_uint_eq(ctl(g, last, 4), i);
+	}
+	ck_assert_uint_eq(create(&a, "x", 1), CLIENT_MAX);
+	ck_assert_uint_eq(find(&b, "x"), CLIENT_MAX);
+	ctl_set(&a, last, 0xc, 1);
+	ck_assert_uint_eq(find(&b, "x"), OK);
+	ck_assert_uint_eq(ctl(&b, reg(&b, 8, 8), 4), 15);
+	vdh_fini(&a.h);
+	vdh_fini(&b.h);
+	regions_close();
+}
+END_TEST
+
+/* The first creator fixes the size; one that does not fit is not shown. */
+START_TEST(sizes)
+{
+	struct guest a, b;
+	struct qshm_conn *host = NULL;
+
+	regions_open();
+	guest_start(&a, VD_MEM);
+	guest_start(&b, VD_PCI);
+	created(&a, "x", 7);
+	created(&b, "x", 100);
+	ck_assert_uint_eq(reg(&b, 0x18, 4), 7);
+	ck_assert_uint_eq(create(&b, "x", UINT32_MAX), OK);	/* too large to make, but it is there */
+	ck_assert_uint_eq(reg(&b, 0x18, 4), 7);
+	ck_assert_int_eq(qshm_join(hub, "large", 1000, &host), 0);
+	ck_assert_uint_eq(find(&a, "large"), NOMEM);
+	ck_assert_uint_eq(create(&a, "large", 1), NOMEM);
+	qshm_leave(host);
+	vdh_fini(&a.h);
+	vdh_fini(&b.h);
+	regions_close();
+}
+END_TEST
+
+/* Holes of any size are used again: first fit. */
+START_TEST(window_is_shared)
+{
+	struct guest g;
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	uint64_t a = created(&g, "a", 100), b = created(&g, "b", 50), c = created(&g, "c", 102);
+	ck_assert_uint_eq(b, a + 101 * 4096);
+	ck_assert_uint_eq(c, b + 51 * 4096);
+	ck_assert_uint_eq(create(&g, "d", 1), NOMEM);	/* a page is left, two are needed */
+	ctl_set(&g, b, 0xc, 0);
+	ck_assert_uint_eq(create(&g, "d", 51), NOMEM);
+	ck_assert_uint_eq(created(&g, "d", 24), b);
+	ck_assert_uint_eq(created(&g, "e", 25), b + 25 * 4096);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* ---- a connection ---- */
+
+START_TEST(data_and_bells)
+{
+	struct guest a, b;
+
+	regions_open();
+	guest_start(&a, buses[_i % 2]);
+	guest_start(&b, buses[_i / 2]);
+	uint64_t pa = created(&a, "x", 3);
+	ck_assert_uint_eq(ctl(&a, pa, 0), 1 << 16);
+	ck_assert_uint_eq(ctl(&a, pa, 4), 0);
+	ck_assert_uint_eq(ctl(&a, pa, 8), 0);
+	ck_assert_uint_eq(ctl(&a, pa, 0xc), 0);
+	ck_assert_uint_eq(ctl(&a, pa, 0x10), 0);
+	ck_assert_uint_eq(ctl(&a, pa, 0xffc), 0);
+	ck_assert(!a.h.level[0]);
+	uint64_t pb = created(&b, "x", 3);
+	/* Somebody came: the first is told, and only by reading status it goes down. */
+	until_irq(&a);
+	ck_assert_uint_eq(ctl(&a, pa, 4), 0);
+	ck_assert(a.h.level[0]);
+	ck_assert_uint_eq(ctl(&a, pa, 0), 3 << 16);
+	ck_assert(!a.h.level[0]);
+	ck_assert(!b.h.level[0]);
+	/* The same memory. */
+	char *ma = vdh_ram(&a.h, pa + 4096, 3 * 4096), *mb = vdh_ram(&b.h, pb + 4096, 3 * 4096);
+	ck_assert(ma && mb && ma != mb);
+	ck_assert_ptr_null(vdh_ram(&a.h, pa, 1));	/* not the control page */
+	memset(ma, 'q', 3 * 4096);
+	ck_assert_int_eq(mb[3 * 4096 - 1], 'q');
+	/* Bells. */
+	ctl_set(&a, pa, 8, 1 << 1);
+	until_irq(&b);
+	ck_assert_uint_eq(ctl(&b, pb, 0), 3 << 16 | 1);
+	ck_assert(!b.h.level[0]);
+	ck_assert_uint_eq(ctl(&b, pb, 0), 3 << 16);
+	ctl_set(&b, pb, 8, ~0u);
+	until_irq(&a);
+	ck_assert(!b.h.level[0]);
+	ck_assert_uint_eq(ctl(&a, pa, 0), 3 << 16 | 2);
+	ctl_set(&a, pa, 8, 0xfffc);	/* nobody there */
+	ctl_set(&a, pa, 8, 1);		/* itself */
+	ck_assert(a.h.level[0]);
+	ck_assert_uint_eq(ctl(&a, pa, 0), 3 << 16 | 1);
+	/* Detach: the other is told, the window is closed. */
+	ctl_set(&b, pb, 0xc, 0);
+	until_irq(&a);
+	ck_assert_uint_eq(ctl(&a, pa, 0), 1 << 16);
+	ck_assert_ptr_null(vdh_ram(&b.h, pb + 4096, 1));
+	ck_assert_uint_eq(ctl(&b, pb, 0), UINT32_MAX);
+	ck_assert_uint_eq(ctl(&b, pb, 4096), UINT32_MAX);
+	ctl_set(&b, pb, 8, ~0u);
+	ck_assert_uint_eq(vdh_fault_count(&b.h, VD_FAULT_BAD_ADDR), 3);
+	ck_assert_uint_eq(reg(&b, 8, 8), 0);
+	/* It comes back to the same data, which the other kept. */
+	pb = created(&b, "x", 1);
+	ck_assert_int_eq(*vdh_ram(&b.h, pb + 4096, 3 * 4096), 'q');
+	until_status(&a, pa, 3 << 16);
+	vdh_fini(&b.h);
+	until_status(&a, pa, 1 << 16);
+	vdh_fini(&a.h);
+	regions_close();
+}
+END_TEST
+
+/* A driver that reads a part of status clears that part, and lets the interrupt go down. */
+START_TEST(status_widths)
+{
+	static const struct {
+		uint64_t off;
+		unsigned size;
+		uint64_t want;
+		uint32_t left;	/* bells that are still there afterwards */
+	} rows[] = {
+		{ 0, 4, 0x301 << 16 | 0x201, 0 },
+		{ 0, 2, 0x201, 0 },
+		{ 0, 1, 0x01, 0x200 },
+		{ 1, 1, 0x02, 0x001 },
+		{ 2, 2, 0x301, 0x201 },
+		{ 0, 8, 0x301 << 16 | 0x201, 0 },
+		{ 3, 1, 0x03, 0x201 },
+		{ 4, 4, 0, 0x201 },
+	};
+	struct guest g;
+	struct qshm_conn *c[9];
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	uint64_t page = created(&g, "x", 1);
+	for (unsigned i = 0; i < 9; i++)
+		ck_assert_int_eq(qshm_join(hub, "x", 1, &c[i]), 0);
+	for (unsigned i = 0; i < 7; i++)
+		c[i] = qshm_leave(c[i]);
+	until_status(&g, page, 0x301 << 16);
+	ctl_set(&g, page, 8, 1);
+	qshm_ring(c[8], 1);
+	uint64_t end = qnow_ns() + WAIT_S * Q_NSEC_PER_SEC;
+	char status[256] = "";
+	while (!strstr(status, "status=0x3010201")) {
+		ck_assert(qnow_ns() < end);
+		g.h.v->ops->status(g.h.v, status, sizeof(status));
+		vdh_step(&g.h, 10);
+	}
+	vdh_settle(&g.h);
+	ck_assert(g.h.level[0]);
+	ck_assert_uint_eq(vdh_read(&g.h, VD_MEM, page + rows[_i].off, rows[_i].size),
+			  rows[_i].want);
+	ck_assert_int_eq(g.h.level[0], rows[_i].left != 0);
+	ck_assert_uint_eq(ctl(&g, page, 0), 0x301u << 16 | rows[_i].left);
+	ck_assert(!g.h.level[0]);
+	qshm_leave(c[7]);
+	qshm_leave(c[8]);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+START_TEST(notify_widths)
+{
+	static const struct { uint64_t off; unsigned size; uint64_t val; uint32_t got; } rows[] = {
+		{ 8, 4, 2, 2 }, { 8, 1, 2, 2 }, { 8, 2, 2, 2 }, { 8, 8, 2, 2 },
+		{ 9, 1, 1, 0x100 }, { 8, 2, 0xffff, 0x102 }, { 8, 4, 0xffff0000, 0 },
+		{ 8, 1, 0xff, 3 }, { 6, 2, 0xffff, 0 }, { 0xa, 2, 0xffff, 0 },
+	};
+	struct guest g;
+	struct qshm_conn *c[8];
+	bool detaches = rows[_i].size == 8;
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	uint64_t page = created(&g, "x", 1);
+	for (unsigned i = 0; i < 8; i++)
+		ck_assert_int_eq(qshm_join(hub, "x", 1, &c[i]), 0);
+	until_status(&g, page, 0x1ff << 16);
+	vdh_write(&g.h, VD_MEM, page + rows[_i].off, rows[_i].size, rows[_i].val);
+	/* What came and did not, told apart by a bell behind it. */
+	uint32_t self = detaches ? UINT32_MAX : ctl(&g, page, 0);
+	if (!detaches)
+		ck_assert_uint_eq(self & 0xffff, rows[_i].got & 1);
+	for (unsigned i = 1; i <= 8; i++) {
+		struct qshm_conn *d = c[i - 1];
+		uint64_t end = qnow_ns() + WAIT_S * Q_NSEC_PER_SEC;
+		bool want = rows[_i].got >> i & 1;
+
+		if (!want && !detaches)
+			ctl_set(&g, page, 8, 1u << i);
+		while ((qshm_status(d) & 1) != (want || !detaches) && qnow_ns() < end)
+			usleep(1000);
+		ck_assert_uint_eq(qshm_status(d) & 1, want || !detaches);
+		qshm_leave(d);
+	}
+	if (detaches)
+		ck_assert_uint_eq(ctl(&g, page, 0), UINT32_MAX);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* One interrupt for all connections of the factory. */
+START_TEST(two_regions_one_interrupt)
+{
+	struct guest a, b;
+
+	regions_open();
+	guest_start(&a, VD_MEM);
+	guest_start(&b, VD_PCI);
+	uint64_t ax = created(&a, "x", 1), ay = created(&a, "y", 1);
+	uint64_t bx = created(&b, "x", 1), by = created(&b, "y", 1);
+	until_status(&a, ax, 3 << 16);
+	until_status(&a, ay, 3 << 16);
+	vdh_settle(&a.h);
+	ck_assert(!a.h.level[0]);
+	ctl_set(&b, bx, 8, 1);
+	ctl_set(&b, by, 8, 1);
+	until_status(&a, ax, 3 << 16 | 2);
+	until_irq(&a);
+	until_status(&a, ay, 3 << 16 | 2);
+	ck_assert(!a.h.level[0]);
+	/* One that is pending when it is detached lets the interrupt go. */
+	ctl_set(&b, bx, 8, 1);
+	until_irq(&a);
+	ctl_set(&a, ax, 0xc, 0);
+	ck_assert(!a.h.level[0]);
+	vdh_fini(&a.h);
+	vdh_fini(&b.h);
+	regions_close();
+}
+END_TEST
+
+/* ---- PCI ---- */
+
+static const struct { unsigned off, size; uint32_t want; } id_rows[] = {
+	{ PCI_VENDOR_ID, 4, 0x00011c05 },
+	{ PCI_CLASS_REVISION, 4, 0x05800000 },
+	{ PCI_HEADER_TYPE, 1, 0 },
+	{ PCI_SUBSYSTEM_VENDOR_ID, 4, 0x00011c05 },
+	{ PCI_INTERRUPT_PIN, 1, 1 },
+	{ PCI_BASE_ADDRESS_0, 4, 0 },
+	{ PCI_BASE_ADDRESS_1, 4, 0 },
+	{ PCI_BASE_ADDRESS_2, 4, 0xc },
+	{ PCI_BASE_ADDRESS_3, 4, 0 },
+	{ PCI_BASE_ADDRESS_4, 4, 0 },
+	{ PCI_STATUS, 2, 0 },
+};
+START_TEST(pci_identity)
+{
+	struct guest g;
+
+	regions_open();
+	guest_init(&g);
+	ck_assert_int_eq(vdh_create(&g.h, "shmem", VD_PCI, 0, 0), 0);
+	ck_assert_uint_eq(vdh_cfg_read(&g.h, id_rows[_i].off, id_rows[_i].size), id_rows[_i].want);
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_0, 4, UINT32_MAX);
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_2, 4, UINT32_MAX);
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_3, 4, UINT32_MAX);
+	ck_assert_uint_eq(vdh_cfg_read(&g.h, PCI_BASE_ADDRESS_0, 4), 0xfffff000);
+	ck_assert_uint_eq(vdh_cfg_read(&g.h, PCI_BASE_ADDRESS_2, 4), 0xfff0000c);
+	ck_assert_uint_eq(vdh_cfg_read(&g.h, PCI_BASE_ADDRESS_3, 4), 0xffffffff);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* The window moves, with the regions in it; over RAM they are nowhere, and come back. */
+START_TEST(bar_moves)
+{
+	struct guest g;
+
+	regions_open();
+	guest_start(&g, VD_PCI);
+	uint64_t page = created(&g, "x", 2);
+	ck_assert_uint_eq(page, BAR2_AT);
+	*vdh_ram(&g.h, page + 4096, 1) = 'm';
+	vdh_cfg_write(&g.h, PCI_COMMAND, 2, 0);
+	ck_assert_uint_eq(vdh_rams(&g.h), 0);
+	ck_assert_uint_eq(create(&g, "y", 1), UINT32_MAX);	/* the factory is gone as well */
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_2, 4, 0x40000000);
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_3, 4, 1);
+	vdh_cfg_write(&g.h, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	ck_assert_uint_eq(reg(&g, 8, 8), 0x140000000);
+	ck_assert_int_eq(*vdh_ram(&g.h, 0x140001000, 2 * 4096), 'm');
+	ck_assert_uint_eq(ctl(&g, 0x140000000, 0), 1 << 16);
+	/* A BAR of 0 is nowhere: the factory answers, and has no room. */
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_2, 4, 0);
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_3, 4, 0);
+	ck_assert_uint_eq(reg(&g, 8, 8), 0);
+	ck_assert_uint_eq(create(&g, "y", 1), NOMEM);
+	ck_assert_uint_eq(vdh_fault_count(&g.h, VD_FAULT_BAD_ADDR), 0);
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_2, 4, VDH_RAM_GPA);
+	ck_assert_uint_eq(vdh_rams(&g.h), 0);
+	ck_assert_uint_eq(vdh_fault_count(&g.h, VD_FAULT_BAD_ADDR), 1);
+	ck_assert_uint_eq(create(&g, "y", 1), UNKNOWN_FAILURE);
+	vdh_cfg_write(&g.h, PCI_BASE_ADDRESS_2, 4, (uint32_t)BAR2_AT);
+	ck_assert_int_eq(*vdh_ram(&g.h, page + 4096, 1), 'm');
+	created(&g, "y", 1);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+START_TEST(pci_interrupt_disable)
+{
+	struct guest g;
+
+	regions_open();
+	guest_start(&g, VD_PCI);
+	uint64_t page = created(&g, "x", 1);
+	ctl_set(&g, page, 8, 1);
+	ck_assert(g.h.level[0]);
+	ck_assert_uint_eq(vdh_cfg_read(&g.h, PCI_STATUS, 2), PCI_STATUS_INTERRUPT);
+	vdh_cfg_write(&g.h, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE);
+	ck_assert(!g.h.level[0]);
+	ck_assert_uint_eq(vdh_cfg_read(&g.h, PCI_STATUS, 2), PCI_STATUS_INTERRUPT);
+	vdh_cfg_write(&g.h, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	ck_assert(g.h.level[0]);
+	ctl(&g, page, 0);
+	ck_assert(!g.h.level[0]);
+	ck_assert_uint_eq(vdh_cfg_read(&g.h, PCI_STATUS, 2), 0);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* ---- what the host cannot give ---- */
+
+START_TEST(host_is_full)
+{
+	struct guest g;
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	g.h.no_rams = true;
+	ck_assert_uint_eq(create(&g, "x", 1), NOMEM);
+	ck_assert_uint_eq(reg(&g, 8, 8), 0);
+	ck_assert_uint_eq(find(&g, "x"), DOES_NOT_EXIST);	/* it did not stay */
+	g.h.no_rams = false;
+	created(&g, "x", 1);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+START_TEST(no_hub)
+{
+	struct vdh h;
+
+	vdh_init(&h);
+	ck_assert_int_eq(vdh_create(&h, "shmem", VD_MEM, MMIO_BASE, 1), -ENOENT);
+	vdh_fini(&h);
+}
+END_TEST
+
+/* The host's window is taken away: 10,000 times, nothing is left. */
+START_TEST(ten_thousand_creates)
+{
+	struct guest g;
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	uint64_t first = 0;
+	unsigned fds = 0;
+	for (unsigned i = 0; i < 10000; i++) {
+		uint64_t page = created(&g, "x", 1 + i % 3);
+
+		if (i == 0) {
+			first = page;
+			fds = fixture_count_fds();
+		}
+		ck_assert_uint_eq(page, first);
+		ck_assert_uint_eq(ctl(&g, page, 4), 0);
+		ctl_set(&g, page, 0xc, 0);
+	}
+	ck_assert_uint_le(fixture_count_fds(), fds);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* ---- options ---- */
+
+static const struct {
+	const char *opt1, *text1, *opt2, *text2;
+	const char *name;
+	bool want;
+} permit_rows[] = {
+	{ NULL, NULL, NULL, NULL, "any", true },
+	{ "allow", "fb_*", NULL, NULL, "fb_shared", true },
+	{ "allow", "fb_*", NULL, NULL, "fb", false },
+	{ "allow", "fb_*", "allow", "x?", "xy", true },
+	{ "allow", "fb_*", "allow", "x?", "xyz", false },
+	{ "allow", "[a-c]1", NULL, NULL, "b1", true },
+	{ "allow", "[a-c]1", NULL, NULL, "d1", false },
+	{ "deny", "fb_*", NULL, NULL, "fb_shared", false },
+	{ "deny", "fb_*", NULL, NULL, "other", true },
+	{ "deny", "fb_*", "deny", "*", "other", false },
+};
+START_TEST(permits)
+{
+	struct guest g;
+
+	regions_open();
+	guest_init(&g);
+	if (permit_rows[_i].opt1)
+		vdh_arg(&g.h, permit_rows[_i].opt1, permit_rows[_i].text1, 0);
+	if (permit_rows[_i].opt2)
+		vdh_arg(&g.h, permit_rows[_i].opt2, permit_rows[_i].text2, 0);
+	guest_open(&g, VD_MEM);
+	ck_assert_uint_eq(create(&g, permit_rows[_i].name, 1),
+			  permit_rows[_i].want ? OK : NO_PERMISSION);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+static const struct {
+	const char *opt, *text;
+	uint64_t num;
+	const char *want;	/* what is said; NULL: nothing */
+} option_rows[] = {
+	{ "create", "x,4k", 0, NULL },
+	{ "create", "x,0x1000", 0, NULL },
+	{ "create", "x,0d4096", 0, NULL },
+	{ "create", "a,b,1", 0, NULL },
+	{ "create", "x", 0, "expected name,size" },
+	{ "create", "x,", 0, "expected name,size" },
+	{ "create", "x,0x", 0, "expected name,size" },
+	{ "create", "x,4q", 0, "expected name,size" },
+	{ "create", "x,4kk", 0, "expected name,size" },
+	{ "create", "x,-1", 0, "expected name,size" },
+	{ "create", "x,99999999999999999999", 0, "expected name,size" },
+	{ "create", "x,99999999999999g", 0, "expected name,size" },
+	{ "create", ",4k", 0, "the name of a region" },
+	{ "create", "a/b,4k", 0, "the name of a region" },
+	{ "create", "0123456789abcdef0123456789abcdefg,4k", 0, "the name of a region" },
+	{ "create", "0123456789abcdef0123456789abcdef,4k", 0, NULL },
+	{ "create", "x,0", 0, "1 byte to 256 MiB" },
+	{ "create", "x,1g", 0, "1 byte to 256 MiB" },
+	{ "create", "x,1m", 0, "larger than the window" },
+	{ "create", "x,1020k", 0, NULL },
+	{ "create", "twice,2k", 0, "of this name already" },
+	{ "deny", "x", 0, "not used together" },
+	{ "window", "4k", 4096, "a power of 2 from 64k to 256m" },
+	{ "window", "100k", 102400, "a power of 2 from 64k to 256m" },
+	{ "window", "512m", 512 << 20, "a power of 2 from 64k to 256m" },
+	{ "window", "256m", 256 << 20, NULL },
+};
+START_TEST(options)
+{
+	struct guest g;
+
+	regions_open();
+	guest_init(&g);
+	vdh_arg(&g.h, "create", "twice,1k", 0);
+	vdh_arg(&g.h, "allow", "*", 0);
+	vdh_arg(&g.h, option_rows[_i].opt, option_rows[_i].text, option_rows[_i].num);
+	int r = vdh_create(&g.h, "shmem", VD_MEM, MMIO_BASE, 1);
+	ck_assert_int_eq(r, option_rows[_i].want ? -EINVAL : 0);
+	if (option_rows[_i].want) {
+		ck_assert_uint_eq(g.h.errs.n_errors, 1);
+		ck_assert_msg(strstr(g.h.errs.v[0].text, option_rows[_i].want) != NULL, "%s",
+			      g.h.errs.v[0].text);
+	}
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+START_TEST(too_many_creates)
+{
+	static const char *const text[] = { "a,1", "b,1", "c,1", "d,1", "e,1", "f,1", "g,1" };
+	struct guest g;
+
+	regions_open();
+	guest_init(&g);
+	for (unsigned i = 0; i < Q_ARRAY_LEN(text); i++)
+		vdh_arg(&g.h, "create", text[i], 0);
+	struct vd_arg args[10];
+	memcpy(args, g.h.args, sizeof(g.h.args));
+	args[8] = args[9] = args[1];
+	args[8].text = "h,1";
+	args[9].text = "i,1";
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct vd_config cfg = g.h.cfg;
+	cfg.args = args;
+	cfg.n_args = 9;
+	shmem_check(&cfg, &errs);
+	ck_assert(cf_errors_ok(&errs));
+	cfg.n_args = 10;
+	shmem_check(&cfg, &errs);
+	ck_assert_uint_eq(errs.n_errors, 1);
+	cf_errors_fini(&errs);
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+/* create makes the region for others before anybody connects, and keeps it when all have left. */
+START_TEST(created_at_start)
+{
+	struct guest g, other;
+	struct qshm_conn *c = NULL;
+
+	regions_open();
+	guest_init(&g);
+	vdh_arg(&g.h, "create", "x,5000", 0);
+	guest_open(&g, VD_MEM);
+	ck_assert_int_eq(qshm_join(hub, "x", 0, &c), 0);
+	ck_assert_uint_eq(qshm_pages(c), 2);
+	ck_assert_uint_eq(qshm_index(c), 0);	/* it is no client by that */
+	qshm_leave(c);
+	ck_assert_uint_eq(find(&g, "x"), OK);
+	uint64_t page = reg(&g, 8, 8);
+	*vdh_ram(&g.h, page + 4096, 1) = 'c';
+	ctl_set(&g, page, 0xc, 0);
+	ck_assert_uint_eq(find(&g, "x"), OK);
+	ck_assert_int_eq(*vdh_ram(&g.h, page + 4096, 1), 'c');
+	/* Another VM that says the same with another size is told so, and gets this one. */
+	guest_init(&other);
+	vdh_arg(&other.h, "create", "x,4k", 0);
+	guest_open(&other, VD_MEM);
+	ck_assert_msg(strstr(other.h.logged, "ev=shmem_size region=x pages=2 asked=1") != NULL,
+		      "%s", other.h.logged);
+	vdh_fini(&other.h);
+	vdh_fini(&g.h);
+	ck_assert_int_eq(qshm_join(hub, "x", 0, &c), QSHM_ABSENT);
+	regions_close();
+}
+END_TEST
+
+/* Sixteen VMs may keep a region; one more does not start, and says why. */
+START_TEST(too_many_keep)
+{
+	struct guest g;
+	struct qshm_conn *k[QSHM_KEEPERS];
+
+	regions_open();
+	for (unsigned i = 0; i < QSHM_KEEPERS; i++)
+		ck_assert_int_eq(qshm_keep(hub, "x", 1, &k[i]), 0);
+	guest_init(&g);
+	vdh_arg(&g.h, "create", "x,4k", 0);
+	ck_assert_int_eq(vdh_create(&g.h, "shmem", VD_MEM, MMIO_BASE, 1), -EBUSY);
+	vdh_fini(&g.h);
+	for (unsigned i = 0; i < QSHM_KEEPERS; i++)
+		qshm_leave(k[i]);
+	regions_close();
+}
+END_TEST
+
+START_TEST(status_text)
+{
+	struct guest g;
+	char text[512], small[20];
+
+	regions_open();
+	guest_start(&g, VD_MEM);
+	g.h.v->ops->status(g.h.v, text, sizeof(text));
+	ck_assert_str_eq(text, "irq=0");
+	created(&g, "x", 3);
+	g.h.v->ops->status(g.h.v, text, sizeof(text));
+	ck_assert_str_eq(text,
+			 "region=x index=0 pages=3 addr=0xd0000000 status=0x10000 irq=0");
+	g.h.v->ops->status(g.h.v, small, sizeof(small));
+	ck_assert_uint_lt(strlen(small), sizeof(small));
+	vdh_fini(&g.h);
+	regions_close();
+}
+END_TEST
+
+START_TEST(device_tree)
+{
+	struct vd_fdt fdt = { 0 };
+	const struct vd_type *t = vdev_type_find("shmem");
+
+	t->fdt(&(struct vd_config){ 0 }, &fdt);
+	ck_assert_str_eq(fdt.node, "shmem");
+	ck_assert_mem_eq(fdt.compatible, "qvm,guest_shm\0", 15);
+	ck_assert(!fdt.irq_edge);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("vd_shmem");
+	TCase *tc = fixture_case(s, "shmem");
+
+	tcase_add_loop_test(tc, factory_at_first, 0, Q_ARRAY_LEN(factory_rows));
+	tcase_add_test(tc, no_interrupt_no_vector);
+	tcase_add_test(tc, factory_writes);
+	tcase_add_test(tc, size_widths);
+	tcase_add_test(tc, results);
+	tcase_add_test(tc, connections_are_bounded);
+	tcase_add_test(tc, seventeenth);
+	tcase_add_test(tc, sizes);
+	tcase_add_test(tc, window_is_shared);
+	tcase_add_loop_test(tc, data_and_bells, 0, 4);
+	tcase_add_loop_test(tc, status_widths, 0, 8);
+	tcase_add_loop_test(tc, notify_widths, 0, 10);
+	tcase_add_test(tc, two_regions_one_interrupt);
+	tcase_add_loop_test(tc, pci_identity, 0, Q_ARRAY_LEN(id_rows));
+	tcase_add_test(tc, bar_moves);
+	tcase_add_test(tc, pci_interrupt_disable);
+	tcase_add_test(tc, host_is_full);
+	tcase_add_test(tc, no_hub);
+	tcase_add_test(tc, ten_thousand_creates);
+	tcase_add_loop_test(tc, permits, 0, Q_ARRAY_LEN(permit_rows));
+	tcase_add_loop_test(tc, options, 0, Q_ARRAY_LEN(option_rows));
+	tcase_add_test(tc, too_many_creates);
+	tcase_add_test(tc, created_at_start);
+	tcase_add_test(tc, too_many_keep);
+	tcase_add_test(tc, status_text);
+	tcase_add_test(tc, device_tree);
+	return fixture_main(s);
+}
