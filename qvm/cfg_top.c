@@ -135,14 +135,9 @@ static enum cfg_load_type load_type_of(const char *word)
 
 static bool load_type_ok(struct cfg_parser *p, const struct cfg_tok *opt, enum cfg_load_type type)
 {
-	if (type == CFG_LOAD_ACPI) {
-		cfg_err(p->errs, &opt->pos, "acpi load is not served yet: the tables are made from "
-			"the configuration; leave it out");
-		return false;
-	}
-	if (type == CFG_LOAD_FDT && !p->arch->has_fdt) {
-		cfg_err(p->errs, &opt->pos, "fdt load: a guest of %s is not described by a device "
-			"tree; leave it out", p->arch->name);
+	if (type == CFG_LOAD_ACPI && p->arch->has_fdt) {
+		cfg_err(p->errs, &opt->pos, "acpi load: a guest of %s is described by a device "
+			"tree, not by ACPI tables: use fdt load", p->arch->name);
 		return false;
 	}
 	return true;
@@ -152,7 +147,8 @@ static bool load_type_ok(struct cfg_parser *p, const struct cfg_tok *opt, enum c
 static void load_drop_earlier(struct cfg_parser *p, const struct cfg_load *load)
 {
 	struct vm_cfg *cfg = p->cfg;
-	if (load->type == CFG_LOAD_SNIFF || load->type == CFG_LOAD_DATA)
+	if (load->type == CFG_LOAD_SNIFF || load->type == CFG_LOAD_DATA ||
+	    load->type == CFG_LOAD_ACPI)
 		return;
 	for (size_t i = 0; i < cfg->n_loads; i++) {
 		if (cfg->loads[i].type != load->type)
@@ -186,6 +182,11 @@ static bool load_add(struct cfg_parser *p, const struct cfg_tok *opt, const stru
 		load.has_addr = cfg_number(p, arg, arg->text, addr_len, CFG_ADDRESS, "the address",
 					   &load.gpa);
 		load.path = comma + 1;
+	}
+	if (load.has_addr && type == CFG_LOAD_ACPI) {
+		cfg_err(p->errs, &arg->pos, "acpi load: the table stands among the machine's: "
+			"leave the address out");
+		return false;
 	}
 	if (!*load.path) {
 		cfg_err(p->errs, &arg->pos, "the file is missing in '%s'", CFG_SHOW(arg->text));

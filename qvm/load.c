@@ -7,6 +7,7 @@
  */
 #include "qvm/load.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -266,7 +267,7 @@ static int load_blob(struct load_ctx *c)
 int load_guest(struct load_ctx *c)
 {
 	static int (*const formats[])(struct load_ctx *) = { load_elf, load_bzimage,
-							     load_arm64_image };
+							     load_arm64_image, load_multiboot };
 
 	for (size_t i = 0; i < Q_ARRAY_LEN(formats); i++) {
 		int r = formats[i](c);
@@ -311,6 +312,73 @@ static int load_initrd(struct load_ctx *c)
 	return 0;
 }
 
+#define FDT_MAGIC 0xd00dfeedu
+
+/*
+ * A device tree that the guest gets as it is. Its place begins with LOAD_FDT_HEAD bytes for whoever
+ * hands it over.
+ */
+static int load_fdt(struct load_ctx *c)
+{
+	struct {
+		uint32_t magic, total_bytes;
+	} h;
+	uint64_t at = c->cfg->gpa - LOAD_FDT_HEAD, max = UINT32_MAX;
+	uint64_t min = cfg_arch_native()->ram_base + BLOB_MIN;
+
+	if (c->file_bytes < sizeof(h))
+		return load_bad(c, "is no device tree: it has %llu bytes",
+				(unsigned long long)c->file_bytes);
+	int r = load_read(c, 0, &h, sizeof(h), "header");
+	if (r < 0)
+		return r;
+	if (be32toh(h.magic) != FDT_MAGIC)
+		return load_bad(c, "is no device tree: is it the source (.dts)? compile it with dtc");
+	if (be32toh(h.total_bytes) > c->file_bytes)
+		return load_bad(c, "damaged: a device tree of %u bytes in a file of %llu",
+				be32toh(h.total_bytes), (unsigned long long)c->file_bytes);
+	if (c->cfg->has_addr && (c->cfg->gpa & 7 || c->cfg->gpa < LOAD_FDT_HEAD))
+		return load_bad(c, "a device tree stands at a multiple of 8, above 0");
+	if (!c->cfg->has_addr &&
+	    !load_find(c, c->file_bytes + LOAD_FDT_HEAD, 4096, min, max, false, &at))
+		return load_bad(c, "has 0x%llx bytes: no free RAM is large enough",
+				(unsigned long long)c->file_bytes);
+	r = load_claim(c, at, LOAD_FDT_HEAD, "what is before the device tree");
+	if (r == 0)
+		r = load_copy(c, 0, c->file_bytes, at + LOAD_FDT_HEAD, c->file_bytes);
+	if (r < 0)
+		return r;
+	c->res->fdt_gpa = at + LOAD_FDT_HEAD;
+	c->res->fdt_bytes = c->file_bytes;
+	return 0;
+}
+
+int load_slurp(const struct cfg_load *l, size_t max, void **ret, size_t *ret_bytes, char *text,
+	       size_t text_bytes)
+{
+	struct load_ctx c = { .fd = -1, .text = text, .text_bytes = text_bytes };
+	int r = open_file(&c, l);
+	int fd QCLEAN(qfd_close) = c.fd;
+	char *buf QCLEAN(free_ptr) = NULL;
+
+	(void)fd;
+	if (r < 0)
+		return r;
+	if (c.file_bytes > max)
+		return load_bad(&c, "has 0x%llx bytes; at most 0x%zx are taken",
+				(unsigned long long)c.file_bytes, max);
+	buf = malloc(c.file_bytes);
+	if (!buf)
+		return -ENOMEM;
+	r = load_read(&c, 0, buf, c.file_bytes, "contents");
+	if (r < 0)
+		return r;
+	*ret = buf;
+	*ret_bytes = c.file_bytes;
+	buf = NULL;
+	return 0;
+}
+
 /* The file that is started: the one that says so, else the first without a type. NULL: none. */
 static const struct cfg_load *find_guest(const struct vm_cfg *cfg)
 {
@@ -345,11 +413,9 @@ static int load_one(struct load_ctx *c, const struct cfg_load *l, unsigned pass)
 		return load_initrd(c);
 	if (l->type == CFG_LOAD_FDT && cfg_arch_native()->has_fdt)
 		return 0; /* arch_boot() makes the guest's tree with it */
-	if (l->type == CFG_LOAD_FDT || l->type == CFG_LOAD_ACPI)
-		return load_bad(
-			c, "%s load is not served yet: the tables of this guest are made by qvm",
-			l->type == CFG_LOAD_FDT ? "fdt" : "acpi");
-	return load_data(c);
+	if (l->type == CFG_LOAD_ACPI)
+		return 0; /* arch_boot() puts it among the machine's tables */
+	return l->type == CFG_LOAD_FDT ? load_fdt(c) : load_data(c);
 }
 
 int load_all(const struct vm_cfg *cfg, const struct qmem *mem, struct load_result *res, char *text,

@@ -12,6 +12,7 @@
 enum load_kind {
 	LOAD_NONE,    /* no guest: nothing to start */
 	LOAD_PVH,     /* x86: 32-bit entry of a PVH note */
+	LOAD_MULTIBOOT, /* x86: 32-bit entry of a multiboot 1 image */
 	LOAD_ELF,     /* plain ELF of this architecture: its entry */
 	LOAD_BZIMAGE, /* x86 Linux */
 	LOAD_IMAGE,   /* arm64 Linux */
@@ -19,6 +20,7 @@ enum load_kind {
 };
 
 #define LOAD_SPANS_MAX	 128u
+#define LOAD_FDT_HEAD	 16u
 #define LOAD_SETUP_BYTES 0x200u /* a bzImage's header, from file offset 0x1f1 on */
 
 struct load_span {
@@ -30,6 +32,7 @@ struct load_result {
 	enum load_kind kind;
 	uint64_t entry;
 	uint64_t initrd_gpa, initrd_bytes; /* 0 bytes: none */
+	uint64_t fdt_gpa, fdt_bytes;	   /* 0 bytes: none. LOAD_FDT_HEAD before it are its, too */
 	uint8_t setup[LOAD_SETUP_BYTES];   /* LOAD_BZIMAGE */
 	size_t setup_bytes;
 	bool entry_64;				/* LOAD_BZIMAGE: entry is for long mode */
@@ -78,8 +81,20 @@ int load_read(struct load_ctx *c, uint64_t off, void *buf, uint64_t len_bytes, c
 int load_copy(struct load_ctx *c, uint64_t off, uint64_t len_bytes, uint64_t at,
 	      uint64_t mem_bytes);
 
+/*
+ * The whole file of @l, at most @max bytes, in memory of its own: *@ret is the caller's to free. 0, or
+ * -errno with a sentence in @text.
+ */
+int load_slurp(const struct cfg_load *l, size_t max, void **ret, size_t *ret_bytes, char *text,
+	       size_t text_bytes);
+
 enum load_verdict { LOAD_DONE = 0, LOAD_NOT_MINE };
 /* LOAD_DONE, LOAD_NOT_MINE (another format) or -errno with a sentence. */
 int load_elf(struct load_ctx *c);
 int load_bzimage(struct load_ctx *c);
 int load_arm64_image(struct load_ctx *c);
+int load_multiboot(struct load_ctx *c);
+/* A 32-bit ELF file of the PC: it must be a multiboot image. */
+int load_elf32(struct load_ctx *c);
+/* A 64-bit one that is loaded and has an entry: when it is a multiboot image, it is started as one. */
+int load_multiboot_mark(struct load_ctx *c);

@@ -105,6 +105,9 @@ int load_elf(struct load_ctx *c)
 		return r;
 	if (memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
 		return LOAD_NOT_MINE;
+	if (e.e_ident[EI_CLASS] == ELFCLASS32 && e.e_ident[EI_DATA] == ELFDATA2LSB &&
+	    e.e_machine == EM_386 && HAS_PVH)
+		return load_elf32(c);
 	r = check_header(c, &e);
 	if (r < 0)
 		return r;
@@ -119,5 +122,8 @@ int load_elf(struct load_ctx *c)
 		else if (ph[i].p_type == PT_NOTE)
 			r = look_at_notes(c, &ph[i]);
 	}
-	return r;
+	if (r < 0 || c->res->kind == LOAD_PVH || !HAS_PVH)
+		return r;
+	r = load_multiboot_mark(c);
+	return r == LOAD_NOT_MINE ? LOAD_DONE : r;
 }

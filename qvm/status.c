@@ -86,6 +86,20 @@ static void log_vdevs(struct vm *vm)
 	}
 }
 
+/* What the kernel has, as far as the configuration names it. */
+static void log_kernel_made(struct vm *vm)
+{
+	char buf[512];
+
+	for (size_t i = 0; i < vm->cfg->n_vdevs; i++) {
+		const struct cfg_vdev *c = &vm->cfg->vdevs[i];
+		if (!(c->type->flags & VD_HOST_MADE) || !c->debug)
+			continue;
+		arch_kernel_status(vm, c, buf, sizeof(buf));
+		qlog_info("ev=vdev_status dev=%s type=%s %s", c->cfg.name, c->type->name, buf);
+	}
+}
+
 void status_log(struct vm *vm)
 {
 	qlog_info("ev=status uptime_ms=%llu cpus=%zu ram_bytes=%llu",
@@ -94,4 +108,5 @@ void status_log(struct vm *vm)
 	log_held(vm);
 	vm_counters(vm, log_counter, NULL);
 	log_vdevs(vm);
+	log_kernel_made(vm);
 }

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS-less, MADT, MCFG, DSDT, and an SSDT for each
- * serial port at its usual place. Built in a buffer and copied to 0xe0000, where the RSDP is found
- * by searching as well. What is constant is AML from .asl files.
+ * ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS-less, MADT, MCFG, HPET, DSDT, an SSDT for each of
+ * a PC's devices that stands at its usual place, and the tables of `acpi load`. Built in a buffer
+ * and copied to 0xe0000, where the RSDP is found by searching as well. What is constant is AML from
+ * .asl files.
  */
 #include <endian.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "com1.hex"
 #include "com2.hex"
 #include "dsdt.hex"
+#include "kbd.hex"
+#include "rtc.hex"
 #include "qvm/arch/x86/x86.h"
 #include "qvm/memmap.h"
 #include "qvm/vmdev.h"
@@ -20,7 +24,11 @@
 #define OEM_ID	   "PARLEY"
 #define OEM_TABLE  "QVMX86  "
 #define CREATOR	   "PRLY"
-#define TABLES_MAX 8u
+#define TABLES_MAX 32u
+#define TABLES_USER_MAX 20u	/* so that there is room for ours */
+#define TABLES_ROOM  0x4000u	/* that ours take at most, all together */
+#define CMOS_CENTURY 0x32u
+#define HPET_MIN_TICK 5000u	/* 50 us at 100 MHz: no period shorter than that is served */
 
 struct header {
 	char sig[4];
@@ -81,7 +89,7 @@ enum {
 	FADT_SLP_BUTTON = 1 << 5,
 	FADT_RESET_REG = 1 << 10
 };
-enum { BOOT_LEGACY = 1 << 0, BOOT_NO_VGA = 1 << 2, BOOT_NO_RTC = 1 << 5 };
+enum { BOOT_LEGACY = 1 << 0, BOOT_8042 = 1 << 1, BOOT_NO_VGA = 1 << 2, BOOT_NO_RTC = 1 << 5 };
 #define GAS_IO 1u
 
 struct tables {
@@ -90,6 +98,11 @@ struct tables {
 	uint64_t gpas[TABLES_MAX]; /* of what the XSDT lists */
 	unsigned n;
 };
+
+static_assert(sizeof(dsdt_aml_code) + sizeof(com1_aml_code) + sizeof(com2_aml_code) +
+		      sizeof(kbd_aml_code) + sizeof(rtc_aml_code) + 16 * MM_CPUS_MAX + 0x800 <
+		      TABLES_ROOM,
+	      "ours fit");
 
 static uint8_t sum(const void *p, size_t len)
 {
@@ -139,8 +152,18 @@ static struct gas io_reg(uint64_t port, uint8_t bytes)
 			     .addr = htole64(port) };
 }
 
-static void put_fadt(struct tables *t, uint64_t dsdt)
+/* The vdev of that type, or NULL. */
+static struct vm_dev *dev_of_type(const struct vm *vm, const char *type)
 {
+	for (size_t i = 0; i < vm->n_devs; i++)
+		if (!strcmp(vm->devs[i].cfg->type->name, type))
+			return &vm->devs[i];
+	return NULL;
+}
+
+static void put_fadt(struct tables *t, const struct vm *vm, uint64_t dsdt)
+{
+	const bool has_rtc = dev_of_type(vm, "mc146818"), has_kbd = dev_of_type(vm, "pckeyboard");
 	struct fadt f = {
 		.dsdt = htole32((uint32_t)dsdt),
 		.x_dsdt = htole64(dsdt),
@@ -155,7 +178,9 @@ static void put_fadt(struct tables *t, uint64_t dsdt)
 		.reset_value = VD_ACPIPM_RESET_VALUE,
 		.c2_latency = htole16(101),
 		.c3_latency = htole16(1001), /* above the limit: not there */
-		.boot_arch = htole16(BOOT_LEGACY | BOOT_NO_VGA | BOOT_NO_RTC),
+		.century = has_rtc ? CMOS_CENTURY : 0,
+		.boot_arch = htole16(BOOT_LEGACY | BOOT_NO_VGA | (has_rtc ? 0 : BOOT_NO_RTC) |
+				     (has_kbd ? BOOT_8042 : 0)),
 		.flags = htole32(FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_RESET_REG),
 		.minor = 4,
 	};
@@ -233,27 +258,123 @@ static void put_mcfg(struct tables *t)
 	put(t, &m, sizeof(m), true);
 }
 
-static void put_serial_ports(struct tables *t, const struct vm *vm)
+/* The HPET's own register says what it is. */
+static void put_hpet(struct tables *t, struct vm *vm)
+{
+	struct {
+		struct header h;
+		uint32_t id;
+		struct gas base;
+		uint8_t number;
+		uint16_t min_tick;
+		uint8_t protection;
+	} __attribute__((packed)) m = { .min_tick = htole16(HPET_MIN_TICK) };
+	struct vm_dev *d = dev_of_type(vm, "hpet");
+
+	if (!d)
+		return;
+	/* The guest does not run: nobody else calls into the vdev. */
+	m.id = htole32((uint32_t)d->v->ops->read(d->v, 0, 0, 4));
+	m.base.bits = 64;
+	m.base.addr = htole64(d->cfg->cfg.base);
+	header_init(&m.h, "HPET", 1, sizeof(m));
+	put(t, &m, sizeof(m), true);
+}
+
+/* What stands where every PC has it is told by a table of its own. */
+static void put_pc_devices(struct tables *t, const struct vm *vm)
 {
 	static const struct {
+		const char *type;
 		uint64_t base;
 		unsigned line;
 		const void *aml;
 		size_t n_bytes;
-	} ports[] = {
-		{ 0x3f8, 4, com1_aml_code, sizeof(com1_aml_code) },
-		{ 0x2f8, 3, com2_aml_code, sizeof(com2_aml_code) },
+	} rows[] = {
+		{ "ser8250", 0x3f8, 4, com1_aml_code, sizeof(com1_aml_code) },
+		{ "ser8250", 0x2f8, 3, com2_aml_code, sizeof(com2_aml_code) },
+		{ "pckeyboard", 0x60, 1, kbd_aml_code, sizeof(kbd_aml_code) },
+		{ "mc146818", 0x70, 8, rtc_aml_code, sizeof(rtc_aml_code) },
 	};
 
-	for (size_t p = 0; p < Q_ARRAY_LEN(ports); p++) {
+	for (size_t p = 0; p < Q_ARRAY_LEN(rows); p++) {
 		for (size_t i = 0; i < vm->n_devs; i++) {
 			const struct cfg_vdev *c = vm->devs[i].cfg;
-			if (!strcmp(c->type->name, "ser8250") && c->cfg.space == VD_IO &&
-			    c->cfg.base == ports[p].base && c->n_irqs &&
-			    c->irqs[0].line == ports[p].line)
-				put(t, ports[p].aml, ports[p].n_bytes, true);
+			if (!strcmp(c->type->name, rows[p].type) && c->cfg.space == VD_IO &&
+			    c->cfg.base == rows[p].base && c->n_irqs &&
+			    c->irqs[0].line == rows[p].line)
+				put(t, rows[p].aml, rows[p].n_bytes, true);
 		}
 	}
+}
+
+/* ---- acpi load ---- */
+
+/* Ours, and those that point to others: a second one would be a second truth. */
+static bool is_ours(const char *sig)
+{
+	static const char ours[][5] = { "FACP", "APIC", "MCFG", "HPET", "XSDT", "RSDT", "FACS",
+					"RSD " };
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(ours); i++)
+		if (!memcmp(sig, ours[i], 4))
+			return true;
+	return false;
+}
+
+/* NULL when @h is a table that can be given to a guest; else why not. */
+static const char *user_wrong(const struct header *h, size_t n_bytes)
+{
+	if (n_bytes < sizeof(*h) || le32toh(h->len_bytes) != n_bytes)
+		return "is no ACPI table: its header does not have the file's length (a source is "
+		       "compiled with iasl)";
+	if (is_ours(h->sig))
+		return "is a table that qvm makes itself";
+	if (sum(h, n_bytes))
+		return "is damaged: the sum of its bytes is not 0";
+	return NULL;
+}
+
+static void free_ptr(void **p)
+{
+	free(*p);
+}
+
+static int put_user_table(struct tables *t, struct vm *vm, const struct cfg_load *l,
+			  uint64_t *dsdt)
+{
+	char text[sizeof(vm->fail.text)] = "out of memory";
+	void *table QCLEAN(free_ptr) = NULL;
+	size_t n_bytes = 0;
+	int r = load_slurp(l, sizeof(t->buf), &table, &n_bytes, text, sizeof(text));
+
+	if (r < 0)
+		return vm_fail(vm, "load", r, "%s", text);
+	const char *wrong = user_wrong(table, n_bytes);
+	if (wrong)
+		return vm_fail(vm, "load", EINVAL, "%s: %s", l->path, wrong);
+	bool is_dsdt = !memcmp(table, "DSDT", 4);
+	/* What is still to come is small: see TABLES_ROOM. */
+	if (t->n == TABLES_USER_MAX ||
+	    n_bytes > sizeof(t->buf) - TABLES_ROOM - Q_MIN(t->n_bytes, sizeof(t->buf) - TABLES_ROOM))
+		return vm_fail(vm, "load", E2BIG,
+			       "%s: no room: all ACPI tables together have 0x%x bytes, of which qvm "
+			       "takes some", l->path, X86_ACPI_BYTES);
+	uint64_t at = put(t, table, n_bytes, !is_dsdt);
+	if (is_dsdt)
+		*dsdt = at;
+	return 0;
+}
+
+/* All of `acpi load`; *@dsdt gets the place of a DSDT among them. */
+static int put_user_tables(struct tables *t, struct vm *vm, uint64_t *dsdt)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < vm->cfg->n_loads; i++)
+		if (vm->cfg->loads[i].type == CFG_LOAD_ACPI)
+			r = put_user_table(t, vm, &vm->cfg->loads[i], dsdt);
+	return r;
 }
 
 static uint64_t put_xsdt(struct tables *t)
@@ -290,13 +411,19 @@ int x86_acpi_build(struct vm *vm)
 	memset(&t, 0, offsetof(struct tables, buf) + 16);
 	t.n = 0;
 	t.n_bytes = sizeof(struct rsdp);
-	uint64_t dsdt = put(&t, dsdt_aml_code, sizeof(dsdt_aml_code), false);
-	put_fadt(&t, dsdt);
+	uint64_t dsdt = 0;
+	int r = put_user_tables(&t, vm, &dsdt);
+	if (r < 0)
+		return r;
+	if (!dsdt)
+		dsdt = put(&t, dsdt_aml_code, sizeof(dsdt_aml_code), false);
+	put_fadt(&t, vm, dsdt);
 	put_madt(&t, (unsigned)vm->cfg->n_cpus);
 	put_mcfg(&t);
-	put_serial_ports(&t, vm);
+	put_hpet(&t, vm);
+	put_pc_devices(&t, vm);
 	put_rsdp(&t, put_xsdt(&t));
-	int r = qmem_fill(vm->mem, gpa(X86_ACPI), t.buf, t.n_bytes);
+	r = qmem_fill(vm->mem, gpa(X86_ACPI), t.buf, t.n_bytes);
 	return r < 0 ? vm_fail(vm, "load", r,
 			       "ACPI tables need RAM or rom at 0x%x..0x%x: see ram",
 			       X86_ACPI, X86_ACPI + X86_ACPI_BYTES - 1) :

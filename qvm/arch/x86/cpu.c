@@ -19,7 +19,8 @@
 #define CPUID_ENTRIES_MAX 256u
 #define LEAF_OURS	  0x40000100u
 
-#define LEAF1_ECX_HYPERVISOR (1u << 31)
+#define LEAF1_ECX_TSC_DEADLINE (1u << 24)
+#define LEAF1_ECX_HYPERVISOR   (1u << 31)
 #define LEAF1_EDX_HTT	     (1u << 28)
 
 static const char signature[12] = { "ParleyParley" };
@@ -35,6 +36,9 @@ int x86_cpuid_init(struct vm *vm)
 	c->nent = CPUID_ENTRIES_MAX - 1;
 	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, c) < 0)
 		return vm_fail(vm, "kvm", errno, "KVM does not say which CPUID it supports");
+	/* KVM leaves it out because it depends on who has the local APIC: here the kernel has. */
+	vm->arch->has_tsc_deadline =
+		ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	struct kvm_cpuid_entry2 *e = &c->entries[c->nent++];
 	*e = (struct kvm_cpuid_entry2){ .function = LEAF_OURS, .eax = LEAF_OURS };
 	memcpy(&e->ebx, signature, 4);
@@ -78,11 +82,15 @@ static void topology_leaf(struct kvm_cpuid_entry2 *e, unsigned idx, unsigned n_c
 	}
 }
 
-static void fix_leaf(struct kvm_cpuid_entry2 *e, unsigned idx, unsigned n_cpus)
+static void fix_leaf(const struct vm *vm, struct kvm_cpuid_entry2 *e, unsigned idx)
 {
+	const unsigned n_cpus = (unsigned)vm->cfg->n_cpus;
+
 	switch (e->function) {
 	case 1:
 		e->ecx |= LEAF1_ECX_HYPERVISOR;
+		if (vm->arch->has_tsc_deadline)
+			e->ecx |= LEAF1_ECX_TSC_DEADLINE;
 		e->ebx = (e->ebx & 0xffffu) | Q_MIN(n_cpus, 255u) << 16 | idx << 24;
 		if (n_cpus > 1)
 			e->edx |= LEAF1_EDX_HTT;
@@ -110,7 +118,7 @@ int x86_vcpu_cpuid(struct vm *vm, struct vcpu *v)
 
 	/* What depends on the vCPU is written anew for each; the rest stays as it was given. */
 	for (uint32_t i = 0; i < c->nent; i++)
-		fix_leaf(&c->entries[i], v->idx, (unsigned)vm->cfg->n_cpus);
+		fix_leaf(vm, &c->entries[i], v->idx);
 	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0)
 		return vm_fail(vm, "kvm", errno, "KVM does not take the CPUID that it offered");
 	return 0;
@@ -232,6 +240,7 @@ int x86_vcpu_start(struct vm *vm, struct vcpu *v, const struct x86_start *st)
 	struct kvm_regs regs = { .rflags = EFLAGS_FIXED,
 				 .rip = st->rip,
 				 .rsp = st->rsp,
+				 .rax = st->rax,
 				 .rbx = st->rbx,
 				 .rsi = st->rsi,
 				 .rdi = st->rdi };

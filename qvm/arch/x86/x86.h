@@ -13,6 +13,7 @@ struct kvm_cpuid2;
 
 struct vm_arch {
 	struct kvm_cpuid2 *cpuid; /* what the host offers, as every vCPU gets it */
+	bool has_tsc_deadline;
 };
 
 /*
@@ -21,7 +22,7 @@ struct vm_arch {
  */
 #define X86_GDT		  0x500u
 #define X86_GDT_BYTES	  0x20u
-#define X86_START_INFO	  0x6000u /* hvm_start_info, modules, memory map */
+#define X86_START_INFO	  0x6000u /* hvm_start_info or multiboot info, modules, map */
 #define X86_ZERO_PAGE	  0x7000u /* struct boot_params */
 #define X86_PAGE_TABLES	  0x9000u /* PML4, PDPT, four PDs */
 #define X86_STACK_LOW	  0xf000u
@@ -42,7 +43,7 @@ int x86_vcpu_msrs(struct vm *vm, struct vcpu *v);
 enum x86_mode { X86_PROTECTED_32, X86_LONG_64 };
 struct x86_start {
 	enum x86_mode mode;
-	uint64_t rip, rsp, rbx, rsi, rdi;
+	uint64_t rip, rsp, rax, rbx, rsi, rdi;
 };
 /*
  * Registers of the boot processor; for long mode, page tables and descriptors in guest memory too.
