@@ -41,7 +41,9 @@ struct blk_req {
 struct vd_blk {
 	struct blkfile_cfg cfg;
 	int fd, event_fd;
-	bool has_ring, read_only, can_zero_range;
+	bool has_ring, read_only, can_zero_range, can_punch;
+	bool direct; /* O_DIRECT is on */
+	bool is_broken; /* told: nothing is submitted any more */
 	struct io_uring ring;
 	struct loop_watch *watch;
 	unsigned n_inflight; /* in the ring */
@@ -150,9 +152,15 @@ int blkfile_submit(struct vd_blk *b, struct vd_blk_io *io)
 
 void blkfile_kick(struct vd_blk *b)
 {
-	/* -EBUSY and -EAGAIN: completions must be fetched first; the next round submits again. */
-	if (io_uring_sq_ready(&b->ring) && io_uring_submit(&b->ring) < 0)
+	int r = b->is_broken || !io_uring_sq_ready(&b->ring) ? 0 : io_uring_submit(&b->ring);
+
+	/* Completions must be fetched first, or a signal came: the next round submits again. */
+	if (r == -EBUSY || r == -EAGAIN || r == -EINTR) {
 		qfd_event_signal(b->event_fd);
+	} else if (r < 0) {
+		b->is_broken = true;
+		b->cfg.failed(b->cfg.failed_arg, "the host's io_uring takes no requests any more");
+	}
 }
 
 /* ---- out of the ring ---- */

@@ -16,6 +16,10 @@ struct blkfile_cfg {
 	struct loop *loop;
 	pthread_mutex_t *lock; /* of the owner */
 	struct vdev **owner;   /* handed to done(); set by the time of the first completion */
+	/* Once, from kick or the I/O thread: the host takes no requests any more, and those that it
+	 * has may never end. */
+	void (*failed)(void *failed_arg, const char *why);
+	void *failed_arg;
 };
 
 /* 0; -errno with a sentence in @text. */

@@ -281,12 +281,20 @@ static int host_call(struct vd_host *h, void (*work)(void *work_arg), void *work
 
 /* ---- host resources ---- */
 
+static void blk_failed(void *arg, const char *why)
+{
+	struct vm_dev *d = arg;
+
+	d->host.ops->failed(&d->host, why);
+}
+
 static int host_blk_open(struct vd_host *h, const struct vd_arg *hostdev, struct cf_errors *errs,
 			 struct vd_blk **ret, struct vd_blk_info *ret_info)
 {
 	struct vm_dev *d = dev_of(h);
 	const struct blkfile_cfg cfg = {
-		.path = hostdev->text, .loop = d->vm->loop, .lock = &d->lock, .owner = &d->v
+		.path = hostdev->text, .loop = d->vm->loop, .lock = &d->lock, .owner = &d->v,
+		.failed = blk_failed, .failed_arg = d
 	};
 	char text[512];
 	int r = blkfile_open(&cfg, text, sizeof(text), ret, ret_info);

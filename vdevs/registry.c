@@ -9,6 +9,7 @@
 
 const struct vd_type *const vdev_registry[] = {
 	&vd_acpipm_type,
+	&vd_debug_exit_type,
 	&vd_hpet_type,
 	&vd_mc146818_type,
 	&vd_pci_dummy_type,

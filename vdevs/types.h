@@ -7,6 +7,7 @@
 #include "vdevs/vdev.h"
 
 extern const struct vd_type vd_acpipm_type;
+extern const struct vd_type vd_debug_exit_type;
 extern const struct vd_type vd_hpet_type;
 extern const struct vd_type vd_mc146818_type;
 extern const struct vd_type vd_pci_dummy_type;

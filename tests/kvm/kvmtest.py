@@ -35,14 +35,14 @@ def equal(got, want, what):
 class Run:
     """One qvm process and what it prints."""
 
-    def __init__(self, bench, argv, stdin=subprocess.DEVNULL, pass_fds=(), env=None):
+    def __init__(self, bench, argv, stdin=subprocess.DEVNULL, pass_fds=(), env=None, preexec_fn=None):
         self.out_path = os.path.join(bench.folder, f"out{bench.n_runs}")
         self.err_path = os.path.join(bench.folder, f"err{bench.n_runs}")
         bench.n_runs += 1
         bench.runs.append(self)
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(argv, stdin=stdin, stdout=out, stderr=err, cwd=bench.folder,
-                                            pass_fds=pass_fds, env=env)
+                                            pass_fds=pass_fds, env=env, preexec_fn=preexec_fn)
 
     def out(self):
         with open(self.out_path, encoding="utf-8", errors="replace") as f:
