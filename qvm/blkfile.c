@@ -21,13 +21,16 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "lib/qlog.h"
 #include "qvm/loop.h"
 
 #define RING_ENTRIES 128u
 #define REAPS_MAX    64u /* completions of one round: others on the thread wait */
+#define BLOCK_MAX    4096u
 
 struct blk_req {
 	struct vd_blk_io *io;
@@ -35,6 +38,7 @@ struct blk_req {
 	struct iovec *rest; /* own copy once a part was done; NULL before */
 	unsigned n_rest;
 	bool use_punch; /* zero range was refused: punch a hole instead */
+	bool cached;	/* a direct transfer was refused: through the cache instead */
 	struct blk_req *next;
 };
 
@@ -76,8 +80,8 @@ static void req_put(struct vd_blk *b, struct blk_req *q)
 
 static int alloc_mode(const struct vd_blk *b, const struct blk_req *q)
 {
-	bool punch = q->io->op == VD_BLK_DISCARD || q->io->unmap || q->use_punch ||
-		     !b->can_zero_range;
+	bool punch = q->io->op == VD_BLK_DISCARD || (q->io->unmap && b->can_punch) ||
+		     q->use_punch || !b->can_zero_range;
 
 	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
@@ -188,12 +192,38 @@ static int req_advance(struct blk_req *q, uint64_t n_bytes)
 	return 0;
 }
 
+/* The file system, or the memory that a guest reads to, does not bear it: the cache does. */
+static bool direct_off(struct vd_blk *b, const char *why)
+{
+	int flags = fcntl(b->fd, F_GETFL);
+
+	if (flags < 0 || fcntl(b->fd, F_SETFL, flags & ~O_DIRECT) < 0)
+		return false;
+	b->direct = false;
+	qlog_warn("ev=dio_off dev=%s file=%s why=%s", b->cfg.name, b->cfg.path, why);
+	return true;
+}
+
+/*
+ * A direct request that was refused, or one that was under way when the first was: again, through
+ * the cache. A second refusal is the file's own.
+ */
+static bool again_cached(struct vd_blk *b, struct blk_req *q, int res)
+{
+	bool moves = q->io->op == VD_BLK_READ || q->io->op == VD_BLK_WRITE;
+
+	if (res != -EINVAL || !b->cfg.direct || !moves || q->cached)
+		return false;
+	q->cached = true;
+	return !b->direct || direct_off(b, "request_refused");
+}
+
 /* What follows from result @res: 1 = again, with what is left; else 0 or -errno for done(). */
-static int req_result(struct blk_req *q, int res)
+static int req_result(struct vd_blk *b, struct blk_req *q, int res)
 {
 	const struct vd_blk_io *io = q->io;
 
-	if (res == -EINTR || res == -EAGAIN)
+	if (res == -EINTR || res == -EAGAIN || again_cached(b, q, res))
 		return 1;
 	if (res == -EOPNOTSUPP && io->op == VD_BLK_ZERO && !io->unmap && !q->use_punch) {
 		q->use_punch = true;
@@ -224,7 +254,7 @@ static unsigned reap(struct vd_blk *b)
 
 	for (; n < REAPS_MAX && io_uring_peek_cqe(&b->ring, &cqe) == 0; n++) {
 		struct blk_req *q = io_uring_cqe_get_data(cqe);
-		int r = req_result(q, cqe->res);
+		int r = req_result(b, q, cqe->res);
 		io_uring_cqe_seen(&b->ring, cqe);
 		b->n_inflight--;
 		if (r > 0)
@@ -285,6 +315,19 @@ static int lock_file(int fd, bool read_only)
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
+/* What a block device says of itself; what it does not say stays unknown. */
+static void find_hints(int fd, struct vd_blk_info *ret)
+{
+	unsigned physical = 0, io_min = 0, io_best = 0;
+
+	if (ioctl(fd, BLKPBSZGET, &physical) == 0)
+		ret->physical_bytes = physical;
+	if (ioctl(fd, BLKIOMIN, &io_min) == 0)
+		ret->io_min_bytes = io_min;
+	if (ioctl(fd, BLKIOOPT, &io_best) == 0)
+		ret->io_best_bytes = io_best;
+}
+
 static int find_size(int fd, struct vd_blk_info *ret)
 {
 	struct stat st;
@@ -295,6 +338,8 @@ static int find_size(int fd, struct vd_blk_info *ret)
 	ret->block_bytes = 512;
 	if (S_ISREG(st.st_mode)) {
 		ret->len_bytes = (uint64_t)st.st_size;
+		if (st.st_blksize <= BLOCK_MAX)
+			ret->physical_bytes = ret->discard_bytes = (uint32_t)st.st_blksize;
 		return 0;
 	}
 	if (!S_ISBLK(st.st_mode))
@@ -303,6 +348,7 @@ static int find_size(int fd, struct vd_blk_info *ret)
 		return -errno;
 	if (block > 0)
 		ret->block_bytes = (uint32_t)block;
+	find_hints(fd, ret);
 	return 0;
 }
 
@@ -312,16 +358,42 @@ static bool can_allocate(int fd, int mode, uint64_t end)
 	return fallocate(fd, FALLOC_FL_KEEP_SIZE | mode, (off_t)Q_ALIGN_UP(end, 4096), 4096) == 0;
 }
 
+/* A number of the queue of block device @dev, which may be a partition; 0 when there is none. */
+static uint64_t queue_number(dev_t dev, const char *what)
+{
+	static const char *const from[] = { "", "/.." };
+	unsigned long long v = 0;
+	char path[128];
+
+	for (unsigned i = 0; i < Q_ARRAY_LEN(from) && !v; i++) {
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u%s/queue/%s", major(dev),
+			 minor(dev), from[i], what);
+		FILE *f = fopen(path, "re");
+		if (f && fscanf(f, "%llu", &v) != 1)
+			v = 0;
+		if (f)
+			fclose(f);
+	}
+	return v;
+}
+
 static void find_abilities(struct vd_blk *b, struct vd_blk_info *info)
 {
 	struct stat st;
-	bool is_file = fstat(b->fd, &st) == 0 && S_ISREG(st.st_mode);
 
-	if (b->read_only)
+	if (b->read_only || fstat(b->fd, &st) < 0)
 		return;
-	info->can_discard = is_file && can_allocate(b->fd, FALLOC_FL_PUNCH_HOLE, info->len_bytes);
-	b->can_zero_range = is_file && can_allocate(b->fd, FALLOC_FL_ZERO_RANGE, info->len_bytes);
-	info->can_zero = info->can_discard || b->can_zero_range;
+	if (S_ISREG(st.st_mode)) {
+		b->can_punch = can_allocate(b->fd, FALLOC_FL_PUNCH_HOLE, info->len_bytes);
+		b->can_zero_range = can_allocate(b->fd, FALLOC_FL_ZERO_RANGE, info->len_bytes);
+	} else {
+		/* The kernel writes zeroes where the device cannot. */
+		b->can_zero_range = true;
+		b->can_punch = queue_number(st.st_rdev, "discard_max_bytes");
+		info->discard_bytes = (uint32_t)queue_number(st.st_rdev, "discard_granularity");
+	}
+	info->can_discard = b->can_punch;
+	info->can_zero = b->can_punch || b->can_zero_range;
 }
 
 static int ring_init(struct vd_blk *b)
@@ -353,11 +425,55 @@ static const char *open_text(int err)
 	}
 }
 
+/* The blocks that direct requests are made of, where the kernel tells (6.1 and later). */
+static uint32_t direct_block_bytes(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+	    (stx.stx_mask & STATX_DIOALIGN))
+		return stx.stx_dio_offset_align;
+#endif
+	return 0;
+}
+
+static int open_file(struct vd_blk *b, const char *path)
+{
+	/*
+	 * O_NONBLOCK: what is neither a file nor a device does not hold us. Off again, for requests
+	 * are to wait.
+	 */
+	int flags = (b->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
+	b->direct = b->cfg.direct;
+	b->fd = open(path, flags | (b->direct ? O_DIRECT : 0));
+	if (b->fd < 0 && errno == EINVAL && b->direct) {
+		b->direct = false;
+		b->fd = open(path, flags);
+		if (b->fd >= 0)
+			qlog_warn("ev=dio_off dev=%s file=%s why=open_refused", b->cfg.name, path);
+	}
+	if (b->fd < 0 || fcntl(b->fd, F_SETFL, b->direct ? O_DIRECT : 0) < 0)
+		return -errno;
+	return 0;
+}
+
+/* A guest that makes requests of these blocks keeps what it asked for. */
+static void use_direct_blocks(const struct vd_blk *b, struct vd_blk_info *info)
+{
+	uint32_t block = b->direct ? direct_block_bytes(b->fd) : 0;
+
+	if (block > info->block_bytes && block <= BLOCK_MAX && !(block & (block - 1)))
+		info->block_bytes = block;
+}
+
 static int open_all(struct vd_blk *b, const char *path, char *text, size_t text_bytes,
 		    struct vd_blk_info *info)
 {
-	b->fd = open(path, (b->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
-	int r = b->fd < 0 ? -errno : find_size(b->fd, info);
+	int r = open_file(b, path);
+	if (r == 0)
+		r = find_size(b->fd, info);
 	if (r == 0)
 		r = lock_file(b->fd, b->read_only);
 	if (r < 0) {
@@ -370,6 +486,7 @@ static int open_all(struct vd_blk *b, const char *path, char *text, size_t text_
 			 (unsigned long long)info->len_bytes);
 		return -EINVAL;
 	}
+	use_direct_blocks(b, info);
 	info->len_bytes &= ~(uint64_t)(info->block_bytes - 1);
 	info->read_only = b->read_only;
 	find_abilities(b, info);

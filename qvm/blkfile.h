@@ -13,6 +13,12 @@ struct loop;
 
 struct blkfile_cfg {
 	const char *path; /* a leading '<' asks for read-only */
+	const char *name; /* of the vdev, for the log */
+	/*
+	 * Past the host's cache, where the file can: the first request that the host refuses
+	 * because of it, or an open that it refuses, ends that for good, and is logged.
+	 */
+	bool direct;
 	struct loop *loop;
 	pthread_mutex_t *lock; /* of the owner */
 	struct vdev **owner;   /* handed to done(); set by the time of the first completion */

@@ -54,6 +54,9 @@ struct vd_blk_info {
 	uint64_t len_bytes;
 	bool read_only, can_discard, can_zero;
 	uint32_t block_bytes;		/* logical */
+	/* Hints, 0 = unknown: what is written at once, what is best at least and best of all; what
+	 * a discard frees. */
+	uint32_t physical_bytes, io_min_bytes, io_best_bytes, discard_bytes;
 };
 
 enum vd_power {
@@ -113,7 +116,7 @@ struct vd_host_ops {
 	int (*call)(struct vd_host *h, void (*work)(void *work_arg), void *work_arg,
 		    void (*done)(struct vdev *v, void *arg), void *arg);
 
-	/* Own file or block device. */
+	/* Own file or block device. `dio` is the host's to look at. Also while the guest runs. */
 	int (*blk_open)(struct vd_host *h, const struct vd_arg *hostdev, struct cf_errors *errs,
 			struct vd_blk **ret, struct vd_blk_info *ret_info);
 	/* Queues one io; it ends with done(), never before blk_submit() returned. 0 or -errno

@@ -3,7 +3,8 @@
  * virtio-blk (virtio 1.2, 5.2): a disk that is a file or block device of this VM alone, or, by the
  * same name, a share of a back end (virtio_vhu.c).
  *
- * With its own file: one queue, served on the I/O thread. A chain is decoded into a slot (qblk),
+ * With its own file (virtio_blk_media.c): one queue, served on the I/O thread. A chain is decoded
+ * into a slot (qblk),
  * goes to the host's block back end, and its done() answers the guest. Slots are as many as the
  * queue has entries, which is as many as a driver that keeps the rules can have out. Invariant:
  * in_flight slots are out; STOPPING ends when it is 0.
@@ -16,15 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/qblk.h"
 #include "vdevs/types.h"
-#include "vdevs/virtio.h"
 #include "vdevs/virtio_blk.h"
+#include "vdevs/virtio_blk_priv.h"
 #include "vdevs/virtio_vhu.h"
 
-#define QUEUE_SIZE 256u
+#define QUEUE_SIZE VIRTIO_BLK_QUEUE_SIZE
 #define PCI_CLASS 0x010000u	/* mass storage, SCSI: what guests expect of virtio-blk */
-#define DISCARD_SECTORS_MAX (1u << 22)	/* 2 GiB in one request */
 
 struct blk_slot {
 	struct vd_blk_io io;
@@ -32,18 +31,6 @@ struct blk_slot {
 	struct blk_slot *next_free;
 	bool flushing;		/* written; the flush of a write-through write is under way */
 	struct iovec iov[QBLK_IOV_MAX];
-};
-
-struct virtio_blk {
-	struct virtio_dev d;
-	struct vd_blk *blk;
-	struct qblk_dev qd;
-	unsigned in_flight;
-	uint64_t n_read, n_write, n_other, n_errors;
-	/* QUEUE_SIZE slots. Those that were never used are not linked: a queue that is never deep
-	 * leaves most of their half a megabyte untouched. */
-	struct blk_slot *slots, *free;
-	unsigned n_touched;
 };
 
 static struct virtio_blk *blk_of(struct virtio_dev *d)
@@ -89,7 +76,17 @@ static void slot_answer(struct virtio_blk *b, struct blk_slot *s, uint8_t status
 
 static bool slot_submit(struct virtio_blk *b, struct blk_slot *s)
 {
-	return b->d.v.host->ops->blk_submit(b->d.v.host, b->blk, &s->io) == 0;
+	return b->blk && b->d.v.host->ops->blk_submit(b->d.v.host, b->blk, &s->io) == 0;
+}
+
+/* A write is on the disk before its answer when the driver has no other way to make it so, or has
+ * asked for it (5.2.6.2). */
+static bool is_write_through(const struct virtio_blk *b)
+{
+	const struct virtio_blk_config *c = (const void *)b->d.config;
+
+	return virtio_has(&b->d, VIRTIO_BLK_F_CONFIG_WCE) ? !c->wce :
+							    !virtio_has(&b->d, VIRTIO_BLK_F_FLUSH);
 }
 
 static uint8_t status_of(int err)
@@ -103,8 +100,7 @@ static void io_done(struct vdev *v, struct vd_blk_io *io, int err)
 	struct virtio_blk *b = Q_CONTAINER_OF(v, struct virtio_blk, d.v);
 	struct blk_slot *s = Q_CONTAINER_OF(io, struct blk_slot, io);
 
-	/* A driver that did not take FLUSH has no other way to make a write stable (5.2.6.2). */
-	if (!err && io->op == VD_BLK_WRITE && !virtio_has(&b->d, VIRTIO_BLK_F_FLUSH) &&
+	if (!err && io->op == VD_BLK_WRITE && is_write_through(b) &&
 	    b->d.run == VIRTIO_RUNNING) {
 		s->io = (struct vd_blk_io){ .op = VD_BLK_FLUSH, .done = io_done };
 		if (slot_submit(b, s)) {
@@ -192,7 +188,8 @@ static bool blk_serve(struct virtio_dev *d, unsigned q, unsigned budget)
 
 	while (budget-- > 0 && more)
 		more = serve_one(b);
-	d->v.host->ops->blk_kick(d->v.host, b->blk);
+	if (b->blk)
+		d->v.host->ops->blk_kick(d->v.host, b->blk);
 	return more;
 }
 
@@ -208,15 +205,29 @@ static void blk_start(struct virtio_dev *d)
 
 static bool blk_stop(struct virtio_dev *d)
 {
+	((struct virtio_blk_config *)d->config)->wce = 1;
 	return blk_of(d)->in_flight == 0;
+}
+
+/* The switch of the write cache is the only field that is the driver's. */
+static void blk_config_write(struct virtio_dev *d, unsigned off, const void *buf, unsigned len)
+{
+	const uint8_t *b = buf;
+
+	if (off == offsetof(struct virtio_blk_config, wce) && len == 1 && b[0] <= 1 &&
+	    virtio_has(d, VIRTIO_BLK_F_CONFIG_WCE))
+		d->config[off] = b[0];
+	else
+		vdev_fault(&d->v, VD_FAULT_BAD_REQUEST);
 }
 
 static void blk_status(struct virtio_dev *d, char *buf, size_t buf_bytes)
 {
 	const struct virtio_blk *b = blk_of(d);
 
-	snprintf(buf, buf_bytes, "in_flight=%u reads=%llu writes=%llu others=%llu errors=%llu",
-		 b->in_flight, (unsigned long long)b->n_read, (unsigned long long)b->n_write,
+	snprintf(buf, buf_bytes,
+		 "file=%s in_flight=%u reads=%llu writes=%llu others=%llu errors=%llu",
+		 virtio_blk_media_str(b), b->in_flight, (unsigned long long)b->n_read, (unsigned long long)b->n_write,
 		 (unsigned long long)b->n_other, (unsigned long long)b->n_errors);
 }
 
@@ -224,8 +235,7 @@ static void blk_free(struct virtio_dev *d)
 {
 	struct virtio_blk *b = blk_of(d);
 
-	if (b->blk)
-		d->v.host->ops->blk_close(d->v.host, b->blk);
+	virtio_blk_media_close(b);
 	virtio_fini(d);
 	free(b->slots);
 	free(b);
@@ -234,6 +244,7 @@ static void blk_free(struct virtio_dev *d)
 static const struct virtio_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = PCI_CLASS,
+	.config_write = blk_config_write,
 	.start = blk_start,
 	.serve = blk_serve,
 	.stop = blk_stop,
@@ -241,57 +252,15 @@ static const struct virtio_ops blk_ops = {
 	.free = blk_free,
 };
 
-static void blk_describe(struct virtio_blk *b, const struct vd_blk_info *info)
-{
-	struct virtio_blk_config c = {
-		.capacity = htole64(info->len_bytes / Q_SECTOR_BYTES),
-		.seg_max = htole32(QBLK_SEG_MAX),
-		.blk_size = htole32(info->block_bytes),
-		.num_queues = htole16(1),
-	};
-
-	b->d.n_queues = 1;
-	b->d.queue_size_max = QUEUE_SIZE;
-	b->d.offered = VIRTIO_RING_INDIRECT | VIRTIO_RING_EVENT_IDX |
-		       VIRTIO_BIT(VIRTIO_BLK_F_SEG_MAX) | VIRTIO_BIT(VIRTIO_BLK_F_BLK_SIZE) |
-		       VIRTIO_BIT(VIRTIO_BLK_F_FLUSH);
-	if (info->read_only)
-		b->d.offered |= VIRTIO_BIT(VIRTIO_BLK_F_RO);
-	if (info->can_discard && !info->read_only) {
-		b->d.offered |= VIRTIO_BIT(VIRTIO_BLK_F_DISCARD);
-		c.max_discard_sectors = htole32(DISCARD_SECTORS_MAX);
-		c.max_discard_seg = htole32(1);
-		c.discard_sector_alignment = htole32(info->block_bytes / Q_SECTOR_BYTES);
-	}
-	if (info->can_zero && !info->read_only) {
-		b->d.offered |= VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES);
-		c.max_write_zeroes_sectors = htole32(DISCARD_SECTORS_MAX);
-		c.max_write_zeroes_seg = htole32(1);
-		c.write_zeroes_may_unmap = info->can_discard;
-	}
-	static_assert(sizeof(c) <= VIRTIO_CONFIG_BYTES, "config space holds it");
-	memcpy(b->d.config, &c, sizeof(c));
-	b->d.config_len = sizeof(c);
-	b->qd.capacity_sectors = info->len_bytes / Q_SECTOR_BYTES;
-	b->qd.read_only = info->read_only;
-	memcpy(b->qd.serial, b->d.v.cfg->name,
-	       strnlen(b->d.v.cfg->name, sizeof(b->qd.serial)));
-}
-
 static int blk_open(struct virtio_blk *b, const struct vd_arg *hostdev, struct cf_errors *errs)
 {
-	struct vd_host *h = b->d.v.host;
-	struct vd_blk_info info;
 	int r;
 
 	b->slots = calloc(QUEUE_SIZE, sizeof(*b->slots));
 	if (!b->slots)
 		return -ENOMEM;
-	r = h->ops->blk_open(h, hostdev, errs, &b->blk, &info);
-	if (r < 0)
-		return r;
-	blk_describe(b, &info);
-	return virtio_attach(&b->d, errs);
+	r = virtio_blk_media_open(b, hostdev, errs);
+	return r < 0 ? r : virtio_attach(&b->d, errs);
 }
 
 static int blk_create_file(const struct vd_config *cfg, const struct vd_arg *hostdev,
@@ -370,20 +339,36 @@ static void blk_check_hostdev(const struct vd_config *cfg, struct cf_errors *err
 			     "vhost-user:PATH", cfg->type, a->text);
 }
 
+/* What the host does with a file means nothing for a back end, which has its own file. */
+static void check_of_file(const struct vd_config *cfg, const struct vd_arg *a, bool ok,
+			  const char *expected, struct cf_errors *errs)
+{
+	const struct vd_arg *hostdev = vd_arg_find(cfg, "hostdev");
+
+	if (!ok)
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "%s: %s %s is not served, expected %s", cfg->type, a->opt->name,
+			     a->text, expected);
+	else if (hostdev && vd_blk_form(hostdev->text) == VD_BLK_BACKEND)
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "%s: %s is for a file of this VM; a back end has its own, and is waited "
+			     "for", cfg->type, a->opt->name);
+}
+
 static void blk_check(const struct vd_config *cfg, struct cf_errors *errs)
 {
-	const struct vd_arg *a = vd_arg_find(cfg, "dio");
+	const struct vd_arg *dio = vd_arg_find(cfg, "dio"), *delayed = vd_arg_find(cfg, "delayed");
+	uint64_t ns;
 
 	virtio_check(cfg, errs);
 	blk_check_hostdev(cfg, errs);
-	if (a && strcmp(a->text, "disable"))
-		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
-			     "%s: dio %s is not served, expected disable", cfg->type, a->text);
-	a = vd_arg_find(cfg, "delayed");
-	if (a)
-		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
-			     "%s: delayed is not served; the host device must exist at start",
-			     cfg->type);
+	if (dio)
+		check_of_file(cfg, dio,
+			      !strcmp(dio->text, "enable") || !strcmp(dio->text, "disable"),
+			      "enable or disable", errs);
+	if (delayed)
+		check_of_file(cfg, delayed, vd_delay_parse(delayed->text, &ns),
+			      "forever or seconds", errs);
 }
 
 static int blk_create(const struct vd_config *cfg, struct vd_host *host, struct cf_errors *errs,

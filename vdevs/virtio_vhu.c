@@ -214,6 +214,16 @@ static void job_begin(struct virtio_vhu *u, enum vhu_state st, void (*work)(void
 		job_ended(&u->d.v, u);
 }
 
+/*
+ * What the guest has acknowledged, as far as it is the back end's. A legacy guest's rings and
+ * requests, little-endian and at addresses of its choice, are virtio 1's to the back end: it need
+ * not know.
+ */
+static uint64_t backend_features(const struct virtio_vhu *u)
+{
+	return (u->d.acked & ~VIRTIO_ANY_LAYOUT) | VIRTIO_VERSION_1;
+}
+
 /* The rings as the guest has set them up, for a job that has no lock. */
 static void job_copy_queues(struct virtio_vhu *u)
 {
@@ -222,7 +232,7 @@ static void job_copy_queues(struct virtio_vhu *u)
 
 	j->fe = u->fe;
 	j->mem = d->v.host->mem;
-	j->features = d->acked;
+	j->features = backend_features(u);
 	j->n_queues = d->n_queues;
 	j->queue_size_max = d->queue_size_max;
 	j->inflight = u->inflight;
@@ -267,7 +277,7 @@ static void take_config(struct virtio_vhu *u)
 static bool same_device(struct virtio_vhu *u)
 {
 	struct vd_host *h = u->d.v.host;
-	uint64_t missing = u->d.offered & ~usable_features(u, u->job.fe);
+	uint64_t missing = u->d.offered & ~VIRTIO_ANY_LAYOUT & ~usable_features(u, u->job.fe);
 
 	if (!missing && u->job.n_queues_max >= u->d.n_queues)
 		return true;
@@ -318,7 +328,8 @@ static void connect_done(struct virtio_vhu *u)
 
 static void job_set_connect(struct virtio_vhu *u, int take_fd)
 {
-	u->job = (struct vhu_job){ .sock_fd = take_fd, .config_len = u->kind->config_len,
+	u->job = (struct vhu_job){ .timeout_ms = u->d.v.cfg->block_timeout_ms,
+				   .sock_fd = take_fd, .config_len = u->kind->config_len,
 				   .inflight_fd = -1 };
 }
 

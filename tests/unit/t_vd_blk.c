@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
+#include <time.h>
 
 #include "tests/unit/fixture.h"
 #include "tests/unit/vddriver.h"
@@ -258,6 +259,163 @@ START_TEST(offered)
 }
 END_TEST
 
+/* ---- topology ---- */
+
+static uint64_t field(struct vdd *d, size_t off, unsigned size)
+{
+	return vdd_config(d, (unsigned)off, size);
+}
+#define FIELD(d, name) field(d, offsetof(struct virtio_blk_config, name), \
+			     sizeof(((struct virtio_blk_config *)0)->name))
+
+static const struct {
+	uint32_t block, physical, min, best, discard;
+	unsigned want_exp, want_min, want_best, want_align;
+} topology_rows[] = {
+	{ 512, 0, 0, 0, 0, 0, 0, 0, 1 },
+	{ 512, 512, 512, 0, 512, 0, 1, 0, 1 },
+	{ 512, 4096, 4096, 1 << 20, 65536, 3, 8, 2048, 128 },
+	{ 4096, 4096, 4096, 4096, 0, 0, 1, 1, 8 },
+	{ 512, 3072, 512, 0, 0, 0, 1, 0, 1 },		/* no power of 2 */
+	{ 4096, 512, 512, 512, 512, 0, 0, 0, 8 },	/* smaller than a block */
+	{ 512, 4096, 1u << 31, 1u << 31, 0, 3, 65535, 1 << 22, 1 },
+};
+START_TEST(topology)
+{
+	struct vdh h;
+	struct vdd d;
+
+	vdh_init(&h);
+	vdh_arg(&h, "hostdev", "disk", 0);
+	h.disk_info = (struct vd_blk_info){
+		.len_bytes = 1 << 20, .can_discard = true,
+		.block_bytes = topology_rows[_i].block,
+		.physical_bytes = topology_rows[_i].physical,
+		.io_min_bytes = topology_rows[_i].min, .io_best_bytes = topology_rows[_i].best,
+		.discard_bytes = topology_rows[_i].discard,
+	};
+	ck_assert_int_eq(vdh_create(&h, "virtio-blk", VD_PCI, 0, 0), 0);
+	vdd_init(&d, &h);
+	ck_assert(vdd_offered(&d) & 1ull << VIRTIO_BLK_F_TOPOLOGY);
+	ck_assert_uint_eq(FIELD(&d, capacity), 2048);
+	ck_assert_uint_eq(FIELD(&d, physical_block_exp), topology_rows[_i].want_exp);
+	ck_assert_uint_eq(FIELD(&d, alignment_offset), 0);
+	ck_assert_uint_eq(FIELD(&d, min_io_size), topology_rows[_i].want_min);
+	ck_assert_uint_eq(FIELD(&d, opt_io_size), topology_rows[_i].want_best);
+	ck_assert_uint_eq(FIELD(&d, discard_sector_alignment), topology_rows[_i].want_align);
+	vdh_fini(&h);
+}
+END_TEST
+
+/* ---- a file that comes later ---- */
+
+static void wait_open(struct vdh *h, struct vdd *d, const char *hostdev, const char *delay)
+{
+	vdh_init(h);
+	vdh_arg(h, "hostdev", hostdev, 0);
+	vdh_arg(h, "delayed", delay, 0);
+	h->disk_err = -ENOENT;
+	h->disk_info.can_discard = true;
+	h->disk_info.block_bytes = 4096;
+	h->disk_info.read_only = hostdev[0] == '<';
+	ck_assert_int_eq(vdh_create(h, "virtio-blk", VD_PCI, 0, 0), 0);
+	vdd_init(d, h);
+	ck_assert_uint_eq(FIELD(d, capacity), 0);
+}
+
+/* Until it looks the next time. */
+static void wait_look(struct vdh *h)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 110000000 }, NULL);
+	vdh_settle(h);
+}
+
+START_TEST(delayed)
+{
+	static const struct { bool live; const char *hostdev; } rows[] = {
+		{ false, "disk" }, { true, "disk" }, { true, "<disk" },
+	};
+	struct disk k;
+	uint32_t written;
+	bool ro = rows[_i].hostdev[0] == '<';
+
+	wait_open(&k.h, &k.d, rows[_i].hostdev, "forever");
+	ck_assert_uint_eq(!!(vdd_offered(&k.d) & 1ull << VIRTIO_BLK_F_RO), ro);
+	if (rows[_i].live) {
+		vdd_live(&k.d, VDD_VERSION_1 | 1ull << VIRTIO_BLK_F_FLUSH, &k.q, RING, 64);
+		ck_assert_uint_eq(one(&k, IN, 0, 512, true, &written), IOERR);
+		ck_assert_uint_eq(one(&k, OUT, 0, 512, false, &written), IOERR);
+		ck_assert_uint_eq(one(&k, VIRTIO_BLK_T_FLUSH, 0, 0, false, &written), IOERR);
+		ck_assert_uint_eq(one(&k, VIRTIO_BLK_T_GET_ID, 0, 20, true, &written), OK);
+		vdd_interrupts(&k.d);
+	}
+	wait_look(&k.h);
+	ck_assert_uint_eq(FIELD(&k.d, capacity), 0);
+	k.h.disk_err = 0;
+	wait_look(&k.h);
+	ck_assert_uint_eq(FIELD(&k.d, capacity), 2048);
+	ck_assert_ptr_nonnull(strstr(k.h.logged, "ev=disk_there"));
+	/* Before a driver came it is what it is; then what the driver was promised. */
+	ck_assert_uint_eq(FIELD(&k.d, blk_size), rows[_i].live ? 512 : 4096);
+	ck_assert_uint_eq(!!(vdd_offered(&k.d) & 1ull << VIRTIO_BLK_F_DISCARD), !rows[_i].live);
+	if (rows[_i].live) {
+		ck_assert_uint_eq(one(&k, IN, 0, 512, true, &written), OK);
+		ck_assert_uint_eq(one(&k, OUT, 0, 512, false, &written), ro ? IOERR : OK);
+		qdriver_fini(&k.q);
+	}
+	vdh_fini(&k.h);
+}
+END_TEST
+
+START_TEST(delayed_tells)
+{
+	struct disk k;
+
+	wait_open(&k.h, &k.d, "disk", "100");
+	vdd_live(&k.d, VDD_VERSION_1, &k.q, RING, 64);
+	vdh_settle(&k.h);
+	vdh_msis(&k.h, 0);
+	k.h.disk_err = 0;
+	vdh_write(&k.h, VD_MEM, k.d.common + 0x10, 2, 0);	/* vector 0 for changes */
+	wait_look(&k.h);
+	ck_assert_uint_eq(vdh_msis(&k.h, 0), 1);
+	qdriver_fini(&k.q);
+	vdh_fini(&k.h);
+}
+END_TEST
+
+START_TEST(delayed_in_vain)
+{
+	struct vdh h;
+	struct vdd d;
+
+	wait_open(&h, &d, "disk", "0");
+	wait_look(&h);
+	ck_assert_ptr_nonnull(strstr(h.logged, "ev=disk_missing"));
+	ck_assert_ptr_nonnull(strstr(h.logged, "No such file"));
+	h.disk_err = 0;
+	wait_look(&h);
+	ck_assert_uint_eq(FIELD(&d, capacity), 0);
+	vdh_fini(&h);
+}
+END_TEST
+
+/* What is there and cannot be had is said at the start, `delayed` or not. */
+START_TEST(delayed_not)
+{
+	struct vdh h;
+
+	vdh_init(&h);
+	vdh_arg(&h, "hostdev", "disk", 0);
+	vdh_arg(&h, "delayed", "forever", 0);
+	h.disk_err = -EBUSY;
+	ck_assert_int_eq(vdh_create(&h, "virtio-blk", VD_PCI, 0, 0), -EBUSY);
+	ck_assert_uint_eq(h.errs.n_errors, 1);
+	ck_assert_ptr_nonnull(strstr(h.errs.v[0].text, "hostdev disk"));
+	vdh_fini(&h);
+}
+END_TEST
+
 START_TEST(discard_and_zero)
 {
 	const struct virtio_blk_discard_write_zeroes seg = { .sector = 4, .num_sectors = 8 };
@@ -289,6 +447,35 @@ START_TEST(write_through)
 	disk_open(&k, false, _i ? 1ull << VIRTIO_BLK_F_FLUSH : 0);
 	ck_assert_uint_eq(one(&k, OUT, 0, 512, false, &written), OK);
 	ck_assert_uint_eq(k.h.n_ops[VD_BLK_FLUSH], _i ? 0 : 1);
+	disk_close(&k);
+}
+END_TEST
+
+/* The driver's switch: written through while it is 0, and a reset puts it back. */
+START_TEST(write_cache)
+{
+	const uint64_t wce = offsetof(struct virtio_blk_config, wce);
+	struct disk k;
+	uint32_t written;
+
+	disk_open(&k, PCI, 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_CONFIG_WCE);
+	ck_assert_uint_eq(FIELD(&k.d, wce), 1);
+	ck_assert_uint_eq(one(&k, OUT, 0, 512, false, &written), OK);
+	ck_assert_uint_eq(k.h.n_ops[VD_BLK_FLUSH], 0);
+	vdh_write(&k.h, VD_MEM, k.d.device + wce, 1, 0);
+	ck_assert_uint_eq(FIELD(&k.d, wce), 0);
+	ck_assert_uint_eq(one(&k, OUT, 0, 512, false, &written), OK);
+	ck_assert_uint_eq(k.h.n_ops[VD_BLK_FLUSH], 1);
+	ck_assert_uint_eq(k.h.n_faults, 0);
+	vdh_write(&k.h, VD_MEM, k.d.device + wce, 1, 2);	/* neither */
+	vdh_write(&k.h, VD_MEM, k.d.device + wce, 2, 1);	/* the next field is not its */
+	vdh_write(&k.h, VD_MEM, k.d.device, 4, 1);		/* the capacity */
+	ck_assert_uint_eq(FIELD(&k.d, wce), 0);
+	ck_assert_uint_eq(vdh_fault_count(&k.h, VD_FAULT_BAD_REQUEST), 3);
+	vdd_set_status(&k.d, 0);
+	vdh_settle(&k.h);
+	ck_assert_uint_eq(FIELD(&k.d, wce), 1);
+	ck_assert_uint_eq(FIELD(&k.d, capacity), 2048);
 	disk_close(&k);
 }
 END_TEST
@@ -383,8 +570,14 @@ static const struct {
 	{ "disk.img", NULL, NULL, VD_BLK_FILE, true },
 	{ "<disk.img", NULL, NULL, VD_BLK_FILE, true },
 	{ "disk.img", "dio", "disable", VD_BLK_FILE, true },
-	{ "disk.img", "dio", "enable", VD_BLK_FILE, false },
-	{ "disk.img", "delayed", "5", VD_BLK_FILE, false },
+	{ "disk.img", "dio", "enable", VD_BLK_FILE, true },
+	{ "disk.img", "dio", "on", VD_BLK_FILE, false },
+	{ "disk.img", "delayed", "5", VD_BLK_FILE, true },
+	{ "disk.img", "delayed", "forever", VD_BLK_FILE, true },
+	{ "disk.img", "delayed", "soon", VD_BLK_FILE, false },
+	{ "disk.img", "delayed", "-1", VD_BLK_FILE, false },
+	{ "mediator:disk", "dio", "enable", VD_BLK_BACKEND, false },
+	{ "mediator:disk", "delayed", "5", VD_BLK_BACKEND, false },
 	{ "disk.img", "legacy", NULL, VD_BLK_FILE, true },
 	{ "", NULL, NULL, VD_BLK_UNKNOWN, false },
 	{ "<", NULL, NULL, VD_BLK_UNKNOWN, false },
@@ -418,6 +611,12 @@ int main(void)
 	tcase_add_test(tc, serial_is_the_name);
 	tcase_add_loop_test(tc, batches, 0, 2);
 	tcase_add_loop_test(tc, offered, 0, Q_ARRAY_LEN(feature_rows));
+	tcase_add_loop_test(tc, topology, 0, Q_ARRAY_LEN(topology_rows));
+	tcase_add_loop_test(tc, delayed, 0, 3);
+	tcase_add_test(tc, delayed_tells);
+	tcase_add_test(tc, delayed_in_vain);
+	tcase_add_test(tc, delayed_not);
+	tcase_add_test(tc, write_cache);
 	tcase_add_test(tc, discard_and_zero);
 	tcase_add_loop_test(tc, write_through, 0, 2);
 	tcase_add_test(tc, host_errors);

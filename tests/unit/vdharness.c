@@ -287,6 +287,11 @@ static int host_blk_open(struct vd_host *host, const struct vd_arg *hostdev, str
 {
 	struct vdh *h = vdh_of(host);
 
+	if (h->disk_err) {
+		cf_error_add(errs, CF_ERROR, hostdev->file, hostdev->line, hostdev->col,
+			     "hostdev %s: %s", hostdev->text, strerror(-h->disk_err));
+		return h->disk_err;
+	}
 	h->disk = calloc(1, h->disk_info.len_bytes);
 	*ret = (struct vd_blk *)h->disk;
 	*ret_info = h->disk_info;
@@ -359,6 +364,18 @@ static int host_backend_connect(struct vd_host *host, const struct vd_arg *hostd
 	struct vdh *h = vdh_of(host);
 
 	return h->backend ? h->backend(h) : -ENOENT;
+}
+
+static int host_net_open(struct vd_host *host, const struct vd_net_cfg *cfg, struct cf_errors *errs,
+			 struct vd_net **ret)
+{
+	struct vdh *h = vdh_of(host);
+	int r = h->net_open ? h->net_open(h, cfg, ret) : -ENODEV;
+
+	if (r < 0)
+		cf_error_add(errs, CF_ERROR, cfg->peer->file, cfg->peer->line, cfg->peer->col,
+			     "peer %s cannot be had", cfg->peer->text);
+	return r;
 }
 
 /* ---- what the vdev says ---- */
@@ -444,6 +461,7 @@ static const struct vd_host_ops vdh_ops = {
 	.blk_kick = host_blk_kick,
 	.blk_close = host_blk_close,
 	.backend_connect = host_backend_connect,
+	.net_open = host_net_open,
 	.power = host_power,
 	.fault = host_fault,
 	.log = host_log,
@@ -480,6 +498,7 @@ void vdh_init(struct vdh *h)
 void vdh_arg(struct vdh *h, const char *name, const char *text, uint64_t num)
 {
 	static const struct vd_option opts[] = {
+		{ "mac" }, { "mtu" }, { "peer" }, { "peerfeats" }, { "queues" }, { "tapdev" },
 		{ "hostdev" }, { "batch" }, { "delayed" }, { "legacy" }, { "dio" }, { "port" },
 		{ "action" }, { "class" }, { "clone" }, { "device" }, { "frequency" }, { "reg" },
 		{ "revision" }, { "subdevice" }, { "subvendor" }, { "vendor" },

@@ -93,6 +93,7 @@ struct vdh {
 	/* disk */
 	uint8_t *disk;
 	struct vd_blk_info disk_info;
+	int disk_err;		/* blk_open() fails with it */
 	struct vd_blk_io *io[512];
 	unsigned n_io;
 	bool hold;		/* nothing is completed until it is false */
@@ -102,6 +103,9 @@ struct vdh {
 	/* back end: called for each connection; a socket or -errno */
 	int (*backend)(struct vdh *h);
 	void *backend_ctx;
+	/* network: what `peer` leads to (vdnet.h); NULL: nothing */
+	int (*net_open)(struct vdh *h, const struct vd_net_cfg *cfg, struct vd_net **ret);
+	void *net_ctx;
 };
 
 void vdh_init(struct vdh *h);
