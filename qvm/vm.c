@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,6 +226,32 @@ int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct
 
 /* ---- running ---- */
 
+/* The I/O thread serves all vdevs: the most urgent `sched` among them is its own. */
+static int schedule_io(struct vm *vm)
+{
+	const struct cfg_vdev *most = NULL;
+
+	for (size_t i = 0; i < vm->cfg->n_vdevs; i++) {
+		const struct cfg_vdev *v = &vm->cfg->vdevs[i];
+		if (v->sched_policy == CFG_SCHED_INHERIT)
+			continue;
+		if (!most || most->sched_policy == CFG_SCHED_OTHER ||
+		    (v->sched_policy != CFG_SCHED_OTHER && v->sched_prio > most->sched_prio))
+			most = v;
+	}
+	if (!most)
+		return 0;
+	const int policy = most->sched_policy == CFG_SCHED_OTHER ? SCHED_OTHER :
+			   most->sched_policy == CFG_SCHED_FIFO ? SCHED_FIFO : SCHED_RR;
+	const struct sched_param prm = {
+		.sched_priority = policy == SCHED_OTHER ? 0 : (int)most->sched_prio
+	};
+	int r = pthread_setschedparam(loop_thread(vm->loop), policy, &prm);
+	return r ? vm_fail(vm, "threads", r, "%s:%u: vdev %s: sched: the host refuses this policy "
+			   "or priority; it takes CAP_SYS_NICE or an RLIMIT_RTPRIO that reaches it",
+			   most->pos.file, most->pos.line, most->cfg.name) : 0;
+}
+
 int vm_run(struct vm *vm)
 {
 	char name[16];
@@ -234,6 +261,9 @@ int vm_run(struct vm *vm)
 	r = loop_start(vm->loop, name);
 	if (r < 0)
 		return vm_fail(vm, "threads", r, "no I/O thread");
+	r = schedule_io(vm);
+	if (r < 0)
+		return r;
 	vm->started_ns = qnow_ns();
 	status_start(vm);
 	return vcpu_start_all(vm);

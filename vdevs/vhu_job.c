@@ -9,9 +9,14 @@
 
 #define WANTED (QVHU_PF_MQ | QVHU_PF_REPLY_ACK | QVHU_PF_CONFIG | QVHU_PF_INFLIGHT)
 
+static unsigned timeout_ms(const struct vhu_job *j)
+{
+	return j->timeout_ms ? j->timeout_ms : VHU_JOB_MS;
+}
+
 static void begin(struct vhu_job *j)
 {
-	j->deadline_ns = qnow_ns() + VHU_JOB_NS;
+	j->deadline_ns = qnow_ns() + timeout_ms(j) * Q_NSEC_PER_MSEC;
 }
 
 /* A back end that answers each request just in time may not hold us forever. */
@@ -28,7 +33,7 @@ void vhu_job_connect(void *job)
 	begin(j);
 	j->sock_fd = -1;
 	j->fe = NULL;
-	j->r = qvhu_fe_new(sock_fd, WANTED, VHU_ANSWER_MS, &j->fe);
+	j->r = qvhu_fe_new(sock_fd, WANTED, Q_MAX(timeout_ms(j) / 2, 1u), &j->fe);
 	if (j->r == QVHU_OK && j->config_len)
 		j->r = in_time(j, qvhu_fe_config_get(j->fe, 0, j->config, j->config_len));
 	if (j->r == QVHU_OK)

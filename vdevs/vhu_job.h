@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a vhost-user device says to its back end, in pieces that wait for answers: run without the
- * vdev's lock, on copies of what the device knows. One job at a time a device. Waits: each answer 1
- * s, a whole job VHU_JOB_NS.
+ * vdev's lock, on copies of what the device knows. One job at a time a device. Waits: a whole job
+ * timeout_ms, each answer half of it.
  */
 #pragma once
 
 #include "lib/qvhu_fe.h"
 #include "vdevs/virtio.h"
 
-#define VHU_ANSWER_MS 1000u
-#define VHU_JOB_NS (2 * Q_NSEC_PER_SEC)
+#define VHU_JOB_MS 2000u	/* where the configuration says nothing */
 
 struct vhu_queue {
 	bool on;		/* enabled by the guest */
@@ -21,6 +20,7 @@ struct vhu_queue {
 
 struct vhu_job {
 	int r;			/* QVHU_* or -errno: what it came to */
+	unsigned timeout_ms;	/* 0: VHU_JOB_MS */
 	struct qvhu_fe *fe;	/* borrowed, but owned by the result of vhu_job_connect() */
 	/* connect: in and out */
 	int sock_fd;		/* taken */

@@ -55,6 +55,23 @@ def t_given(b):
         end(r)
 
 
+def t_vdev(b):
+    """The I/O thread has the most urgent of what the vdevs ask for; qvm does not start without."""
+    rows = (
+        ("sched 3", os.SCHED_RR, 3),
+        ("sched 3 vdev ser8250 loc 0x2f8 sched 9f", os.SCHED_FIFO, 9),
+        ("sched 9 vdev ser8250 loc 0x2f8 sched 3f vdev ser8250 loc 0x3e8 sched 20o", os.SCHED_RR, 9),
+        ("sched 5o", os.SCHED_OTHER, 0),
+    )
+    for words, policy, priority in rows:
+        r = b.start(machine(b, "cpu").replace("hostdev >-", "hostdev >- " + words.split(" vdev", maxsplit=1)[0], 1)
+                    + words.removeprefix(words.split(" vdev", maxsplit=1)[0]))
+        r.until("hello: map")
+        tid = threads(r)["vm-io"]
+        equal((os.sched_getscheduler(tid), os.sched_getparam(tid).sched_priority), (policy, priority), words)
+        end(r)
+
+
 def t_sporadic(b):
     """A budget that the kernel grants, or a refusal by name where it grants it to nobody."""
     probe = subprocess.run(["chrt", "-d", "-T", "2500000", "-P", "10000000", "0", "true"], check=False,
