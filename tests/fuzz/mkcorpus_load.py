@@ -43,6 +43,18 @@ def arm64_image():
     return head.ljust(512, b"\0")
 
 
+def multiboot(flags=0x10003):
+    head = struct.pack("<III", 0x1BADB002, flags, -(0x1BADB002 + flags) & 0xFFFFFFFF)
+    return bytes(64) + head + struct.pack("<IIIII", 0x100040, 0x100000, 0, 0x110000, 0x100060) + b"\xeb\xfe" * 32
+
+
+def elf32():
+    head = b"\x7fELF" + bytes([1, 1, 1]) + bytes(9)
+    head += struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0x100060, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    head += struct.pack("<IIIIIIII", 1, 0x100, 0x100000, 0x100000, 0xa0, 0x3000, 5, 4)
+    return head.ljust(0x100, b"\0") + multiboot(3)
+
+
 def main():
     folder = sys.argv[1]
     os.makedirs(folder, exist_ok=True)
@@ -50,6 +62,7 @@ def main():
         ("elf-pvh", elf(X86, 0x100000, True)), ("elf-x86", elf(X86, 0x1000000, False)),
         ("elf-arm64", elf(ARM64, 0x80100000, False)), ("bzimage", bzimage()), ("image", arm64_image()),
         ("gzip", b"\x1f\x8b\x08" + bytes(61)), ("raw", b"\xeb\xfe"),
+        ("multiboot", multiboot()), ("elf32", elf32()),
     ):
         with open(os.path.join(folder, name), "wb") as f:
             f.write(content)

@@ -111,7 +111,7 @@ def t_progress(b):
         r.wait(0)
 
 
-def t_watchdog(b):
+def t_watchdog_ib700(b):
     """It bites: exit 4. Kept quiet and stopped, it does not."""
     r = b.start(b.machine("pcdev", "test=wdt wdt=bite", PC))
     r.wait(4)
