@@ -51,9 +51,10 @@ static const char usage_text[] =
 	"  --help            this text\n"
 	"\n"
 	"  Signals: SIGTERM, SIGINT, SIGHUP power button, the second one ends the VM;\n"
-	"  SIGQUIT power cut; SIGUSR1 status.\n"
+	"  SIGQUIT power cut; SIGUSR1 status; SIGUSR2 dump.\n"
 	"  Exit status: 0 the guest shut down or rebooted; 3 power cut, or ended before the guest\n"
 	"  was done; 4 watchdog; 5 unsupported operation; 6 vdev error; 7 unexpected error;\n"
+	"  32 to 63 a code of the guest's (vdev debug-exit);\n"
 	"  64 could not start; 65 wrong configuration; 96 failed while the guest ran.\n";
 
 static int usage_error(void)

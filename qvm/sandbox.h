@@ -14,7 +14,8 @@ int sandbox_early(int control_fd);
 /*
  * sandbox_ready() - the last stage before the guest runs.
  * Still possible: ioctl(KVM_RUN), eventfds, io_uring on disks that are open, connecting to a back
- * end again. No longer: privileges by execve (set-user-ID, file capabilities). Must come after:
+ * end again, making a file in the directory of dumps, asking the dump helper for its command. No
+ * longer: privileges by execve (set-user-ID, file capabilities). Must come after:
  * vm_init(). 0 or -errno.
  */
 int sandbox_ready(int control_fd);
