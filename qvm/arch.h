@@ -30,7 +30,7 @@ void arch_vm_fini(struct vm *vm);
 
 /* Connects the machine's interval timer to its line, or cuts it off. Any thread. */
 void arch_pit_wired(struct vm *vm, bool on);
-/* What the kernel knows of a vdev that it made itself, as key=value words; "": nothing. Main thread. */
+/* What the kernel knows of a vdev that it made, as key=value words; "": nothing. Main thread. */
 void arch_kernel_status(struct vm *vm, const struct cfg_vdev *c, char *buf, size_t buf_bytes);
 
 /* The interrupt line that a type of vdev has by convention; -1: none. */

@@ -18,8 +18,9 @@ static void ioapic_check(const struct vd_config *cfg, struct cf_errors *errs)
 {
 	if (cfg->base != MM_X86_IOAPIC_BASE)
 		cf_error_add(errs, CF_WARNING, cfg->file, cfg->line, cfg->col,
-			     "vdev ioapic: KVM's ioapic stands at 0x%llx and cannot move: the guest "
-			     "is told so by ACPI, and nothing is at 0x%llx", MM_X86_IOAPIC_BASE,
+			     "vdev ioapic: KVM's ioapic stands at 0x%llx and cannot move: the "
+			     "guest is told so by ACPI, and nothing is at 0x%llx",
+			     MM_X86_IOAPIC_BASE,
 			     (unsigned long long)cfg->base);
 }
 
@@ -44,8 +45,8 @@ static void pic_check(const struct vd_config *cfg, struct cf_errors *errs)
 	if (cfg->space != VD_IO ||
 	    (cfg->base != MM_X86_IO_PIC1 && cfg->base != MM_X86_IO_PIC2))
 		cf_error_add(errs, CF_ERROR, cfg->file, cfg->line, cfg->col,
-			     "vdev 8259: a PC has one at io:0x%x and one at io:0x%x", MM_X86_IO_PIC1,
-			     MM_X86_IO_PIC2);
+			     "vdev 8259: a PC has one at io:0x%x and one at io:0x%x",
+			     MM_X86_IO_PIC1, MM_X86_IO_PIC2);
 }
 
 /* The kernel's two are always there. Named, they are shown in the plan and the status. */

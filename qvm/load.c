@@ -333,7 +333,7 @@ static int load_fdt(struct load_ctx *c)
 	if (r < 0)
 		return r;
 	if (be32toh(h.magic) != FDT_MAGIC)
-		return load_bad(c, "is no device tree: is it the source (.dts)? compile it with dtc");
+		return load_bad(c, "is no device tree: a source (.dts) is compiled with dtc");
 	if (be32toh(h.total_bytes) > c->file_bytes)
 		return load_bad(c, "damaged: a device tree of %u bytes in a file of %llu",
 				be32toh(h.total_bytes), (unsigned long long)c->file_bytes);

@@ -82,8 +82,8 @@ int load_copy(struct load_ctx *c, uint64_t off, uint64_t len_bytes, uint64_t at,
 	      uint64_t mem_bytes);
 
 /*
- * The whole file of @l, at most @max bytes, in memory of its own: *@ret is the caller's to free. 0, or
- * -errno with a sentence in @text.
+ * The whole file of @l, at most @max bytes, in memory of its own: *@ret is the caller's to free.
+ * 0, or -errno with a sentence in @text.
  */
 int load_slurp(const struct cfg_load *l, size_t max, void **ret, size_t *ret_bytes, char *text,
 	       size_t text_bytes);
@@ -96,5 +96,5 @@ int load_arm64_image(struct load_ctx *c);
 int load_multiboot(struct load_ctx *c);
 /* A 32-bit ELF file of the PC: it must be a multiboot image. */
 int load_elf32(struct load_ctx *c);
-/* A 64-bit one that is loaded and has an entry: when it is a multiboot image, it is started as one. */
+/* A 64-bit one that is loaded: when it is a multiboot image, it is started as one. */
 int load_multiboot_mark(struct load_ctx *c);

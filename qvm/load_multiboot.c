@@ -21,7 +21,7 @@
 #define SEARCHED  8192u
 #define MAGIC	  0x1badb002u
 #define FLAG_ADDR (1u << 16)
-/* Modules at page bounds; memory; video mode: a screen there is not, and the guest is not told one. */
+/* Modules at page bounds; memory; video mode: there is no screen, and the guest is told none. */
 #define FLAGS_SERVED 0x7u
 #define FLAGS_NEEDED 0xffffu
 #define PHDRS_MAX    64u
@@ -63,8 +63,8 @@ static int check_flags(struct load_ctx *c, const struct mb_header *h)
 	if (!IS_X86)
 		return load_bad(c, "is a multiboot image; this is arm64");
 	if (unknown)
-		return load_bad(c, "is a multiboot image that needs what no loader knows (flags 0x%x)",
-				unknown);
+		return load_bad(c, "is a multiboot image that needs what no loader knows "
+				   "(flags 0x%x)", unknown);
 	return 0;
 }
 
@@ -121,8 +121,8 @@ int load_elf32(struct load_ctx *c)
 	int r = find(c, &h, &off);
 
 	if (r == LOAD_NOT_MINE)
-		return load_bad(c, "is a 32-bit ELF file without a multiboot header: nobody says how "
-				   "it is started");
+		return load_bad(c, "is a 32-bit ELF file without a multiboot header: nobody says "
+				   "how it is started");
 	if (r == 0)
 		r = check_flags(c, &h);
 	if (r < 0)

@@ -110,7 +110,7 @@ static int list(const char *root, char (**ret)[NAME_BYTES])
 			break;
 		}
 		*ret = more;
-		strcpy(more[n++], e->d_name);
+		snprintf(more[n++], NAME_BYTES, "%s", e->d_name);
 	}
 	closedir(dir);
 	if (n > 1)

@@ -2,8 +2,8 @@
 /*
  * hpet: the high precision event timers of a PC (IA-PC HPET specification 1.0a): one counter of 64
  * bits and three comparators or as many as it has interrupts, each one-shot or periodic, level or
- * edge, in 32 or 64 bits. Messages (FSB delivery) are not offered: who wants a timer a processor has
- * its local APIC's.
+ * edge, in 32 or 64 bits. Messages (FSB delivery) are not offered: a guest that wants a timer a
+ * processor has its local APIC's.
  *
  * Interrupts: `intr` lists the lines, any comparator may be routed to any of them. Where the list
  * begins with lines 0 and 8 legacy replacement is offered as well: while it is on, comparators 0

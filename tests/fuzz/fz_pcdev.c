@@ -103,7 +103,7 @@ static void step(struct vdh *h, struct fuzz_in *in)
 		pass_long(h, in);
 		break;
 	default:
-		h->utc_ns += fuzz_u64(in) % (1ull << 55);	/* a year; it may wrap: back again */
+		h->utc_ns += fuzz_u64(in) % (1ull << 55);	/* a year */
 		break;
 	}
 }

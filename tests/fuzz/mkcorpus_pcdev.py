@@ -43,9 +43,10 @@ def cmos(reg, val):
 def inputs():
     for name, conf in (("oneshot", 0x1404), ("periodic", 0x144c), ("periodic-32", 0x154c), ("level", 0x144e)):
         yield "hpet-" + name, bytes([HPET]) + inn(0, 3) + out(0x100, conf, 3) + out(0x10, 1, 3) + \
-            out(0x108, 100000, 3) + out(0x108, 50000, 3) + pause(5 * MS) + inn(0x20, 3) + out(0x20, 7, 3) + pause(5 * MS)
-    yield "hpet-legacy", bytes([HPET]) + out(0x100, 4, 2) + out(0x120, 4, 2) + out(0x108, 1000, 3) + out(0x128, 2000, 3) + \
-        out(0x10, 3, 2) + pause(MS) + inn(0xf0, 3) + out(0x10, 0, 2) + out(0xf0, 0xfffffff0, 3) + long_pause(9)
+            out(0x108, 100000, 3) + out(0x108, 50000, 3) + pause(5 * MS) + inn(0x20, 3) + out(0x20, 7, 3) + \
+            pause(5 * MS)
+    yield "hpet-legacy", bytes([HPET]) + out(0x100, 4, 2) + out(0x120, 4, 2) + out(0x108, 1000, 3) + \
+        out(0x128, 2000, 3) + out(0x10, 3, 2) + pause(MS) + inn(0xf0, 3) + out(0x10, 0, 2) + out(0xf0, 0xfffffff0, 3) + long_pause(9)
     yield "rtc-set", bytes([RTC]) + cmos(11, 0x82) + cmos(10, 0x76) + b"".join(
         cmos(r, v) for r, v in ((0, 0x59), (2, 0x59), (4, 0x23), (7, 0x31), (8, 0x12), (9, 0x99), (0x32, 0x20))) + \
         cmos(10, 0x26) + cmos(11, 2) + long_pause(20) + out(0, 4) + inn(1)
@@ -56,7 +57,8 @@ def inputs():
         b"".join(out(0, c) + inn(0) * 3 for c in (0xf2, 0xed, 5, 0xf0, 3, 0xf3, 0x20, 0xff, 0xfe)) + inn(0, 0, 1)
     yield "dummy", bytes([DUMMY]) + b"".join(cfg(off, 2, 0xffffffff) for off in range(0, 64, 4)) + cfg(0x100, 2, 1)
     yield "progress", bytes([PROGRESS]) + out(0, 0x10) + out(0, 0x1234, 1) + out(0, 5, 2) + inn(0)
-    yield "watchdog", bytes([WATCHDOG]) + out(2, 14) + long_pause(8) + out(2, 14) + out(0, 0) + out(2, 10) + long_pause(100)
+    yield "watchdog", bytes([WATCHDOG]) + out(2, 14) + long_pause(8) + out(2, 14) + out(0, 0) + out(2, 10) + \
+        long_pause(100)
 
 
 def main():

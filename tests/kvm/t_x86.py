@@ -173,11 +173,11 @@ def t_storm_ends(b):
 
 # ---- starts ----
 
-# Checks the magic number and the flags; writes the command line, a blank, the first byte of the first module if there is
-# one, and K; F when something is wrong; powers off.
+# Checks the magic number and the flags; writes the command line, a blank, the first byte of the first module if there
+# is one, and K; F when something is wrong; powers off.
 MULTIBOOT_CODE = bytes.fromhex(
-    "3d02b0ad2b752cf7034d0200007424baf80300008b7310ac84c07403eeebf8b020ee837b140074078b7b188b37aceeb04beb07b046baf8030000"
-    "ee66ba040666b8003466efebfe")
+    "3d02b0ad2b752cf7034d0200007424baf80300008b7310ac84c07403eeebf8b020ee837b140074078b7b188b37aceeb04beb07b046"
+    "baf8030000ee66ba040666b8003466efebfe")
 MB_MAGIC = 0x1BADB002
 MB_BASE = 0x200000
 
@@ -273,7 +273,8 @@ def t_big_initrd(b):
 
 def acpi_table(signature=b"OEMX", body=b"Parley" * 10, length=None, total=None):
     size = 36 + len(body) if length is None else length
-    table = bytearray(struct.pack("<4sIBB6s8sI4sI", signature, size, 1, 0, b"TESTER", b"TESTTABL", 1, b"TEST", 1) + body)
+    head = struct.pack("<4sIBB6s8sI4sI", signature, size, 1, 0, b"TESTER", b"TESTTABL", 1, b"TEST", 1)
+    table = bytearray(head + body)
     table[9] = -sum(table) & 255 if total is None else total
     return bytes(table)
 

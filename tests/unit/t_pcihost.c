@@ -19,7 +19,7 @@ static void make_function(const char *name, unsigned vendor, unsigned device, ui
 	header[8] = mark;
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	ck_assert_int_eq(mkdir(path, 0755), 0);
-	strcat(path, "/config");
+	snprintf(path, sizeof(path), "%s/%s/config", folder, name);
 	f = fopen(path, "w");
 	ck_assert_ptr_nonnull(f);
 	ck_assert_uint_eq(fwrite(header, 1, bytes, f), bytes);

@@ -27,6 +27,7 @@
 #define TABLES_MAX 32u
 #define TABLES_USER_MAX 20u	/* so that there is room for ours */
 #define TABLES_ROOM  0x4000u	/* that ours take at most, all together */
+#define USER_ROOM    (X86_ACPI_BYTES - TABLES_ROOM)
 #define CMOS_CENTURY 0x32u
 #define HPET_MIN_TICK 5000u	/* 50 us at 100 MHz: no period shorter than that is served */
 
@@ -356,10 +357,11 @@ static int put_user_table(struct tables *t, struct vm *vm, const struct cfg_load
 	bool is_dsdt = !memcmp(table, "DSDT", 4);
 	/* What is still to come is small: see TABLES_ROOM. */
 	if (t->n == TABLES_USER_MAX ||
-	    n_bytes > sizeof(t->buf) - TABLES_ROOM - Q_MIN(t->n_bytes, sizeof(t->buf) - TABLES_ROOM))
+	    !qspan_inside(Q_ALIGN_UP(t->n_bytes, (size_t)16), n_bytes, USER_ROOM))
 		return vm_fail(vm, "load", E2BIG,
-			       "%s: no room: all ACPI tables together have 0x%x bytes, of which qvm "
-			       "takes some", l->path, X86_ACPI_BYTES);
+			       "%s: no room: ACPI tables of the operator's have 0x%x bytes, all "
+			       "together, and are %u at most", l->path, USER_ROOM,
+			       TABLES_USER_MAX);
 	uint64_t at = put(t, table, n_bytes, !is_dsdt);
 	if (is_dsdt)
 		*dsdt = at;

@@ -3,8 +3,8 @@
  * Every register of every device, at random, for "storm_ms=" with "seed=": ports, windows,
  * configuration space, any width, aligned or not. What would end the machine is left out unless
  * "ends=1"; what would only take the guest's own feet away (its local APIC, its serial port, the
- * vectors of its ioapic) always. A device may give what it likes: the guest has nothing to check but
- * that it lives, and says how many accesses there were.
+ * vectors of its ioapic) always. A device may give what it likes: the guest has nothing to check
+ * but that it lives, and says how many accesses there were.
  */
 #include "tests/guests/pcdev/pcdev.h"
 

@@ -48,7 +48,8 @@ static void hpet_registers(void)
 		same("hpet: messages", mmio64(hpet + TN_FSB(n)), 0);
 		mmio32_set(hpet + TN_CMP(n) + 4, n);
 		mmio32_set(hpet + TN_CMP(n), ~n);
-		same("hpet: comparator", mmio64(hpet + TN_CMP(n)), (uint64_t)n << 32 | (uint32_t)~n);
+		same("hpet: comparator", mmio64(hpet + TN_CMP(n)),
+		     (uint64_t)n << 32 | (uint32_t)~n);
 	}
 	same("hpet: beyond the last", mmio64(hpet + TN_CONF(3)), 0);
 	same("hpet: the window's end", mmio64(hpet + 0x3f8), 0);
@@ -79,8 +80,9 @@ static void hpet_interrupts(void)
 		mmio64_set(hpet + TN_CONF(n), 0);
 		from = rt_irq_count[irq];
 		mmio64_set(hpet + TN_CONF(n), ENABLE | PERIODIC | VAL_SET | MODE32 | ROUTE(line));
-		mmio32_set(hpet + TN_CMP(n), mmio32(hpet + COUNTER) + (uint32_t)hpet_ticks(2000000));
-		mmio32_set(hpet + TN_CMP(n), (uint32_t)hpet_ticks(2000000));
+		uint32_t ticks = (uint32_t)hpet_ticks(2 * RT_NS_PER_MS);
+		mmio32_set(hpet + TN_CMP(n), mmio32(hpet + COUNTER) + ticks);
+		mmio32_set(hpet + TN_CMP(n), ticks);
 		wait_irq("hpet: again and again", irq, from, 5);
 		mmio64_set(hpet + TN_CONF(n), 0);
 	}
