@@ -38,7 +38,7 @@ static json_t *share_json(const Parley__ShareStats *s)
 		{ "faults", s->faults },	 { "queued", s->queued },
 		{ "in_flight", s->in_flight },	 { "bound_ns", s->bound_ns },
 		{ "bound_violations", s->bound_violations },
-		{ "throttled", s->throttled },
+		{ "throttled", s->throttled },	 { "limited", s->limited },
 	};
 
 	for (size_t i = 0; j && i < Q_ARRAY_LEN(numbers); i++)

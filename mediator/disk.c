@@ -41,13 +41,20 @@ static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
 
 /* ---- the device's thread ---- */
 
+static enum sched_kind kind_of(const struct med_req *r)
+{
+	if (med_req_is_barrier(r))
+		return SCHED_BARRIER;
+	return r->op == QBLK_READ ? SCHED_READ : SCHED_WRITE;
+}
+
 static void tell_sched(struct med_share *sh)
 {
 	const struct med_req *r = sh->head;
 
 	sched_head(&sh->disk->sched, sh->sched_id, sh->queued,
 		   r ? med_slice_next_bytes(sh->disk, r) : 0,
-		   r && med_req_is_barrier(r) ? SCHED_BARRIER : SCHED_DATA, r ? r->seq : 0);
+		   r ? kind_of(r) : SCHED_READ, r ? r->seq : 0);
 	atomic_store_explicit(&sh->stats.queued, sh->queued, RELAXED);
 }
 
@@ -200,8 +207,8 @@ static bool give_one(struct med_disk *d, uint64_t *bytes, unsigned *n)
 /*
  * A round gives so much of lower classes and then looks at the rings again: a device that answers
  * from memory works while it is given, and a safety request that comes meanwhile shall not wait for
- * all that others have queued. Its answers are told a few at a time, so that the driver wakes up and
- * makes new requests while we serve the rest of the old ones.
+ * all that others have queued. Its answers are told a few at a time, so that the driver wakes up
+ * and makes new requests while we serve the rest of the old ones.
  */
 static bool give_some(struct med_disk *d)
 {
@@ -305,6 +312,7 @@ static void publish_stats(struct med_disk *d)
 
 		atomic_store_explicit(&sh->stats.in_flight, ss->in_flight, RELAXED);
 		atomic_store_explicit(&sh->stats.throttled, ss->throttled, RELAXED);
+		atomic_store_explicit(&sh->stats.limited, ss->limited, RELAXED);
 	}
 }
 
@@ -342,6 +350,12 @@ static bool spin(struct med_disk *d, uint64_t ns)
 	return false;
 }
 
+/* The first of two times, of which 0 means never. */
+static uint64_t earliest_ns(uint64_t a, uint64_t b)
+{
+	return a && b ? Q_MIN(a, b) : a + b;
+}
+
 /*
  * Waits for work: first looking for a while, if looking has paid lately, then asleep. True when it
  * slept.
@@ -365,7 +379,8 @@ static bool wait_for_work(struct med_disk *d, struct spin *look)
 	}
 	if (med_clients_arm(d))
 		return false;
-	loop_submit_until(&d->loop, med_clients_deadline_ns(d));
+	loop_submit_until(&d->loop, earliest_ns(med_clients_deadline_ns(d),
+						sched_next_ns(&d->sched, qnow_ns())));
 	return true;
 }
 
@@ -433,9 +448,11 @@ static void *disk_thread(void *arg)
 
 /* ---- main thread ---- */
 
-int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
+int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t device,
 		  const struct med_event_sink *sink, bool lock, struct cf_errors *errs)
 {
+	const struct med_device_policy *policy = &all->devices[device];
+
 	memset(d, 0, sizeof(*d));
 	d->policy = policy;
 	d->sink = *sink;
@@ -446,6 +463,11 @@ int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
 
 	struct sched_cfg cfg = med_policy_sched(policy);
 	sched_init(&d->sched, &cfg, qnow_ns());
+	for (size_t i = 0; i < all->n_groups; i++) {
+		int id = sched_group_add(&d->sched, &all->groups[i].limits);
+
+		qassert(id == (int)i);
+	}
 	qhist_reset(&d->stats.service);
 	d->slices = calloc(policy->slots, sizeof(d->slices[0]));
 	d->wake_fd = qfd_eventfd();
@@ -478,6 +500,8 @@ int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy
 		.class = policy->class,
 		.weight = policy->weight,
 		.depth = policy->depth,
+		.group = policy->group,
+		.limits = policy->limits,
 	};
 	int id = sched_share_add(&d->sched, &cfg);
 

@@ -73,7 +73,7 @@ struct med_req {
  */
 struct med_share_stats {
 	_Atomic uint64_t ops[QBLK_WRITE_ZEROES + 1], bytes[QBLK_WRITE_ZEROES + 1];
-	_Atomic uint64_t errors, faults, bound_violations, throttled;
+	_Atomic uint64_t errors, faults, bound_violations, throttled, limited;
 	_Atomic uint64_t bound_ns;
 	_Atomic uint32_t queued, in_flight;
 	_Atomic bool connected, quarantined;
@@ -137,7 +137,8 @@ struct med_disk {
 	struct med_share *shares;	/* owned, n_shares; index = sched id */
 	unsigned n_shares;
 	struct med_queue *answered;	/* queues with something done, not yet published */
-	uint64_t now_ns;		/* the clock as last looked at: a look a request is enough */
+	/* the clock as last looked at: a look a request is enough */
+	uint64_t now_ns;
 	struct med_slice *slices, *free_slices;	/* policy->slots of them */
 	/* share whose client is served first: moves on each round */
 	unsigned first_served;
@@ -155,10 +156,13 @@ struct med_disk {
 	bool running;
 };
 
-/* Opens the device (main thread): 0 or -errno, with a sentence in @errs. *@d is ready for
- * med_disk_add_share(). With @lock it becomes ours alone; a mediator that was killed may hold it
- * for a while, until its last I/O has ended: that is waited for, 5 s at most. */
-int med_disk_init(struct med_disk *d, const struct med_device_policy *policy,
+/*
+ * Opens device number @device of @policy, which is borrowed (main thread): 0 or -errno, with a
+ * sentence in @errs. *@d is ready for med_disk_add_share(). With @lock it becomes ours alone; a
+ * mediator that was killed may hold it for a while, until its last I/O has ended: that is waited
+ * for, 5 s at most.
+ */
+int med_disk_init(struct med_disk *d, const struct med_policy *policy, size_t device,
 		  const struct med_event_sink *sink, bool lock, struct cf_errors *errs);
 /* Room for @n shares (main thread, once). 0 or -ENOMEM. */
 int med_disk_reserve(struct med_disk *d, unsigned n);

@@ -161,8 +161,7 @@ static int open_disks(struct mediator *m, struct cf_errors *errs)
 	int first_err = 0;
 
 	for (size_t i = 0; i < m->policy->n_devices; i++) {
-		int r = med_disk_init(&m->disks[i], &m->policy->devices[i], &sink,
-				  !m->opt.check_only, errs);
+		int r = med_disk_init(&m->disks[i], m->policy, i, &sink, !m->opt.check_only, errs);
 
 		first_err = first_err ? first_err : r;
 		if (r == 0) {

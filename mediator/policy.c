@@ -143,6 +143,50 @@ static void check_promise(const struct med_policy *p, size_t i, struct cf_errors
 			(unsigned long long)(depth - 1), (unsigned long long)(least / 1000));
 }
 
+static void check_group(const struct med_policy *p, size_t i, struct cf_errors *errs)
+{
+	const struct med_group_policy *g = &p->groups[i];
+
+	check_name(g->name, false, g->file, g->line, errs);
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(p->groups[k].name, g->name) == 0)
+			cf_error_add(errs, CF_ERROR, g->file, g->line, 0,
+				     "group '%s' is there already: %s:%u", g->name,
+				     p->groups[k].file, p->groups[k].line);
+	if (!limits_any(&g->limits))
+		cf_error_add(errs, CF_ERROR, g->file, g->line, 0,
+			     "group '%s' limits nothing: expected limit-ops, limit-bytes or one of "
+			     "their read and write forms",
+			     g->name);
+}
+
+/*
+ * The group that share @i names; a device's thread keeps the group's books, so it is of one device.
+ */
+static void find_group(struct med_policy *p, size_t i, struct cf_errors *errs)
+{
+	struct med_share_policy *s = &p->shares[i];
+
+	for (size_t k = 0; s->group_name && k < p->n_groups && !s->group; k++)
+		if (strcmp(p->groups[k].name, s->group_name) == 0)
+			s->group = (uint32_t)k + 1;
+	if (s->group_name && !s->group)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': there is no [group %s]", s->name, s->group_name);
+	for (size_t k = 0; s->group && k < i; k++) {
+		const struct med_share_policy *o = &p->shares[k];
+
+		if (o->group != s->group || o->device == s->device || !o->device_name)
+			continue;
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s' is of device '%s', but group '%s' has share '%s' of "
+			     "device '%s' (%s:%u): a group is of one device",
+			     s->name, s->device_name ? s->device_name : "", s->group_name, o->name,
+			     o->device_name, o->file, o->line);
+		return;
+	}
+}
+
 static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
 {
 	struct med_share_policy *s = &p->shares[i];
@@ -161,6 +205,7 @@ static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
 		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 			     "share '%s': there is no [device %s]", s->name, s->device_name);
 	s->device = device < 0 ? UINT32_MAX : (unsigned)device;
+	find_group(p, i, errs);
 	if (s->offset_bytes % Q_SECTOR_BYTES || s->len_bytes % Q_SECTOR_BYTES)
 		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 			     "share '%s': offset and length must be multiples of 512", s->name);
@@ -201,6 +246,8 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 {
 	for (size_t i = 0; i < p->n_devices; i++)
 		check_device(p, i, errs);
+	for (size_t i = 0; i < p->n_groups; i++)
+		check_group(p, i, errs);
 	for (size_t i = 0; i < p->n_shares; i++) {
 		check_share(p, i, errs);
 		check_overlap(p, i, errs);
@@ -214,6 +261,11 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 			     p->devices[MED_DEVICES_MAX].line, 0,
 			     "%zu devices: one mediator serves at most %u", p->n_devices,
 			     MED_DEVICES_MAX);
+	if (p->n_groups > SCHED_GROUPS_MAX)
+		cf_error_add(errs, CF_ERROR, p->groups[SCHED_GROUPS_MAX].file,
+			     p->groups[SCHED_GROUPS_MAX].line, 0,
+			     "%zu groups: one mediator has at most %u", p->n_groups,
+			     SCHED_GROUPS_MAX);
 	if (p->n_shares > SCHED_SHARES_MAX)
 		cf_error_add(errs, CF_ERROR, p->shares[SCHED_SHARES_MAX].file,
 			     p->shares[SCHED_SHARES_MAX].line, 0,
@@ -303,11 +355,15 @@ struct med_policy *med_policy_free(struct med_policy *p)
 	for (size_t i = 0; i < p->n_shares; i++) {
 		free(p->shares[i].name);
 		free(p->shares[i].device_name);
+		free(p->shares[i].group_name);
 	}
+	for (size_t i = 0; i < p->n_groups; i++)
+		free(p->groups[i].name);
 	for (size_t i = 0; i < p->n_files; i++)
 		free(p->files[i]);
 	free(p->devices);
 	free(p->shares);
+	free(p->groups);
 	free(p->files);
 	free(p);
 	return NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The policy of a mediator: devices and the shares of them, from one or more INI files, checked as
- * a whole before anything changes. Main thread; read-only afterwards. docs/parley-policy.5
- * describes the keys.
+ * The policy of a mediator: devices, the shares of them and their groups, from one or more INI
+ * files, checked as a whole before anything changes. Main thread; read-only afterwards.
+ * docs/parley-policy.5 describes the keys.
  */
 #pragma once
 
@@ -28,6 +28,14 @@ struct med_device_policy {
 	unsigned line;
 };
 
+/* Limits that several shares of one device have together. */
+struct med_group_policy {
+	char *name;
+	struct limits_cfg limits;
+	const char *file;
+	unsigned line;
+};
+
 struct med_share_policy {
 	char *name;		/* "SYSTEM/NAME" */
 	unsigned device;	/* index */
@@ -38,6 +46,9 @@ struct med_share_policy {
 	uint64_t offset_bytes;
 	uint64_t len_bytes;	/* 0 until resolved: the rest of the device */
 	bool read_only;
+	char *group_name;	/* as written, or NULL */
+	uint32_t group;		/* 1 + its index; 0 = none */
+	struct limits_cfg limits;
 	uint32_t fault_budget;	/* protocol faults in a window until the share is quarantined */
 	uint64_t fault_window_ns;	/* how long faults are remembered, and a quarantine lasts */
 	const char *file;
@@ -49,6 +60,8 @@ struct med_policy {
 	size_t n_devices;
 	struct med_share_policy *shares;
 	size_t n_shares;
+	struct med_group_policy *groups;
+	size_t n_groups;
 	char **files;		/* paths as given */
 	size_t n_files;
 };

@@ -20,10 +20,11 @@
 #define DEFAULT_POLL_NS (30 * Q_NSEC_PER_USEC)
 #define DEFAULT_WEIGHT 100
 #define DEFAULT_DEPTH 1
+#define DEFAULT_BURST_NS (5 * Q_NSEC_PER_MSEC)
 #define DEFAULT_FAULT_BUDGET 16
 #define DEFAULT_FAULT_WINDOW_NS (60 * Q_NSEC_PER_SEC)
 
-enum key_kind { KEY_TEXT, KEY_U32, KEY_BYTES32, KEY_BYTES, KEY_TIME, KEY_BOOL, KEY_CLASS };
+enum key_kind { KEY_TEXT, KEY_U32, KEY_U64, KEY_BYTES32, KEY_BYTES, KEY_TIME, KEY_BOOL, KEY_CLASS };
 
 struct key {
 	const char *name;
@@ -35,6 +36,21 @@ struct key {
 
 #define DEV(field) offsetof(struct med_device_policy, field)
 #define SHR(field) offsetof(struct med_share_policy, field)
+#define GRP(field) offsetof(struct med_group_policy, field)
+
+/* The limits of a share, and of a group. */
+#define LIMIT_OPS(name, field) { name, KEY_U64, field, 1, LIMIT_RATE_MAX, "a number, 1 or more" }
+#define LIMIT_BYTES(name, field)                                                                   \
+	{ name, KEY_BYTES, field, 1, LIMIT_RATE_MAX, "a size, such as 30M" }
+#define LIMIT_KEYS(of)                                                                             \
+	LIMIT_OPS("limit-ops", of(limits.ops[LIMIT_BOTH])),                                        \
+	LIMIT_OPS("limit-read-ops", of(limits.ops[LIMIT_READ])),                                   \
+	LIMIT_OPS("limit-write-ops", of(limits.ops[LIMIT_WRITE])),                                 \
+	LIMIT_BYTES("limit-bytes", of(limits.bytes[LIMIT_BOTH])),                                  \
+	LIMIT_BYTES("limit-read-bytes", of(limits.bytes[LIMIT_READ])),                             \
+	LIMIT_BYTES("limit-write-bytes", of(limits.bytes[LIMIT_WRITE])),                           \
+	{ "burst", KEY_TIME, of(limits.burst_ns), 0, 3600 * Q_NSEC_PER_SEC,                        \
+	  "a time from 0s to 3600s, such as 5ms" }
 
 static const struct key device_keys[] = {
 	{ "path", KEY_TEXT, DEV(path), 0, 0, "a file or block device" },
@@ -64,10 +80,17 @@ static const struct key share_keys[] = {
 	{ "fault-budget", KEY_U32, SHR(fault_budget), 1, 1000000, "a number from 1 to 1000000" },
 	{ "fault-window", KEY_TIME, SHR(fault_window_ns), Q_NSEC_PER_MSEC, 86400 * Q_NSEC_PER_SEC,
 	  "a time from 1ms to 86400s, such as 60s" },
+	{ "group", KEY_TEXT, SHR(group_name), 0, 0, "the name of a [group NAME] section" },
+	LIMIT_KEYS(SHR),
 	{ NULL },
 };
 
-enum section { SECTION_NONE, SECTION_DEVICE, SECTION_SHARE, SECTION_BAD };
+static const struct key group_keys[] = {
+	LIMIT_KEYS(GRP),
+	{ NULL },
+};
+
+enum section { SECTION_NONE, SECTION_DEVICE, SECTION_SHARE, SECTION_GROUP, SECTION_BAD };
 
 struct reader {
 	struct med_policy *p;
@@ -195,6 +218,7 @@ static bool set_field(struct reader *r, const struct key *k, void *object, const
 			return false;
 		*(uint32_t *)field = (uint32_t)num;
 		return true;
+	case KEY_U64:
 	case KEY_BYTES:
 	case KEY_TIME:
 		if (!parse_number(k, value, &num))
@@ -208,7 +232,7 @@ static bool set_field(struct reader *r, const struct key *k, void *object, const
 static void set_key(struct reader *r, const struct key *keys, void *object, const char *name,
 		    const char *value)
 {
-	const char *names[16];
+	const char *names[32];
 	size_t n = 0;
 
 	for (const struct key *k = keys; k->name; k++) {
@@ -277,6 +301,7 @@ static void open_share(struct reader *r, const char *name)
 		.name = strdup(name),
 		.class = SCHED_NORMAL,
 		.weight = DEFAULT_WEIGHT,
+		.limits.burst_ns = DEFAULT_BURST_NS,
 		.fault_budget = DEFAULT_FAULT_BUDGET,
 		.fault_window_ns = DEFAULT_FAULT_WINDOW_NS,
 		.file = r->file,
@@ -285,23 +310,48 @@ static void open_share(struct reader *r, const char *name)
 	r->oom |= !p->shares[n].name;
 }
 
-/* "device NAME" or "share SYSTEM/NAME". */
+static void open_group(struct reader *r, const char *name)
+{
+	struct med_policy *p = r->p;
+	size_t n = p->n_groups;
+
+	p->groups = grow(p->groups, &p->n_groups, sizeof(p->groups[0]), &r->oom);
+	if (p->n_groups == n)
+		return;
+	p->groups[n] = (struct med_group_policy){
+		.name = strdup(name),
+		.limits.burst_ns = DEFAULT_BURST_NS,
+		.file = r->file,
+		.line = r->line,
+	};
+	r->oom |= !p->groups[n].name;
+}
+
+static const struct {
+	const char *word;
+	enum section kind;
+	void (*open)(struct reader *r, const char *name);
+} sections[] = {
+	{ "device ", SECTION_DEVICE, open_device },
+	{ "share ", SECTION_SHARE, open_share },
+	{ "group ", SECTION_GROUP, open_group },
+};
+
 static void open_section(struct reader *r, const char *section)
 {
-	static const char dev[] = "device ", share[] = "share ";
-
 	r->kind = SECTION_BAD;
 	r->seen = 0;
-	if (strncmp(section, dev, sizeof(dev) - 1) == 0 && section[sizeof(dev) - 1]) {
-		r->kind = SECTION_DEVICE;
-		open_device(r, section + sizeof(dev) - 1);
-	} else if (strncmp(section, share, sizeof(share) - 1) == 0 && section[sizeof(share) - 1]) {
-		r->kind = SECTION_SHARE;
-		open_share(r, section + sizeof(share) - 1);
-	} else {
-		bad(r, "section [%s]: expected [device NAME] or [share SYSTEM/NAME]%s", section,
-		    "");
+	for (size_t i = 0; i < Q_ARRAY_LEN(sections); i++) {
+		size_t len = strlen(sections[i].word);
+
+		if (strncmp(section, sections[i].word, len) == 0 && section[len]) {
+			r->kind = sections[i].kind;
+			sections[i].open(r, section + len);
+			return;
+		}
 	}
+	bad(r, "section [%s]: expected [device NAME], [share SYSTEM/NAME] or [group NAME]%s",
+	    section, "");
 }
 
 /* inih calls this for each key, behind the line that read_line() gave it. */
@@ -317,6 +367,8 @@ static int on_key(void *ctx, const char *section, const char *name, const char *
 		set_key(r, device_keys, &r->p->devices[r->p->n_devices - 1], name, value);
 	else if (r->kind == SECTION_SHARE)
 		set_key(r, share_keys, &r->p->shares[r->p->n_shares - 1], name, value);
+	else if (r->kind == SECTION_GROUP)
+		set_key(r, group_keys, &r->p->groups[r->p->n_groups - 1], name, value);
 	return 1;
 }
 

@@ -87,16 +87,53 @@ void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns)
 	choose_cap(s);
 }
 
+int sched_group_add(struct sched *s, const struct limits_cfg *cfg)
+{
+	if (s->n_groups == SCHED_GROUPS_MAX)
+		return -ENOSPC;
+	limits_set(&s->group[s->n_groups], cfg);
+	return (int)s->n_groups++;
+}
+
 int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg)
 {
 	if (s->n_shares == SCHED_SHARES_MAX)
 		return -ENOSPC;
 	qassert(cfg->weight >= 1 && cfg->weight <= VTIME_SCALE && cfg->class < SCHED_CLASSES);
-	s->share[s->n_shares] = (struct sched_share){ .cfg = *cfg, .used = true };
+	qassert(cfg->group <= s->n_groups);
+	s->share[s->n_shares] = (struct sched_share){
+		.cfg = *cfg, .used = true, .has_limits = cfg->group || limits_any(&cfg->limits),
+	};
+	limits_set(&s->share[s->n_shares].limits, &cfg->limits);
 	s->depth += cfg->depth;
 	s->n_safety += cfg->class == SCHED_SAFETY;
 	choose_cap(s);
 	return (int)s->n_shares++;
+}
+
+/* Virtual times wrap: years apart at worst, so that a difference has a sign. */
+static bool before(uint64_t a, uint64_t b)
+{
+	return (int64_t)(a - b) < 0;
+}
+
+/*
+ * Where in virtual time @sh begins: where its class is; in a group, where those of its class are
+ * that have work. What limits hold back stays behind its class, and who came to it from there would
+ * wait until the others have caught up.
+ */
+static uint64_t present(const struct sched *s, const struct sched_share *sh)
+{
+	uint64_t v = s->vtime[sh->cfg.class];
+
+	for (unsigned i = 0; sh->cfg.group && i < s->n_shares; i++) {
+		const struct sched_share *o = &s->share[i];
+
+		if (o->cfg.group == sh->cfg.group && o->cfg.class == sh->cfg.class && o->queued &&
+		    before(o->vfinish, v))
+			v = o->vfinish;
+	}
+	return v;
 }
 
 void sched_head(struct sched *s, unsigned share, uint32_t queued, uint32_t bytes,
@@ -104,11 +141,14 @@ void sched_head(struct sched *s, unsigned share, uint32_t queued, uint32_t bytes
 {
 	struct sched_share *sh = &s->share[share];
 
-	/* A share that comes back does not bring the past with it: it starts at its class' present,
-	 * or behind its own last slice, which is never further ahead than that slice's cost. */
-	if (sh->queued == 0 && queued > 0 &&
-	    sh->vfinish - s->vtime[sh->cfg.class] > sh->last_cost)
-		sh->vfinish = s->vtime[sh->cfg.class];
+	/* A share that comes back does not bring the past with it: it starts at the present, or
+	 * behind its own last slice, which is never further ahead than that slice's cost. */
+	if (sh->queued == 0 && queued > 0) {
+		uint64_t now = present(s, sh);
+
+		if (sh->vfinish - now > sh->last_cost)
+			sh->vfinish = now;
+	}
 	sh->queued = queued;
 	sh->head_bytes = bytes;
 	sh->head_kind = kind;
@@ -122,12 +162,6 @@ uint32_t sched_slice_max(const struct sched *s, unsigned share)
 	return whole ? UINT32_MAX : s->cfg.slice_bytes;
 }
 
-/* Virtual times wrap: years apart at worst, so that a difference has a sign. */
-static bool before(uint64_t a, uint64_t b)
-{
-	return (int64_t)(a - b) < 0;
-}
-
 /* Slices at the device that the cap is for. */
 static uint32_t capped(const struct sched *s)
 {
@@ -138,21 +172,58 @@ static uint32_t capped(const struct sched *s)
 static bool eligible(const struct sched *s, const struct sched_share *sh)
 {
 	if (sh->cfg.class != SCHED_SAFETY)
-		return sh->head_kind == SCHED_DATA || s->lower_barriers == 0;
+		return sh->head_kind != SCHED_BARRIER || s->lower_barriers == 0;
 	if (s->n_safety < 2 || sh->in_flight < sh->cfg.depth)
 		return true;
-	return capped(s) < s->cap && sh->head_kind == SCHED_DATA;
+	return capped(s) < s->cap && sh->head_kind != SCHED_BARRIER;
+}
+
+static enum limit_dir head_dir(const struct sched_share *sh)
+{
+	return sh->head_kind == SCHED_READ ? LIMIT_READ : LIMIT_WRITE;
+}
+
+/* Its head is a request of which nothing was given yet: an operation. */
+static bool head_is_op(const struct sched_share *sh)
+{
+	return sh->op_seq != sh->head_arrival + 1;
+}
+
+/* From when on the limits of @sh and its group let its head go; 0 = at any time. */
+static uint64_t free_ns(const struct sched *s, const struct sched_share *sh)
+{
+	if (!sh->has_limits)
+		return 0;
+	uint64_t at = limits_free_ns(&sh->limits, head_dir(sh), head_is_op(sh));
+
+	if (!sh->cfg.group)
+		return at;
+	return Q_MAX(at, limits_free_ns(&s->group[sh->cfg.group - 1], head_dir(sh),
+					head_is_op(sh)));
+}
+
+/* Counts each request that is held back once. */
+static bool held_back(const struct sched *s, struct sched_share *sh, uint64_t now_ns)
+{
+	if (free_ns(s, sh) <= now_ns)
+		return false;
+	if (sh->limited_seq != sh->head_arrival + 1) {
+		sh->limited++;
+		sh->limited_seq = sh->head_arrival + 1;
+	}
+	return true;
 }
 
 /* The share of class @c that may give its head and has the smallest virtual start; -1: none. */
-static int fairest(const struct sched *s, enum sched_class c)
+static int fairest(struct sched *s, enum sched_class c, uint64_t now_ns)
 {
 	int best = -1;
 
 	for (unsigned i = 0; i < s->n_shares; i++) {
-		const struct sched_share *sh = &s->share[i];
+		struct sched_share *sh = &s->share[i];
 
-		if (!sh->queued || sh->cfg.class != c || !eligible(s, sh))
+		if (!sh->queued || sh->cfg.class != c || !eligible(s, sh) ||
+		    held_back(s, sh, now_ns))
 			continue;
 		if (best < 0 || before(sh->vfinish, s->share[best].vfinish))
 			best = (int)i;
@@ -160,18 +231,32 @@ static int fairest(const struct sched *s, enum sched_class c)
 	return best;
 }
 
-static int oldest(const struct sched *s)
+static int oldest(struct sched *s, uint64_t now_ns)
 {
 	int best = -1;
 
 	for (unsigned i = 0; i < s->n_shares; i++) {
-		const struct sched_share *sh = &s->share[i];
+		struct sched_share *sh = &s->share[i];
 
-		if (sh->queued &&
+		if (sh->queued && !held_back(s, sh, now_ns) &&
 		    (best < 0 || sh->head_arrival < s->share[best].head_arrival))
 			best = (int)i;
 	}
 	return best;
+}
+
+uint64_t sched_next_ns(const struct sched *s, uint64_t now_ns)
+{
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < s->n_shares; i++) {
+		const struct sched_share *sh = &s->share[i];
+		uint64_t at = sh->queued ? free_ns(s, sh) : 0;
+
+		if (at > now_ns && (!first || at < first))
+			first = at;
+	}
+	return first;
 }
 
 /* Each request once, however often it is passed over. */
@@ -188,22 +273,22 @@ static void count_throttled(struct sched *s)
 	}
 }
 
-static int choose(struct sched *s)
+static int choose(struct sched *s, uint64_t now_ns)
 {
 	if (s->in_flight >= s->cfg.slots)
 		return -1;
 	if (!s->priorities)
-		return oldest(s);
+		return oldest(s, now_ns);
 
-	int i = fairest(s, SCHED_SAFETY);
+	int i = fairest(s, SCHED_SAFETY, now_ns);
 	if (i >= 0)
 		return i;
 	if (capped(s) >= s->cap) {
 		count_throttled(s);
 		return -1;
 	}
-	i = fairest(s, SCHED_NORMAL);
-	return i >= 0 ? i : fairest(s, SCHED_BEST_EFFORT);
+	i = fairest(s, SCHED_NORMAL, now_ns);
+	return i >= 0 ? i : fairest(s, SCHED_BEST_EFFORT, now_ns);
 }
 
 static bool is_lower(const struct sched_share *sh)
@@ -249,6 +334,19 @@ static void count_out(struct sched *s, struct sched_share *sh, const struct sche
 	sh->in_flight--;
 }
 
+static void take_from_limits(struct sched *s, struct sched_share *sh, uint64_t now_ns)
+{
+	uint32_t bytes = sh->head_kind == SCHED_BARRIER ? 0 : sh->head_bytes;
+
+	if (!sh->has_limits)
+		return;
+	limits_take(&sh->limits, head_dir(sh), head_is_op(sh), bytes, now_ns);
+	if (sh->cfg.group)
+		limits_take(&s->group[sh->cfg.group - 1], head_dir(sh), head_is_op(sh), bytes,
+			    now_ns);
+	sh->op_seq = sh->head_arrival + 1;
+}
+
 static void charge(struct sched *s, struct sched_share *sh)
 {
 	uint64_t bytes = sh->head_bytes;
@@ -264,7 +362,7 @@ static void charge(struct sched *s, struct sched_share *sh)
 
 int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
 {
-	int i = choose(s);
+	int i = choose(s, now_ns);
 
 	if (i < 0)
 		return -1;
@@ -273,9 +371,11 @@ int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
 	bool barrier_there = s->lower_barriers > 0 || s->safety_barriers > 0;
 
 	charge(s, sh);
+	take_from_limits(s, sh, now_ns);
 	count_in(s, sh, now_ns);
-	bool promised = !is_lower(sh) && s->strays == 0 && sh->head_kind == SCHED_DATA &&
-			sh->in_flight <= sh->cfg.depth;
+	bool promised = !is_lower(sh) && s->strays == 0 && sh->head_kind != SCHED_BARRIER &&
+			sh->in_flight <= sh->cfg.depth &&
+			sh->limited_seq != sh->head_arrival + 1;
 	*ret = (struct sched_ticket){
 		.share = (uint16_t)i,
 		.kind = sh->head_kind,
@@ -314,7 +414,7 @@ void sched_done(struct sched *s, const struct sched_ticket *t, uint64_t now_ns)
 
 	/* What was given without the rules says nothing about how the device keeps them. */
 	if (!t->stray && !t->beside_stray) {
-		if (t->kind == SCHED_DATA)
+		if (t->kind != SCHED_BARRIER)
 			learn_unit(s, t, service, now_ns);
 		else
 			peak_add(is_lower(sh) ? &s->flush : &s->sync, service, now_ns);

@@ -40,14 +40,20 @@
  * them has at the device beyond its own depth counts against the cap like lower-class work, and is
  * no flush or discard.
  *
+ * A share may have limits (bucket.h), and may be in a group whose members have limits together. A
+ * share whose head they hold back stands aside, and the next one goes: what a limit leaves is for
+ * whoever asks. A safety request that a limit held back was promised nothing.
+ *
  * With priorities off all shares are one class in order of arrival, with no cap and no promise: for
  * comparison. What was given then is not measured, and nothing is promised until it is gone.
  */
 #pragma once
 
 #include "lib/qdef.h"
+#include "mediator/bucket.h"
 
 #define SCHED_SHARES_MAX 256u
+#define SCHED_GROUPS_MAX 64u
 
 enum sched_class { SCHED_SAFETY, SCHED_NORMAL, SCHED_BEST_EFFORT, SCHED_CLASSES };
 const char *sched_class_str(enum sched_class c);
@@ -65,9 +71,11 @@ struct sched_share_cfg {
 	enum sched_class class;
 	uint32_t weight;	/* 1..1000 */
 	uint32_t depth;		/* promised depth; 0 for lower classes */
+	uint32_t group;		/* 1 + its index; 0 = none */
+	struct limits_cfg limits;
 };
 
-enum sched_kind { SCHED_DATA, SCHED_BARRIER /* flush, discard, write zeroes */ };
+enum sched_kind { SCHED_READ, SCHED_WRITE, SCHED_BARRIER /* flush, discard, write zeroes */ };
 
 /* Largest value of the last one to two windows. */
 struct sched_peak {
@@ -87,6 +95,10 @@ struct sched_share {
 	enum sched_kind head_kind;
 	uint64_t throttled;	/* requests that waited because the cap stood in their way */
 	uint64_t throttled_seq;	/* 1 + arrival of the last one counted */
+	bool has_limits;	/* of its own, or its group's */
+	struct limits limits;
+	uint64_t limited, limited_seq;	/* the same for a limit of its own or its group */
+	uint64_t op_seq;	/* 1 + arrival of the last request that was counted as operation */
 };
 
 struct sched {
@@ -104,6 +116,8 @@ struct sched {
 	uint64_t vtime[SCHED_CLASSES];
 	struct sched_peak unit, flush, sync, turn;
 	struct sched_share share[SCHED_SHARES_MAX];
+	uint32_t n_groups;
+	struct limits group[SCHED_GROUPS_MAX];
 };
 
 /* What a slice at the device must be remembered with until sched_done(). */
@@ -120,7 +134,9 @@ struct sched_ticket {
 };
 
 void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns);
-/* The index of the new share, or -ENOSPC. */
+/* The index of the new group, or -ENOSPC. */
+int sched_group_add(struct sched *s, const struct limits_cfg *cfg);
+/* The index of the new share, or -ENOSPC. Its group is there already. */
 int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg);
 
 /*
@@ -142,6 +158,11 @@ uint32_t sched_slice_max(const struct sched *s, unsigned share);
  * for that share.
  */
 int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret);
+/*
+ * When to ask again though nothing ended and nothing came: the first share that is held back by
+ * nothing but a limit is free then. 0 = never.
+ */
+uint64_t sched_next_ns(const struct sched *s, uint64_t now_ns);
 /* The slice of @t ended. */
 void sched_done(struct sched *s, const struct sched_ticket *t, uint64_t now_ns);
 /* Our own loop needed @ns from seeing requests to giving them. */

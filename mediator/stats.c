@@ -71,6 +71,7 @@ static struct share_out *share_out_new(const struct med_disk *d, const struct me
 	o->msg.bound_ns = sh->policy->depth ? d->stats.bound_ns : 0;
 	o->msg.bound_violations = st->bound_violations;
 	o->msg.throttled = st->throttled;
+	o->msg.limited = st->limited;
 	fill_latency(&o->latency, &st->latency);
 	fill_latency(&o->wait, &st->wait);
 	o->msg.latency = &o->latency;

@@ -6,6 +6,7 @@ write-zeroes, direct I/O with any buffer, a device that shrinks."""
 import ctypes
 import os
 import struct
+import time
 
 import med
 from med import MIB, check
@@ -207,5 +208,49 @@ def write_through():
                 check(c.request(med.T_IN, 256, read=4096) == (0, bytes(4096)), "zeroes")
 
 
+LIMITED = """
+[device disk]
+path = img
+[group slow]
+limit-bytes = 4M
+[share a/data]
+device = disk
+length = 16M
+limit-read-ops = 200
+[share b/data]
+device = disk
+offset = 16M
+length = 8M
+group = slow
+[share c/data]
+device = disk
+offset = 24M
+group = slow
+"""
+
+
+def limits():
+    """No share and no group gets more than it may, who reads and writes and floods; and it gets on."""
+    secs = 2
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, LIMITED) as m:
+            start = time.monotonic()
+            ps = [med.vublk(m.socket(share), "--depth", 32, "--secs", secs, "--read", 50, "--bs", bs)
+                  for share, bs in (("a/data", 4096), ("b/data", 4096), ("c/data", 65536))]
+            for p in ps:
+                med.vublk_end(p)
+            took = time.monotonic() - start
+            stats = med.Control(m).stats()[0]
+    a, b, c = (stats[f"{x}/data"] for x in "abc")
+    # One more at the start, and what was saved up.
+    check(a["read_ops"] <= 200 * (took + 0.01) + 1, f"{a['read_ops']} reads in {took} s")
+    moved = sum(s["read_bytes"] + s["write_bytes"] for s in (b, c))
+    check(moved <= (4 * MIB) * (took + 0.01) + 65536, f"{moved} bytes in {took} s")
+    # However loaded this machine is.
+    check(a["read_ops"] >= 40 and moved > MIB and min(s["read_ops"] for s in (b, c)) > 0, f"{a} {b} {c}")
+    check(all(s["limited"] > 0 and s["errors"] == 0 for s in (a, b, c)), f"{a} {b} {c}")
+
+
 med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, shrinks,
-              write_through)
+              write_through, limits)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns virtual time. An event is the earliest of: a thinking request comes, a server ends a slice.
- * After each, the scheduler is asked until it has nothing to give, as mediator/disk.c does.
+ * Owns virtual time. An event is the earliest of: a thinking request comes, a server ends a slice,
+ * a limit lets a request go. After each, the scheduler is asked until it has nothing to give, as
+ * mediator/disk.c does.
  */
 #include "tests/unit/med_sim.h"
 
@@ -61,7 +62,7 @@ void sim_tell(struct sim *m, unsigned share)
 	const struct sim_share *sh = &m->share[share];
 	const struct sim_req *r = sh->head;
 
-	sched_head(&m->s, share, sh->queued, r ? next_bytes(m, r) : 0, r ? r->kind : SCHED_DATA,
+	sched_head(&m->s, share, sh->queued, r ? next_bytes(m, r) : 0, r ? r->kind : SCHED_READ,
 		   r ? r->seq : 0);
 }
 
@@ -72,7 +73,9 @@ static void arrive(struct sim *m, struct sim_req *r)
 
 	r->waiting = false;
 	r->seq = m->seq++;
-	r->kind = barrier ? SCHED_BARRIER : SCHED_DATA;
+	/* No draw for loads without writes: the others' numbers stay what they were. */
+	bool write = sh->load.write_permille && sim_rand(m, 1, 1000) <= sh->load.write_permille;
+	r->kind = barrier ? SCHED_BARRIER : write ? SCHED_WRITE : SCHED_READ;
 	r->bytes_left =
 		barrier ? 1 : sim_rand(m, sh->load.bytes_min / 512, sh->load.bytes_max / 512) * 512;
 	r->given = r->exempt = false;
@@ -107,23 +110,36 @@ static uint32_t at_device(const struct sim *m, bool barriers_only)
 	return n;
 }
 
+/* The buckets are the scheduler's own: that they deliver what they say is tested from outside. */
+static bool limits_hold_back(const struct sim *m, unsigned i)
+{
+	const struct sched_share *sh = &m->s.share[i];
+	enum limit_dir dir = sh->head_kind == SCHED_READ ? LIMIT_READ : LIMIT_WRITE;
+	bool op = sh->op_seq != sh->head_arrival + 1;
+	uint64_t at = limits_free_ns(&sh->limits, dir, op);
+
+	if (sh->cfg.group)
+		at = Q_MAX(at, limits_free_ns(&m->s.group[sh->cfg.group - 1], dir, op));
+	return at > m->now_ns;
+}
+
 /* True when share @i could be given to the device now by the rules of scheduler.h. */
 static bool may_give(const struct sim *m, unsigned i)
 {
 	const struct sched *s = &m->s;
 	const struct sim_share *sh = &m->share[i];
 
-	if (!sh->head || s->in_flight >= s->cfg.slots)
+	if (!sh->head || s->in_flight >= s->cfg.slots || limits_hold_back(m, i))
 		return false;
 	if (!s->priorities)
 		return true;
 	if (!is_lower(m, i))
 		return s->n_safety < 2 || s->share[i].in_flight < sh->cfg.depth ||
 		       (s->lower_in_flight + s->over_in_flight < s->cap &&
-			sh->head->kind == SCHED_DATA);
+			sh->head->kind != SCHED_BARRIER);
 	if (s->lower_in_flight + (s->n_safety > 1 ? s->over_in_flight : 0) >= s->cap)
 		return false;
-	return sh->head->kind == SCHED_DATA || at_device(m, true) == 0;
+	return sh->head->kind != SCHED_BARRIER || at_device(m, true) == 0;
 }
 
 static void check_idle(const struct sim *m)
@@ -173,7 +189,7 @@ static uint64_t service_of(struct sim *m, const struct sim_req *r, uint32_t byte
 	uint64_t whole = r->kind == SCHED_BARRIER ? m->dev.flush_ns : m->dev.unit_ns;
 	uint64_t t = whole;
 
-	if (m->dev.by_bytes && r->kind == SCHED_DATA)
+	if (m->dev.by_bytes && r->kind != SCHED_BARRIER)
 		t = whole * Q_MAX(bytes, 4096u) / m->s.cfg.slice_bytes;
 	if (m->dev.vary)
 		t = sim_rand(m, t / 10, t);
@@ -267,6 +283,7 @@ static void end_request(struct sim *m, struct sim_req *r)
 
 	sh->outstanding--;
 	sh->reqs_done++;
+	sh->written_reqs += r->kind == SCHED_WRITE;
 	if (r->bound_ns && !r->exempt) {
 		sh->reqs_promised++;
 		sh->worst_ns = Q_MAX(sh->worst_ns, latency);
@@ -285,6 +302,7 @@ static void end_slice(struct sim *m, struct sim_slice *s)
 	struct sim_req *r = s->req;
 
 	m->share[r->share].bytes_done += s->len_bytes;
+	m->share[r->share].written_bytes += r->kind == SCHED_WRITE ? s->len_bytes : 0;
 	m->slices_done++;
 	s->used = false;
 	sched_done(&m->s, &s->ticket, m->now_ns);
@@ -294,10 +312,10 @@ static void end_slice(struct sim *m, struct sim_slice *s)
 		end_request(m, r);
 }
 
-/* The earliest thing to happen: its time, with what it is. */
+/* The earliest thing to happen: its time, with what it is; neither is a limit that ends. */
 static uint64_t next_event(struct sim *m, struct sim_req **ret_req, struct sim_slice **ret_slice)
 {
-	uint64_t at = UINT64_MAX;
+	uint64_t limit = sched_next_ns(&m->s, m->now_ns), at = limit ? limit : UINT64_MAX;
 
 	for (unsigned i = 0; i < SIM_SLOTS_MAX; i++) {
 		struct sim_slice *s = &m->slice[i];
@@ -334,7 +352,7 @@ void sim_run(struct sim *m, uint64_t until_ns)
 		m->now_ns = at;
 		if (s)
 			end_slice(m, s);
-		else
+		else if (r)
 			arrive(m, r);
 		while (give(m))
 			;

@@ -26,6 +26,7 @@ struct sim_load {
 	uint32_t qd;
 	uint32_t bytes_min, bytes_max;	/* of a request, in steps of 512 */
 	uint32_t barrier_permille;	/* of the requests are flushes or discards */
+	uint32_t write_permille;	/* of the others are writes */
 	uint64_t think_ns;		/* at most, between an answer and the next request */
 	uint64_t begin_ns, end_ns;	/* when it is active; end 0 = always */
 };
@@ -69,6 +70,7 @@ struct sim_share {
 	struct sim_req *head, **tail;
 	uint32_t queued, outstanding;
 	uint64_t bytes_done, reqs_done, reqs_promised;
+	uint64_t written_bytes, written_reqs;	/* of these */
 	uint64_t worst_ns;	/* of promised requests */
 	uint64_t violations;
 };

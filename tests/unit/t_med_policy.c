@@ -122,7 +122,8 @@ static const struct {
 	  "p:1: error: device 'd': expected path = FILE, or null = SIZE, and not both\n" },
 	{ "slots = 4\n" DEVICE, "p:1: error: 'slots' stands before the first [section]\n" },
 	{ DEVICE "[disc e]\nx = y\n",
-	  "p:3: error: section [disc e]: expected [device NAME] or [share SYSTEM/NAME]\n" },
+	  "p:3: error: section [disc e]: expected [device NAME], [share SYSTEM/NAME] or "
+	  "[group NAME]\n" },
 	{ DEVICE "[device e\n", "p:3: error: a section's name ends with ']'\n" },
 	{ DEVICE "nonsense\n= x\n[share s/a]\nmore\ndevice = d\n",
 	  "p:3: error: expected [section] or key = value\n"
@@ -219,7 +220,67 @@ static const struct {
 	{ DEVICE
 	  "target = 6ms\nflush-limit = 2ms\n[share s/a]\ndevice = d\nclass = safety\ndepth = 2\n",
 	  "" },
+	{ DEVICE
+	  "[group g]\nlimit-bytes = 1M\n[share s/a]\ndevice = d\ngroup = g\nburst = 0s\n",
+	  "" },
+	{ DEVICE "[group g]\n[group g]\nlimit-ops = 1\n[group a/b]\nlimit-ops = 1\n",
+	  "p:3: error: group 'g' limits nothing: expected limit-ops, limit-bytes or one of their "
+	  "read and write forms\n"
+	  "p:4: error: group 'g' is there already: DIR/p:3\n"
+	  "p:6: error: 'a/b': expected a name of letters, digits, '-', '_' and '.', at most 64 in "
+	  "all\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nlimit-ops = 0\nlimit-read-ops = 1k\nlimit-bytes = -1\n"
+		 "burst = 2h\nlimit-read-byte = 1M\ngroup =\n",
+	  "p:5: error: limit-ops = 0: expected a number, 1 or more\n"
+	  "p:6: error: limit-read-ops = 1k: expected a number, 1 or more\n"
+	  "p:7: error: limit-bytes = -1: expected a size, such as 30M\n"
+	  "p:8: error: burst = 2h: expected a time from 0s to 3600s, such as 5ms\n"
+	  "p:9: error: unknown key 'limit-read-byte'; did you mean 'limit-read-bytes'?\n"
+	  "p:10: error: group = : expected the name of a [group NAME] section\n" },
+	{ DEVICE "[share s/a]\ndevice = d\ngroup = nosuch\n",
+	  "p:3: error: share 's/a': there is no [group nosuch]\n" },
+	{ DEVICE "[device e]\npath = other\n[group g]\nlimit-ops = 5\n"
+		 "[share s/a]\ndevice = d\ngroup = g\n[share s/b]\ndevice = e\ngroup = g\n",
+	  "p:10: error: share 's/b' is of device 'e', but group 'g' has share 's/a' of device 'd' "
+	  "(DIR/p:7): a group is of one device\n" },
 };
+
+START_TEST(limits_of_shares_and_groups)
+{
+	static const char text[] = DEVICE
+		"[share s/a]\ndevice = d\ngroup = two\nlength = 1M\nlimit-ops = 10\n"
+		"limit-read-ops = 11\nlimit-write-ops = 12\nlimit-bytes = 1K\n"
+		"limit-read-bytes = 1M\nlimit-write-bytes = 1G\nburst = 7ms\n"
+		"[group one]\nlimit-ops = 1\n[group two]\nlimit-write-bytes = 2K\n"
+		"[share s/b]\ndevice = d\noffset = 1M\n";
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct med_policy *p = NULL;
+	char dir[200], path[300];
+
+	fixture_mkdir(dir, sizeof(dir));
+	write_file(dir, "p", text, strlen(text));
+	snprintf(path, sizeof(path), "%s/p", dir);
+	const char *paths[] = { path };
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), 0);
+	const struct limits_cfg *l = &p->shares[0].limits;
+	ck_assert_uint_eq(l->ops[LIMIT_BOTH], 10);
+	ck_assert_uint_eq(l->ops[LIMIT_READ], 11);
+	ck_assert_uint_eq(l->ops[LIMIT_WRITE], 12);
+	ck_assert_uint_eq(l->bytes[LIMIT_BOTH], 1 << 10);
+	ck_assert_uint_eq(l->bytes[LIMIT_READ], 1 << 20);
+	ck_assert_uint_eq(l->bytes[LIMIT_WRITE], 1 << 30);
+	ck_assert_uint_eq(l->burst_ns, 7 * Q_NSEC_PER_MSEC);
+	ck_assert_uint_eq(p->shares[0].group, 2);
+	ck_assert_uint_eq(p->shares[1].group, 0);
+	ck_assert(!limits_any(&p->shares[1].limits));
+	ck_assert_uint_eq(p->n_groups, 2);
+	ck_assert_uint_eq(p->groups[1].limits.bytes[LIMIT_WRITE], 2 << 10);
+	ck_assert_uint_eq(p->groups[1].limits.burst_ns, 5 * Q_NSEC_PER_MSEC);
+	med_policy_free(p);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
 
 START_TEST(row)
 {
@@ -333,6 +394,7 @@ int main(void)
 	TCase *tc = fixture_case(s, "policy");
 
 	tcase_add_test(tc, defaults);
+	tcase_add_test(tc, limits_of_shares_and_groups);
 	tcase_add_loop_test(tc, row, 0, Q_ARRAY_LEN(rows));
 	tcase_add_test(tc, long_lines_and_zero_bytes);
 	tcase_add_test(tc, folders_and_several_files);

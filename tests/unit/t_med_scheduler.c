@@ -29,7 +29,7 @@ static const struct sched_share_cfg effort = { SCHED_BEST_EFFORT, 100, 0 };
 
 static void head(struct sched *s, unsigned share, uint64_t seq)
 {
-	sched_head(s, share, 1, 4096, SCHED_DATA, seq);
+	sched_head(s, share, 1, 4096, SCHED_READ, seq);
 }
 
 static void barrier(struct sched *s, unsigned share, uint64_t seq)
@@ -179,7 +179,7 @@ START_TEST(one_lower_barrier_at_a_time)
 	barrier(&s, 0, 1);
 	barrier(&s, 1, 2);
 	ck_assert_int_eq(sched_pick(&s, 0, &a), 0);
-	sched_head(&s, 0, 0, 0, SCHED_DATA, 0);
+	sched_head(&s, 0, 0, 0, SCHED_READ, 0);
 	ck_assert_int_eq(sched_pick(&s, 0, &b), -1);
 	sched_done(&s, &a, 10);
 	ck_assert_int_eq(sched_pick(&s, 10, &b), 1);
@@ -322,7 +322,7 @@ START_TEST(priorities_off_is_order_of_arrival)
 		ck_assert_int_eq(sched_pick(&s, 0, &t[i]), 1);
 		ck_assert_uint_eq(t[i].bound_ns, 0);
 	}
-	sched_head(&s, 1, 0, 0, SCHED_DATA, 0);
+	sched_head(&s, 1, 0, 0, SCHED_READ, 0);
 	/*
 	 * On again: nothing is promised while what was given without rules is there, or measured.
 	 */
