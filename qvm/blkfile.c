@@ -40,6 +40,7 @@ struct blk_req {
 	bool use_punch; /* zero range was refused: punch a hole instead */
 	bool cached;	/* a direct transfer was refused: through the cache instead */
 	struct blk_req *next;
+	struct blk_req *all_next;
 };
 
 struct vd_blk {
@@ -53,18 +54,23 @@ struct vd_blk {
 	unsigned n_inflight; /* in the ring */
 	struct blk_req *waiting, **waiting_end;
 	struct blk_req *pool; /* free ones */
+	struct blk_req *all;  /* those of a ring that broke are in no other list */
 };
 
 static struct blk_req *req_get(struct vd_blk *b, struct vd_blk_io *io)
 {
 	struct blk_req *q = b->pool;
 
-	if (q)
+	if (q) {
 		b->pool = q->next;
-	else
-		q = malloc(sizeof(*q));
-	if (q)
-		*q = (struct blk_req){ .io = io };
+	} else {
+		q = calloc(1, sizeof(*q));
+		if (!q)
+			return NULL;
+		q->all_next = b->all;
+		b->all = q;
+	}
+	*q = (struct blk_req){ .io = io, .all_next = q->all_next };
 	return q;
 }
 
@@ -294,10 +300,11 @@ void blkfile_close(struct vd_blk *b)
 	}
 	if (b->has_ring)
 		io_uring_queue_exit(&b->ring);
-	while (b->pool) {
-		struct blk_req *next = b->pool->next;
-		free(b->pool);
-		b->pool = next;
+	while (b->all) {
+		struct blk_req *next = b->all->all_next;
+		free(b->all->rest);
+		free(b->all);
+		b->all = next;
 	}
 	qfd_close(&b->event_fd);
 	qfd_close(&b->fd);

@@ -82,7 +82,9 @@ static void check_notes(const char *notes, size_t len, const struct dump_cpu *cp
 
 	n = note_at(notes, &at);
 	ck_assert_uint_eq(n->n_type, NT_PRPSINFO);
-	ck_assert_str_eq(((const struct elf_prpsinfo *)note_desc(n))->pr_psargs, "qvm box");
+	struct elf_prpsinfo who;
+	memcpy(&who, note_desc(n), sizeof(who)); /* notes are aligned to 4 bytes only */
+	ck_assert_str_eq(who.pr_psargs, "qvm box");
 	n = note_at(notes, &at);
 	ck_assert_str_eq(note_owner(n), DUMP_NOTE_OWNER);
 	ck_assert_str_eq(note_desc(n), "why=test\n");
@@ -90,9 +92,10 @@ static void check_notes(const char *notes, size_t len, const struct dump_cpu *cp
 		n = note_at(notes, &at);
 		ck_assert_str_eq(note_owner(n), "CORE");
 		ck_assert_uint_eq(n->n_type, NT_PRSTATUS);
-		const struct elf_prstatus *s = note_desc(n);
-		ck_assert_int_eq(s->pr_pid, (pid_t)i + 1);
-		ck_assert_int_eq(memcmp(&s->pr_reg, &cpus[i].gregs, sizeof(s->pr_reg)), 0);
+		struct elf_prstatus s;
+		memcpy(&s, note_desc(n), sizeof(s));
+		ck_assert_int_eq(s.pr_pid, (pid_t)i + 1);
+		ck_assert_int_eq(memcmp(&s.pr_reg, &cpus[i].gregs, sizeof(s.pr_reg)), 0);
 		n = note_at(notes, &at);
 		ck_assert_uint_eq(n->n_type, NT_FPREGSET);
 		ck_assert_int_eq(memcmp(note_desc(n), &cpus[i].fpregs, sizeof(cpus[i].fpregs)), 0);
