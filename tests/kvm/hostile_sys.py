@@ -20,12 +20,12 @@ OWN = "vdev virtio-blk hostdev ../../own.img name own"
 OWN_MMIO = "vdev virtio-blk hostdev ../../mmio.img name mmio loc mem:0xf8000000 intr apic:5"
 
 
-def beside_cluster(host, disks, budget=1000000, cmdline=""):
+def beside_cluster(host, disks, budget=1000000, cmdline="", guest="hostile"):
     """cluster works on its share; the console of ivi, whose guest has begun to attack."""
     host.disk()
     host.policy(("cluster", "safety"), ("ivi", "best-effort", f"fault-budget = {budget}"))
     host.vm("cluster", "safety", "region=4 secs=0 live=1 seed=1 think_us=500")
-    host.vm("ivi", "best-effort", "wait_ms=1 rounds=10 " + cmdline, guest="hostile", disks=disks)
+    host.vm("ivi", "best-effort", "wait_ms=1 rounds=10 " + cmdline, guest=guest, disks=disks)
     host.start()
     cluster = host.start_vm("cluster")
     cluster.wait("^blk: t=")
@@ -91,6 +91,32 @@ def t_own(host):
         expect(max(told.values()) <= 5, f"{device}: {told}")
         equal(host.read_disk(0, 16 * MIB, device + ".img"), b"\x5a" * (16 * MIB), device + ".img")
     print(f"{n} attacks, {len(host.log().splitlines())} lines of log")
+    unharmed(host, cluster)
+
+
+PC = """
+vdev timer8254 intr apic:0
+vdev mc146818
+vdev pckeyboard
+vdev hpet loc 0xf8008000 intr apic:0,apic:8,apic:10
+vdev pci-dummy vendor 0x8086 device 0x9d4e class 0x060100
+vdev progress
+vdev wdt-ib700
+vdev ser8250 loc 0x2f8 hostdev >/dev/null intr apic:3
+"""
+
+
+def t_registers(host):
+    """Every register of every device of a PC at random: STORM_MS, 5 s unless the environment says otherwise."""
+    ms = int(os.environ.get("STORM_MS", "5000"))
+    for name in ("own.img", "mmio.img"):
+        host.disk(16, name)
+    cluster, ivi = beside_cluster(host, PC + OWN + "\n" + OWN_MMIO, guest="pcdev",
+                                  cmdline=f"test=storm storm_ms={ms} window=0xf8000000")
+    n = int(fields(ivi.wait("^pc: storm accesses", 0, ATTACK_S + ms / 1000))["accesses"])
+    ivi.wait("^guest: done ok")
+    expect(n > ms, f"{n} accesses in {ms} ms")
+    print(f"{n} accesses, {len(host.log().splitlines())} lines of log")
     unharmed(host, cluster)
 
 

@@ -124,6 +124,57 @@ def t_all_devices(b):
     passes(b, "pic,hpet,rtc,kbd,pci", f"utc={int(time.time())} {DUMMY}")
 
 
+# QNX's own x86 example, line by line, but for the files, the network's peer, and what passes a device through.
+QNX_EXAMPLE = """
+    ram 0,0xa0000
+    reserve loc 0xa0000,0x20000
+    rom 0xc0000,0x40000
+    ram 1m,63m
+    cpu
+    cpu
+    load "{kernel}"
+    initrd load ./initrd.gz
+    cmdline "{cmdline}"
+    vdev ioapic
+        loc 0xf8000000
+        intr apic
+        name myioapic
+    vdev ser8250
+        intr myioapic:4 hostdev >-
+    vdev timer8254
+        intr myioapic:0
+    vdev mc146818
+        reg 0x0b,0x02
+    vdev shmem
+    vdev virtio-blk
+        hostdev disk.img
+    vdev pckeyboard
+    vdev 8259 loc 0x20
+    vdev 8259 loc 0xa0
+    vdev hpet
+        loc 0xf8008000
+        intr myioapic:0,myioapic:8,myioapic:10
+    {dummy}
+"""
+
+
+def t_qnx_example(b):
+    """It runs as it is, and its guest finds every device of it."""
+    b.write("initrd.gz", b"\x1f\x8b" + bytes(1000))
+    b.write("disk.img", bytes(1 << 20))
+    of_host = host_function()
+    dummy = f"vdev pci-dummy clone pci:{of_host[0]} loc pci:0:31" if of_host else "vdev pci-dummy vendor 1 device 2"
+    words = f"test=pic,hpet,rtc,kbd,smp utc={int(time.time())} cpus=2"
+    if of_host:
+        words += f" slot=31 id={of_host[1]:#x} class={of_host[2]:#x}"
+        words = words.replace("kbd,", "kbd,pci,")
+    r = b.start(QNX_EXAMPLE.format(kernel=b.guest("pcdev"), cmdline=words, dummy=dummy))
+    r.wait(0)
+    for name in ("pic", "hpet", "rtc", "kbd", "smp", "pci")[:6 if of_host else 5]:
+        expect(f"pc: {name} ok" in r.out(), r.said())
+    expect(r.err().count("warning: vdev ioapic") == 1, r.said())
+
+
 # ---- processors ----
 
 def t_cpuid(b):
