@@ -292,9 +292,11 @@ static int host_blk_open(struct vd_host *h, const struct vd_arg *hostdev, struct
 			 struct vd_blk **ret, struct vd_blk_info *ret_info)
 {
 	struct vm_dev *d = dev_of(h);
+	const struct vd_arg *dio = vd_arg_find(&d->cfg->cfg, "dio");
 	const struct blkfile_cfg cfg = {
-		.path = hostdev->text, .loop = d->vm->loop, .lock = &d->lock, .owner = &d->v,
-		.failed = blk_failed, .failed_arg = d
+		.path = hostdev->text, .name = d->cfg->cfg.name,
+		.direct = dio && !strcmp(dio->text, "enable"), .loop = d->vm->loop,
+		.lock = &d->lock, .owner = &d->v, .failed = blk_failed, .failed_arg = d
 	};
 	char text[512];
 	int r = blkfile_open(&cfg, text, sizeof(text), ret, ret_info);
