@@ -345,7 +345,7 @@ static int find_size(int fd, struct vd_blk_info *ret)
 	ret->block_bytes = 512;
 	if (S_ISREG(st.st_mode)) {
 		ret->len_bytes = (uint64_t)st.st_size;
-		if (st.st_blksize <= BLOCK_MAX)
+		if ((uint64_t)st.st_blksize <= BLOCK_MAX)
 			ret->physical_bytes = ret->discard_bytes = (uint32_t)st.st_blksize;
 		return 0;
 	}
