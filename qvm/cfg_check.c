@@ -313,6 +313,23 @@ static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
 	}
 }
 
+/* What its type has to say. */
+static void check_vdev(const struct vm_cfg *cfg, struct cfg_vdev *v, struct cf_errors *errs)
+{
+	/* Of what was told already, the type need not say that it is missing. */
+	v->cfg.n_irqs = v->irqs_bad ? Q_MAX(v->n_irqs, 1u) : v->n_irqs;
+	if (!v->cfg.block_timeout_ms)
+		v->cfg.block_timeout_ms = cfg->block_timeout_ms;
+	if (v->type && v->type->check)
+		v->type->check(&v->cfg, errs);
+	/* What the kernel has at one place is there, whatever was written (and told). */
+	if (v->type && v->type->flags & VD_HOST_MADE && v->type->default_base &&
+	    v->cfg.space == VD_MEM) {
+		v->cfg.base = v->type->default_base;
+		v->cfg.len_bytes = v->type->len_bytes;
+	}
+}
+
 int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_seen *seen)
 {
 	check_ram(cfg, errs, seen);
@@ -332,18 +349,7 @@ int cfg_check_run(struct vm_cfg *cfg, struct cf_errors *errs, const struct cfg_s
 	cfg_check_places(cfg, errs);
 	cfg_check_irqs(cfg, errs);
 	cfg_check_gic(cfg, errs);
-	for (size_t i = 0; i < cfg->n_vdevs; i++) {
-		struct cfg_vdev *v = &cfg->vdevs[i];
-		/* Of what was told already, the type need not say that it is missing. */
-		v->cfg.n_irqs = v->irqs_bad ? Q_MAX(v->n_irqs, 1u) : v->n_irqs;
-		if (!v->cfg.block_timeout_ms)
-			v->cfg.block_timeout_ms = cfg->block_timeout_ms;
-		if (v->type && v->type->check)
-			v->type->check(&v->cfg, errs);
-		/* What the kernel has at one place is there, whatever was written (and told). */
-		if (v->type && v->type->flags & VD_HOST_MADE && v->type->default_base &&
-		    v->cfg.space == VD_MEM)
-			v->cfg.base = v->type->default_base;
-	}
+	for (size_t i = 0; i < cfg->n_vdevs; i++)
+		check_vdev(cfg, &cfg->vdevs[i], errs);
 	return 0;
 }
