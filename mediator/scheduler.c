@@ -95,12 +95,17 @@ int sched_group_add(struct sched *s, const struct limits_cfg *cfg)
 	return (int)s->n_groups++;
 }
 
+static void check_share_cfg(const struct sched *s, const struct sched_share_cfg *cfg)
+{
+	qassert(cfg->weight >= 1 && cfg->weight <= VTIME_SCALE && cfg->class < SCHED_CLASSES);
+	qassert(cfg->group <= s->n_groups);
+}
+
 int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg)
 {
 	if (s->n_shares == SCHED_SHARES_MAX)
 		return -ENOSPC;
-	qassert(cfg->weight >= 1 && cfg->weight <= VTIME_SCALE && cfg->class < SCHED_CLASSES);
-	qassert(cfg->group <= s->n_groups);
+	check_share_cfg(s, cfg);
 	s->share[s->n_shares] = (struct sched_share){
 		.cfg = *cfg, .used = true, .has_limits = cfg->group || limits_any(&cfg->limits),
 	};
@@ -165,7 +170,7 @@ uint32_t sched_slice_max(const struct sched *s, unsigned share)
 /* Slices at the device that the cap is for. */
 static uint32_t capped(const struct sched *s)
 {
-	return s->lower_in_flight + (s->n_safety > 1 ? s->over_in_flight : 0);
+	return s->lower_in_flight + s->orphans + (s->n_safety > 1 ? s->over_in_flight : 0);
 }
 
 /* Whether @sh may give its head now, as far as its class goes. */
@@ -173,7 +178,7 @@ static bool eligible(const struct sched *s, const struct sched_share *sh)
 {
 	if (sh->cfg.class != SCHED_SAFETY)
 		return sh->head_kind != SCHED_BARRIER || s->lower_barriers == 0;
-	if (s->n_safety < 2 || sh->in_flight < sh->cfg.depth)
+	if (s->n_safety < 2 || sh->safety_in_flight < sh->cfg.depth)
 		return true;
 	return capped(s) < s->cap && sh->head_kind != SCHED_BARRIER;
 }
@@ -296,6 +301,21 @@ static bool is_lower(const struct sched_share *sh)
 	return sh->cfg.class != SCHED_SAFETY;
 }
 
+/*
+ * Takes the slices of @sh that were given as safety out of the books, to be changed, or puts them
+ * in.
+ */
+static void books(struct sched *s, const struct sched_share *sh, bool in)
+{
+	uint32_t n = sh->safety_in_flight, *sum = &s->orphans;
+
+	if (!is_lower(sh)) {
+		n -= Q_MIN(n, sh->cfg.depth);
+		sum = &s->over_in_flight;
+	}
+	*sum = in ? *sum + n : *sum - n;
+}
+
 /* Counts the head of @sh as given. */
 static void count_in(struct sched *s, struct sched_share *sh, uint64_t now_ns)
 {
@@ -308,7 +328,9 @@ static void count_in(struct sched *s, struct sched_share *sh, uint64_t now_ns)
 		s->lower_in_flight++;
 		s->lower_barriers += barrier;
 	} else {
-		s->over_in_flight += sh->in_flight > sh->cfg.depth;
+		books(s, sh, false);
+		sh->safety_in_flight++;
+		books(s, sh, true);
 		s->safety_barriers += barrier;
 	}
 	if (barrier) {
@@ -324,14 +346,50 @@ static void count_out(struct sched *s, struct sched_share *sh, const struct sche
 	qassert(sh->in_flight > 0 && s->in_flight > 0);
 	s->in_flight--;
 	s->strays -= t->stray;
-	if (is_lower(sh)) {
+	if (t->lower) {
 		s->lower_in_flight--;
 		s->lower_barriers -= barrier;
 	} else {
-		s->over_in_flight -= sh->in_flight > sh->cfg.depth;
+		books(s, sh, false);
+		sh->safety_in_flight--;
+		books(s, sh, true);
 		s->safety_barriers -= barrier;
 	}
 	sh->in_flight--;
+}
+
+void sched_set_cfg(struct sched *s, const struct sched_cfg *cfg)
+{
+	qassert(cfg->slots == s->cfg.slots && cfg->reserve < cfg->slots);
+	s->cfg = *cfg;
+	choose_cap(s);
+}
+
+void sched_group_set(struct sched *s, unsigned group, const struct limits_cfg *cfg)
+{
+	qassert(group < s->n_groups);
+	limits_set(&s->group[group], cfg);
+}
+
+void sched_share_set(struct sched *s, unsigned share, const struct sched_share_cfg *cfg)
+{
+	struct sched_share *sh = &s->share[share];
+	bool elsewhere = cfg->class != sh->cfg.class || cfg->group != sh->cfg.group;
+
+	check_share_cfg(s, cfg);
+	s->depth += cfg->depth - sh->cfg.depth;
+	s->n_safety += (uint32_t)(cfg->class == SCHED_SAFETY) - !is_lower(sh);
+	books(s, sh, false);
+	sh->cfg = *cfg;
+	books(s, sh, true);
+	sh->has_limits = cfg->group || limits_any(&cfg->limits);
+	limits_set(&sh->limits, &cfg->limits);
+	/* Virtual time is another in each class. */
+	if (elsewhere) {
+		sh->vfinish = present(s, sh);
+		sh->last_cost = 0;
+	}
+	choose_cap(s);
 }
 
 static void take_from_limits(struct sched *s, struct sched_share *sh, uint64_t now_ns)
@@ -374,11 +432,12 @@ int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
 	take_from_limits(s, sh, now_ns);
 	count_in(s, sh, now_ns);
 	bool promised = !is_lower(sh) && s->strays == 0 && sh->head_kind != SCHED_BARRIER &&
-			sh->in_flight <= sh->cfg.depth &&
+			sh->safety_in_flight <= sh->cfg.depth &&
 			sh->limited_seq != sh->head_arrival + 1;
 	*ret = (struct sched_ticket){
 		.share = (uint16_t)i,
 		.kind = sh->head_kind,
+		.lower = is_lower(sh),
 		.k = s->in_flight,
 		.at_ns = now_ns,
 		.stray = !s->priorities,
@@ -417,7 +476,7 @@ void sched_done(struct sched *s, const struct sched_ticket *t, uint64_t now_ns)
 		if (t->kind != SCHED_BARRIER)
 			learn_unit(s, t, service, now_ns);
 		else
-			peak_add(is_lower(sh) ? &s->flush : &s->sync, service, now_ns);
+			peak_add(t->lower ? &s->flush : &s->sync, service, now_ns);
 	}
 	count_out(s, sh, t);
 	choose_cap(s);

@@ -88,6 +88,7 @@ struct sched_share {
 	bool used;
 	uint32_t queued;	/* requests that have a slice to give */
 	uint32_t in_flight;	/* slices at the device */
+	uint32_t safety_in_flight; /* of these, given while the share was safety */
 	uint64_t vfinish;	/* virtual finish time of its last slice; wraps */
 	uint64_t last_cost;	/* of its last slice, in virtual time */
 	uint64_t head_arrival;	/* sequence of its oldest request: order with priorities off */
@@ -106,7 +107,8 @@ struct sched {
 	bool priorities;
 	uint32_t n_shares;	/* entries in use or once used */
 	uint32_t in_flight, lower_in_flight, lower_barriers;
-	uint32_t over_in_flight; /* safety slices beyond their share's depth */
+	uint32_t over_in_flight; /* slices given as safety, beyond their share's depth */
+	uint32_t orphans;	/* slices given as safety, whose share is of a lower class now */
 	uint32_t safety_barriers;
 	uint32_t strays;	/* at the device, given while priorities were off */
 	uint64_t n_barriers, last_barrier_ns;	/* given ever, and when the last was */
@@ -124,6 +126,7 @@ struct sched {
 struct sched_ticket {
 	uint16_t share;
 	enum sched_kind kind;
+	bool lower;		/* given as work of a lower class */
 	uint32_t k;		/* requests at the device when it was given, itself included */
 	bool stray;		/* given while priorities were off */
 	bool beside_stray;	/* one of those was at the device */
@@ -138,6 +141,14 @@ void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns);
 int sched_group_add(struct sched *s, const struct limits_cfg *cfg);
 /* The index of the new share, or -ENOSPC. Its group is there already. */
 int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg);
+
+/*
+ * New rules for what is there, at any time: nothing that is queued or at the device is touched, and
+ * what was given keeps the promise that stood then. The slots stay as they are.
+ */
+void sched_set_cfg(struct sched *s, const struct sched_cfg *cfg);
+void sched_group_set(struct sched *s, unsigned group, const struct limits_cfg *cfg);
+void sched_share_set(struct sched *s, unsigned share, const struct sched_share_cfg *cfg);
 
 /*
  * The share's oldest request and what its next slice would be (cut to sched_slice_max()); @queued 0

@@ -57,6 +57,17 @@ static uint32_t next_bytes(const struct sim *m, const struct sim_req *r)
 	return (uint32_t)Q_MIN(r->bytes_left, sched_slice_max(&m->s, r->share));
 }
 
+void sim_set(struct sim *m, unsigned share, const struct sched_share_cfg *cfg)
+{
+	m->share[share].cfg = *cfg;
+	sched_share_set(&m->s, share, cfg);
+	/* As disk.c: what waits when the rules change is promised nothing. */
+	for (unsigned i = 0; i < m->n_shares; i++)
+		for (struct sim_req *r = m->share[i].head; r; r = r->next)
+			r->in_depth = false;
+	sim_tell(m, share);
+}
+
 void sim_tell(struct sim *m, unsigned share)
 {
 	const struct sim_share *sh = &m->share[share];
@@ -104,7 +115,7 @@ static uint32_t at_device(const struct sim *m, bool barriers_only)
 	for (unsigned i = 0; i < SIM_SLOTS_MAX; i++) {
 		const struct sim_slice *s = &m->slice[i];
 
-		n += s->used && is_lower(m, s->req->share) &&
+		n += s->used && s->ticket.lower &&
 		     (!barriers_only || s->ticket.kind == SCHED_BARRIER);
 	}
 	return n;
@@ -134,10 +145,10 @@ static bool may_give(const struct sim *m, unsigned i)
 	if (!s->priorities)
 		return true;
 	if (!is_lower(m, i))
-		return s->n_safety < 2 || s->share[i].in_flight < sh->cfg.depth ||
-		       (s->lower_in_flight + s->over_in_flight < s->cap &&
+		return s->n_safety < 2 || s->share[i].safety_in_flight < sh->cfg.depth ||
+		       (s->lower_in_flight + s->orphans + s->over_in_flight < s->cap &&
 			sh->head->kind != SCHED_BARRIER);
-	if (s->lower_in_flight + (s->n_safety > 1 ? s->over_in_flight : 0) >= s->cap)
+	if (s->lower_in_flight + s->orphans + (s->n_safety > 1 ? s->over_in_flight : 0) >= s->cap)
 		return false;
 	return sh->head->kind != SCHED_BARRIER || at_device(m, true) == 0;
 }

@@ -90,6 +90,8 @@ void sim_init(struct sim *m, const struct sched_cfg *cfg, const struct sim_devic
 	      uint64_t seed);
 /* The index of the share. */
 unsigned sim_add(struct sim *m, const struct sched_share_cfg *cfg, const struct sim_load *load);
+/* New rules for a share that is there. */
+void sim_set(struct sim *m, unsigned share, const struct sched_share_cfg *cfg);
 /* Until @until_ns of virtual time. */
 void sim_run(struct sim *m, uint64_t until_ns);
 /* Tells the scheduler the head of @share anew: after a change of its rules. */

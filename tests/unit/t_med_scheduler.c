@@ -568,6 +568,54 @@ START_TEST(random_policies_and_loads)
 }
 END_TEST
 
+/* Another class, weight, depth and limit for a share that is there, as far as the reserve goes. */
+static void change_random_share(struct sim *m, struct sim *draw)
+{
+	unsigned i = (unsigned)sim_rand(draw, 0, m->n_shares - 1);
+	uint32_t left = m->s.cfg.reserve - (m->s.depth - m->share[i].cfg.depth);
+	struct sched_share_cfg c = {
+		.class = (enum sched_class)sim_rand(draw, left ? 0 : 1, 2),
+		.weight = (uint32_t)sim_rand(draw, 1, 1000),
+		.limits = { .ops = { [LIMIT_BOTH] = sim_rand(draw, 0, 3) * 1000 } },
+	};
+
+	if (c.class == SCHED_SAFETY)
+		c.depth = (uint32_t)sim_rand(draw, 1, Q_MIN(left, 4u));
+	sim_set(m, i, &c);
+}
+
+static void change_again_and_again(struct sim *m, uint64_t seed)
+{
+	struct sim draw = { .rng = 2 * seed + 1 };
+
+	random_run(m, 7000 + seed, 20 * MS);
+	/* Whatever becomes safety has requests of one slice. */
+	for (unsigned k = 0; k < m->n_shares; k++)
+		m->share[k].load.bytes_max = Q_MIN(m->share[k].load.bytes_max, 64 * KIB);
+	for (unsigned n = 0; n < 200; n++) {
+		change_random_share(m, &draw);
+		sim_run(m, m->now_ns + sim_rand(&draw, 1, 3 * MS));
+	}
+}
+
+/* The rules change under load: no request is lost, what is promised holds, and all goes on. */
+START_TEST(rules_change_at_any_time)
+{
+	static struct sim m;
+	uint64_t promised = 0;
+
+	for (unsigned i = 0; i < 4; i++) {
+		change_again_and_again(&m, 10 * (uint64_t)_i + i);
+		for (unsigned k = 0; k < m.n_shares; k++)
+			promised += m.share[k].reqs_promised;
+		uint64_t done = m.slices_done;
+		sim_run(&m, m.now_ns + 50 * MS);
+		ck_assert_uint_gt(m.slices_done, done);
+	}
+	ck_assert_uint_gt(promised, 0);
+}
+END_TEST
+
 /* Long enough that the seeds are forgotten, the device constant: what was measured is enough. */
 START_TEST(the_promise_holds_on_what_was_measured)
 {
@@ -673,6 +721,7 @@ int main(void)
 	tcase_add_loop_test(tc, weights_hold_in_backlog, 0, 3 * Q_ARRAY_LEN(weight_rows));
 	tcase_add_test(tc, weights_hold_with_changing_backlog);
 	tcase_add_loop_test(tc, random_policies_and_loads, 0, 20);
+	tcase_add_loop_test(tc, rules_change_at_any_time, 0, 10);
 	tcase_add_loop_test(tc, the_promise_holds_on_what_was_measured, 0, 4);
 	tcase_add_test(tc, priorities_toggled_under_load);
 	return fixture_main(s);
