@@ -77,8 +77,7 @@ static void describe(struct virtio_net *n)
 	if (!virtio_is_legacy(d))
 		f &= ~B(GSO);
 	d->offered = f | B(MAC) | B(STATUS) | B(MTU) | B(MRG_RXBUF) | B(CTRL_VQ) | B(CTRL_RX) |
-		     B(CTRL_RX_EXTRA) | B(CTRL_MAC_ADDR) | VIRTIO_RING_INDIRECT |
-		     VIRTIO_RING_EVENT_IDX | VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+		     B(CTRL_RX_EXTRA) | B(CTRL_MAC_ADDR) | VIRTIO_RINGS;
 	if (f & GUEST_BITS)
 		d->offered |= B(CTRL_GUEST_OFFLOADS);
 	n->max_pairs = n->net->pairs;
