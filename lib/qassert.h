@@ -5,7 +5,7 @@
  */
 #pragma once
 
-/* Logs where and what, with severity internal, and aborts: a core is kept, the supervisor restarts us. */
+/* Logs where and what, as internal, and aborts: a core is kept, the supervisor restarts us. */
 _Noreturn void qassert_failed(const char *cond, const char *file, int line);
 
 #define qassert(cond) ((cond) ? (void)0 : qassert_failed(#cond, __FILE__, __LINE__))

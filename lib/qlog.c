@@ -139,7 +139,8 @@ static void write_line(int fd, const char *text, size_t len)
 static void send_line(const struct qlog_dest *d, enum qlog_sev sev, const struct line *l)
 {
 	char head[64];
-	int n = snprintf(head, sizeof(head), "<%d>%.32s[%d]: ", SYSLOG_DAEMON | (sevs[sev].prio - '0'),
+	int prio = SYSLOG_DAEMON | (sevs[sev].prio - '0');
+	int n = snprintf(head, sizeof(head), "<%d>%.32s[%d]: ", prio,
 			 state.prog ? state.prog : "parley", (int)getpid());
 	struct iovec iov[] = { { head, (size_t)n },
 			       { (char *)l->text + l->body, l->len - l->body - 1 } };

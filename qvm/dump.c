@@ -195,8 +195,8 @@ static void report(const struct dump *d, const struct result *res, int err)
 		qlog(QLOG_ERROR, "ev=dump_failed to=\"%s\" why=\"%s\" asked_by=\"%s\"", to,
 		     failure_str(d, err), d->why);
 	else
-		qlog_info("ev=dump_written to=\"%s%s%s\" bytes=%llu held_ms=%llu asked_by=\"%s\"", to,
-			  is_file ? "/" : "", is_file ? res->name : "",
+		qlog_info("ev=dump_written to=\"%s%s%s\" bytes=%llu held_ms=%llu asked_by=\"%s\"",
+			  to, is_file ? "/" : "", is_file ? res->name : "",
 			  (unsigned long long)res->bytes,
 			  (unsigned long long)((qnow_ns() - res->begun_ns) / Q_NSEC_PER_MSEC),
 			  d->why);

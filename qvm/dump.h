@@ -15,10 +15,10 @@
  */
 int dump_init(struct vm *vm);
 /*
- * A dump is to be made because of @why (a constant string). @end: VM_EXIT_OK, the guest goes on; else the VM
- * ends with this exit code when the dump is done, or could not be made. One that is asked for while
- * another is written is refused, but its @end counts. Any thread, with any lock held; returns at
- * once.
+ * A dump is to be made because of @why (a constant string). @end: VM_EXIT_OK, the guest goes on;
+ * else the VM ends with this exit code when the dump is done, or could not be made. One that is
+ * asked for while another is written is refused, but its @end counts. Any thread, with any lock
+ * held; returns at once.
  */
 void dump_request(struct vm *vm, const char *why, enum vm_exit end);
 
@@ -35,4 +35,5 @@ struct tm;
  * Creates the file for a dump of @system at @when: a descriptor, and its name; -EEXIST when the
  * name is taken, and the names with -1 to -9 before the ending too; -errno.
  */
-int dump_create(int dir_fd, const char *system, const struct tm *when, char ret_name[DUMP_NAME_BYTES]);
+int dump_create(int dir_fd, const char *system, const struct tm *when,
+		char ret_name[DUMP_NAME_BYTES]);

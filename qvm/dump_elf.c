@@ -224,7 +224,8 @@ static int put_pages(struct out *o, const char *data, uint64_t len)
 }
 
 /* Where the file behind @r has data at or behind @at: [*ret_from, *ret_to) of the region. */
-static void next_data(const struct qmem_region *r, uint64_t at, uint64_t *ret_from, uint64_t *ret_to)
+static void next_data(const struct qmem_region *r, uint64_t at, uint64_t *ret_from,
+		      uint64_t *ret_to)
 {
 	off_t from = lseek(r->fd, (off_t)(r->fd_off + at), SEEK_DATA);
 	off_t to = from < 0 ? -1 : lseek(r->fd, from, SEEK_HOLE);

@@ -35,8 +35,8 @@ struct dump_to {
 };
 
 /*
- * 0 with the length of the core in @ret_bytes; -ECANCELED, -ETIMEDOUT (the stream stalled), -ENOMEM,
- * -errno of a write. What was written by then is of no use.
+ * 0 with the length of the core in @ret_bytes; -ECANCELED, -ETIMEDOUT (the stream stalled),
+ * -ENOMEM, -errno of a write. What was written by then is of no use.
  */
 int dump_elf_write(const struct dump_to *to, const struct dump_image *img, uint64_t *ret_bytes);
 

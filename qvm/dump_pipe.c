@@ -55,7 +55,8 @@ static int spawn(const char *path, char *const argv[], int fd, int as_fd, bool i
 
 int dump_pipe_spawn(const char *command)
 {
-	char fd_text[16], self[] = "/proc/self/exe", name[] = "qvm", option[] = "--" DUMP_PIPE_OPTION;
+	char fd_text[16], self[] = "/proc/self/exe", name[] = "qvm";
+	char option[] = "--" DUMP_PIPE_OPTION;
 	char *const argv[] = { name, option, fd_text, (char *)command, NULL };
 	int sv[2];
 

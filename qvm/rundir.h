@@ -24,8 +24,9 @@ struct rundir {
  */
 int rundir_base(struct rundir *d, const char *given);
 /*
- * Makes and locks the directory of @system, and removes what a killed qvm left in it. 0; -EBUSY with *@ret_pid (0 = unknown) when such a VM
- * runs; -EINVAL when @system cannot be a file name; -errno.
+ * Makes and locks the directory of @system, and removes what a killed qvm left in it. 0; -EBUSY
+ * with *@ret_pid (0 = unknown) when such a VM runs; -EINVAL when @system cannot be a file name;
+ * -errno.
  */
 int rundir_lock(struct rundir *d, const char *system, int *ret_pid);
 /* Removes the directory with all that was made in it. Idempotent. */

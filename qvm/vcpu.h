@@ -38,7 +38,7 @@ struct vcpu {
 	int sched_err;	  /* of its thread, before it is ready: 0, or -errno and sched_what */
 	const char *sched_what;
 	_Atomic uint64_t n_exits[VCPU_EXITS]; /* written by its thread alone */
-	/* Anybody sets ip_wanted; its thread writes last_ip at its next exit (0: there was none). */
+	/* Anybody sets ip_wanted; its thread writes last_ip at its next exit (0: none yet). */
 	_Atomic bool ip_wanted;
 	_Atomic uint64_t last_ip;
 	_Atomic pid_t tid; /* of its thread; 0 before it runs */
@@ -55,7 +55,7 @@ void vcpu_fini(struct vcpu *v);
 int vcpu_start_all(struct vm *vm);
 /* Lets waiting threads on; they look at vm->stopping first. Any thread. */
 void vcpu_open_gate(struct vm *vm);
-/* After vm->stopping was set, or a hold was asked for: makes the thread leave the guest. Any thread. */
+/* After vm->stopping was set, or a hold asked for: makes the thread leave the guest. Any thread. */
 void vcpu_kick(struct vcpu *v);
 void vcpu_join(struct vcpu *v);
 /* Once in the process, before threads: what a kick uses. */

@@ -15,6 +15,7 @@
 void watch_signals_block(void);
 /*
  * Waits until the VM is to end; serves signals (the reference, 4.4) and @c (NULL: no channel)
- * meanwhile, and keeps @env (NULL: no directory) new. 0 or -errno (could not wait: the VM must end).
+ * meanwhile, and keeps @env (NULL: no directory) new. 0 or -errno (could not wait: the VM must
+ * end).
  */
 int watch_run(struct vm *vm, struct control *c, struct env *env);

@@ -151,7 +151,7 @@ static int make_syslog(struct sockaddr_un *ret)
 	return fd;
 }
 
-/* The datagram is a line of the form <facility and priority>program[pid]: message, without an end. */
+/* A datagram is a line of the form <facility and priority>program[pid]: message. */
 START_TEST(the_systems_log)
 {
 	struct sockaddr_un un;
@@ -180,7 +180,8 @@ START_TEST(the_systems_log)
 }
 END_TEST
 
-static Q_PRINTF(3, 4) void say_to(const struct qlog_dest *d, enum qlog_sev sev, const char *fmt, ...)
+static Q_PRINTF(3, 4) void say_to(const struct qlog_dest *d, enum qlog_sev sev,
+				  const char *fmt, ...)
 {
 	va_list ap;
 

@@ -18,7 +18,8 @@
 #include "qvm/dump_elf.h"
 #include "qvm/vcpu.h"
 
-#define CORE_ID(size, field) (KVM_REG_ARM64 | (size) | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(field))
+#define CORE_ID(size, field) \
+	(KVM_REG_ARM64 | (size) | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(field))
 #define CORE_REG(field) CORE_ID(KVM_REG_SIZE_U64, field)
 
 #define PSTATE_EL_MASK 0xcu
@@ -101,14 +102,21 @@ static void put_system(struct vcpu *v, char *buf, size_t buf_bytes)
 		const char *name;
 		uint64_t id;
 	} regs[] = {
-		{ "mpidr", ARM64_SYS_REG(3, 0, 0, 0, 5) },   { "sctlr", ARM64_SYS_REG(3, 0, 1, 0, 0) },
-		{ "ttbr0", ARM64_SYS_REG(3, 0, 2, 0, 0) },   { "ttbr1", ARM64_SYS_REG(3, 0, 2, 0, 1) },
-		{ "tcr", ARM64_SYS_REG(3, 0, 2, 0, 2) },     { "esr", ARM64_SYS_REG(3, 0, 5, 2, 0) },
-		{ "far", ARM64_SYS_REG(3, 0, 6, 0, 0) },     { "mair", ARM64_SYS_REG(3, 0, 10, 2, 0) },
-		{ "vbar", ARM64_SYS_REG(3, 0, 12, 0, 0) },   { "tpidr_el1", ARM64_SYS_REG(3, 0, 13, 0, 4) },
+		{ "mpidr", ARM64_SYS_REG(3, 0, 0, 0, 5) },
+		{ "sctlr", ARM64_SYS_REG(3, 0, 1, 0, 0) },
+		{ "ttbr0", ARM64_SYS_REG(3, 0, 2, 0, 0) },
+		{ "ttbr1", ARM64_SYS_REG(3, 0, 2, 0, 1) },
+		{ "tcr", ARM64_SYS_REG(3, 0, 2, 0, 2) },
+		{ "esr", ARM64_SYS_REG(3, 0, 5, 2, 0) },
+		{ "far", ARM64_SYS_REG(3, 0, 6, 0, 0) },
+		{ "mair", ARM64_SYS_REG(3, 0, 10, 2, 0) },
+		{ "vbar", ARM64_SYS_REG(3, 0, 12, 0, 0) },
+		{ "tpidr_el1", ARM64_SYS_REG(3, 0, 13, 0, 4) },
 		{ "tpidr_el0", ARM64_SYS_REG(3, 3, 13, 0, 2) },
-		{ "elr", CORE_REG(elr_el1) },		     { "spsr", CORE_REG(spsr[0]) },
-		{ "sp_el0", CORE_REG(regs.sp) },	     { "sp_el1", CORE_REG(sp_el1) },
+		{ "elr", CORE_REG(elr_el1) },
+		{ "spsr", CORE_REG(spsr[0]) },
+		{ "sp_el0", CORE_REG(regs.sp) },
+		{ "sp_el1", CORE_REG(sp_el1) },
 	};
 	size_t at = (size_t)snprintf(buf, buf_bytes, "cpu=%u", v->idx);
 
