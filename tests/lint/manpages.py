@@ -54,7 +54,7 @@ def source_names(root):
     names = set(re.findall(r'\{ "([\w-]+)", CTX_', read(root, "qvm", "cfg_opts.c")))
     absent = re.search(r"\} absent\[\] = \{(.*?)\n\};", read(root, "qvm", "cfg_vdev.c"), re.S)
     names |= set(re.findall(r'^\t\{ "([\w-]+)",', absent[1], re.M))
-    variables = re.search(r"\} set_vars\[\] = \{(.*?)\n\};", read(root, "qvm", "cfg_cpu.c"), re.S)
+    variables = re.search(r"\} set_vars\[\] = \{(.*?)\n\};", read(root, "qvm", "cfg_set.c"), re.S)
     names |= set(re.findall(r'^\t\{ "([\w-]+)",', variables[1], re.M))
     for path in glob.glob(os.path.join(root, "vdevs", "*.[ch]")) + [os.path.join(root, "qvm", "hosttypes.c")]:
         text = read(path)
