@@ -64,7 +64,9 @@ int shm_place_open(struct shm_place *p, int base_fd, const char *name);
 /* Closes; takes the directory away when it is locked and nobody is in it. Idempotent. */
 void shm_place_fini(struct shm_place *p);
 
-/* A connection to who is at @slot; -ENOENT or -ECONNREFUSED: nobody; -EAGAIN: it does not answer. */
+/*
+ * A connection to who is at @slot; -ENOENT or -ECONNREFUSED: nobody; -EAGAIN: it does not answer.
+ */
 int shm_place_connect(const struct shm_place *p, unsigned slot);
 /* A socket that listens at @slot, where nobody is. Locked. Descriptor or -errno. */
 int shm_place_listen(const struct shm_place *p, unsigned slot);

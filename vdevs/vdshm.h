@@ -12,7 +12,7 @@ struct vd_host;
 struct vd_ram;	/* the host's handle */
 
 struct vd_shm_ops {
-	/* The regions that this VM shares with others: one for all its vdevs, and the host's to free.
+	/* The regions that this VM shares with others: one for all its vdevs, the host's to free.
 	 * Before the guest runs only. 0, or -errno with a sentence in @errs. */
 	int (*hub)(struct vd_host *h, struct cf_errors *errs, struct qshm **ret);
 	/* Shows the first @len_bytes of @fd, which cannot shrink, as RAM at guest-physical @addr:

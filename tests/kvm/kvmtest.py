@@ -80,8 +80,8 @@ class Run:
 
 
 class Bench:
-    def __init__(self, qvm, guests, mediator):
-        self.qvm, self.guests, self.mediator = qvm, guests, mediator
+    def __init__(self, qvm, guests, mediator, shm=""):
+        self.qvm, self.guests, self.mediator, self.shm = qvm, guests, mediator, shm
         self.folder = tempfile.mkdtemp(prefix="parley-kvm.")
         self.run_dir = os.path.join(self.folder, "run")
         self.n_runs = 0
@@ -118,8 +118,8 @@ class Bench:
         self.write(name, conf)
         return Run(self, [self.qvm, "--run-dir", self.run_dir, *options, "@" + name], **how)
 
-    def start_words(self, *words, **how):
-        return Run(self, [self.qvm, *words], **how)
+    def start_words(self, *words, program=None, **how):
+        return Run(self, [program or self.qvm, *words], **how)
 
     def close(self):
         for run in self.runs:
@@ -145,6 +145,7 @@ def main(names):
     parser.add_argument("--qvm", required=True)
     parser.add_argument("--guests", required=True)
     parser.add_argument("--mediator", default="")
+    parser.add_argument("--shm", default="")
     parser.add_argument("test")
     options = parser.parse_args()
     reason = why_not()
@@ -153,7 +154,7 @@ def main(names):
         sys.exit(SKIPPED)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     bench = Bench(os.path.abspath(options.qvm), os.path.abspath(options.guests),
-                  os.path.abspath(options.mediator))
+                  os.path.abspath(options.mediator), os.path.abspath(options.shm))
     try:
         names["t_" + options.test](bench)
     except Failed as e:

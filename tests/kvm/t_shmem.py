@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """vdev shmem: real guests that share memory with doorbells, with one another and with programs of the host."""
 
+import json
 import os
 import re
 import signal
+import struct
+import subprocess
 import time
 
 import kvmtest
@@ -120,6 +123,90 @@ def t_shmem_cycle(b):
     r.signal(signal.SIGQUIT)
     r.wait(3)
     equal(os.listdir(os.path.join(b.run_dir, "shm")), [], "regions that are left")
+
+
+# ---- the host among them: parley-shm ----
+
+def command(b, *words, code=0, data=None):
+    """Runs parley-shm to its end; what it prints."""
+    done = subprocess.run([b.shm, "--run-dir", b.run_dir, *words], input=data, capture_output=True,
+                          timeout=kvmtest.WAIT_S, check=False)
+    expect(done.returncode == code, f"parley-shm {words}: {done.returncode}: {done.stderr.decode()}")
+    return done.stdout if code == 0 else done.stderr.decode()
+
+
+def words_of(seed, n):
+    """What the guest fills a payload with, and its sum."""
+    mask = (1 << 64) - 1
+    state, total, out = (seed << 20 | 0x9e3779b9) & mask, 0, bytearray()
+    for _ in range(n):
+        state ^= state << 13 & mask
+        state ^= state >> 7
+        state ^= state << 17 & mask
+        total = (total + state) & mask
+        out += struct.pack("<Q", state)
+    return bytes(out), (total >> 32 ^ total) & 0xffffffff
+
+
+def t_shmem_host(b):
+    """A program of the host asks, a guest answers; the content is checked on both sides."""
+    r = guest(b, "vm", "role=answer name=talk pages=3 stay=1", mmio=True)
+    r.until("shmem: ready region=talk index=0 pages=3")
+    listed = json.loads(command(b, "--json", "list"))
+    equal(listed, [{"name": "talk", "bytes": 12288, "clients": [{"index": 0, "pid": r.process.pid}], "keepers": []}],
+          "the list")
+    expect(re.search(rf"talk +12288 +0:{r.process.pid}\n", command(b, "list").decode()), "the list as text")
+    monitor = b.start_words("--run-dir", b.run_dir, "attach", "talk", program=b.shm)
+    monitor.until("ready index=1 bytes=12288\nstatus rang= connected=0,1")
+    for i in range(1, 6):
+        payload, total = words_of(i, 1024)
+        command(b, "write", "talk", "4k", data=payload)
+        command(b, "write", "talk", "8", data=struct.pack("<II", i, total))
+        command(b, "write", "talk", data=struct.pack("<I", i))
+        command(b, "notify", "talk", "0")
+        deadline = time.monotonic() + kvmtest.WAIT_S
+        while struct.unpack("<I", command(b, "read", "talk", "4", "4"))[0] != i:
+            expect(time.monotonic() < deadline, r.said())
+        payload, total = words_of(i | 1 << 31, 1024)
+        equal(command(b, "read", "talk", "0x1000"), payload, "the answer")
+        equal(struct.unpack("<I", command(b, "read", "talk", "12", "4"))[0], total, "the answer's sum")
+    monitor.until("rang=0 connected=0,1")
+    monitor.until("connected=0,1,2\n")
+    expect(command(b, "dump", "talk", "0", "32").startswith(b"00000000  05 00 00 00 05 00 00 00  05 00 00 00 "), "dump")
+    r.signal(signal.SIGKILL)
+    r.wait(-signal.SIGKILL)
+    monitor.until("connected=1\n")
+    monitor.signal(signal.SIGTERM)
+    monitor.wait(0)
+    expect("no such region" in command(b, "read", "talk", code=1), "read of nothing")
+    equal(json.loads(command(b, "--json", "list")), [], "regions that are left")
+
+
+def t_shmem_host_creates(b):
+    """create of the command keeps a region that guests find; the host is the sixteenth client."""
+    keeper = b.start_words("--run-dir", b.run_dir, "create", "made", "1m", program=b.shm)
+    keeper.until("ready bytes=1048576")
+    r = guest(b, "vm", "role=hold name=made n=15 pages=1")
+    r.until("index=14 pages=256")
+    r.until("held n=15")
+    host = b.start_words("--run-dir", b.run_dir, "attach", "made", program=b.shm)
+    host.until("ready index=15")
+    expect("takes no more" in command(b, "notify", "made", code=1), "a seventeenth")
+    host.signal(signal.SIGINT)
+    host.wait(0)
+    command(b, "write", "made", data=b"\x11" * 8)
+    command(b, "notify", "made")
+    r.until("bells=0x8000 first=0x1111111111111111")
+    expect("does not fit" in command(b, "write", "made", "1048570", data=b"1234567", code=1), "too much")
+    equal(command(b, "read", "made", "1048570", "100"), b"123456", "the end of the region")
+    for run in (r, keeper):
+        run.signal(signal.SIGTERM)
+        run.wait(0)
+    expect("no such region" in command(b, "attach", "made", code=1), "it is gone")
+    for words in ((), ("list", "x"), ("nosuch",), ("read",), ("create", "x", "0"), ("notify", "x", "16"),
+                  ("--json", "read", "x"), ("--nosuch",), ("read", "x", "-1"), ("read", "x", "1", "1q")):
+        command(b, *words, code=2)
+    expect("no name of a region" in command(b, "create", "a/b", "4k", code=1), "a name that is none")
 
 
 def t_shmem_no_run_dir(b):

@@ -20,6 +20,7 @@ MAY_INCLUDE = {
     "mediator": ("lib", "proto"),
     "hostd": ("lib", "proto"),
     "hostctl": ("lib", "proto"),
+    "shm": ("lib",),
 }
 
 # System headers and calls that belong to some folders only.

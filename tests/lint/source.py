@@ -17,7 +17,7 @@ Problem = namedtuple("Problem", "path line key text")
 
 C_ENDINGS = (".c", ".h")
 SKIPPED_FOLDERS = {".git", "build", "__pycache__"}
-PRODUCT_FOLDERS = ("lib", "proto", "vdevs", "qvm", "mediator", "hostd", "hostctl")
+PRODUCT_FOLDERS = ("lib", "proto", "vdevs", "qvm", "mediator", "hostd", "hostctl", "shm")
 
 
 class Tree:

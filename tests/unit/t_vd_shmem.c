@@ -232,7 +232,7 @@ START_TEST(factory_writes)
 }
 END_TEST
 
-/* Widths that a compiler may make of "shm->size = n", and one that writes the name's end as well. */
+/* Widths that a compiler may make of "shm->size = n", and one that writes to the name as well. */
 START_TEST(size_widths)
 {
 	static const struct { uint64_t off; unsigned size; uint64_t val; uint32_t want; } rows[] = {
@@ -358,7 +358,8 @@ START_TEST(sizes)
 	created(&a, "x", 7);
 	created(&b, "x", 100);
 	ck_assert_uint_eq(reg(&b, 0x18, 4), 7);
-	ck_assert_uint_eq(create(&b, "x", UINT32_MAX), OK);	/* too large to make, but it is there */
+	/* Too large to make, but it is there. */
+	ck_assert_uint_eq(create(&b, "x", UINT32_MAX), OK);
 	ck_assert_uint_eq(reg(&b, 0x18, 4), 7);
 	ck_assert_int_eq(qshm_join(hub, "large", 1000, &host), 0);
 	ck_assert_uint_eq(find(&a, "large"), NOMEM);
