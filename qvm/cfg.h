@@ -152,7 +152,7 @@ struct vm_cfg {
 	enum cfg_safety safety;
 	/* The host's counter less the guest's; CFG_COUNTER_FROM_0: the guest's starts at 0. */
 	uint64_t counter_offset;
-	uint32_t slog_bytes;		/* set slog-buffer: the ring of a logger's slog; default 4096 */
+	uint32_t slog_bytes;		/* set slog-buffer: what may wait in slog */
 	unsigned block_timeout_ms;	/* set message-block-timeout; see struct vd_config */
 	void *strings;		/* the parser's own storage */
 };

@@ -301,7 +301,7 @@ static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
 {
 	for (size_t i = 0; i < cfg->n_vdevs; i++) {
 		const struct cfg_vdev *v = &cfg->vdevs[i];
-		/* A type without a place of its own, as the two 8259, is told apart by its place. */
+		/* A type without a place of its own, as the two 8259: its place tells it apart. */
 		if (!v->type || !(v->type->flags & (VD_HOST_MADE | VD_IMPLICIT)) ||
 		    !(v->type->flags & VD_IMPLICIT || v->type->default_base))
 			continue;

@@ -196,8 +196,8 @@ void cfg_opt_unsupported(struct cfg_parser *p, const struct cfg_tok *opt,
 		return;
 	p->cfg->unsupported[kind] = (enum cfg_unsup)action;
 	if (kind == CFG_UNSUP_REGISTER && action != CFG_UNSUP_FAIL && !p->arch->tells_registers)
-		cfg_err(p->errs, &arg[1].pos, "unsupported register %s: KVM on %s answers the guest "
-			"itself, with an exception: write fail, or leave it out",
+		cfg_err(p->errs, &arg[1].pos, "unsupported register %s: KVM on %s answers the "
+			"guest itself, with an exception: write fail, or leave it out",
 			cfg_unsup_words[action], p->arch->name);
 }
 

@@ -198,7 +198,8 @@ enum vcpu_exit unsup_reference(struct vcpu *v, enum vd_space space, uint64_t add
 	if (policy == CFG_UNSUP_ABORT)
 		return give_up(v, "access to an address that nobody owns");
 	if (policy == CFG_UNSUP_FAIL && !arch_fail_access(v, is_write))
-		return give_up(v, "access to an address that nobody owns, and KVM takes no exception");
+		return give_up(v, "access to an address that nobody owns, and KVM takes no "
+			       "exception");
 	return space == VD_IO ? VCPU_EXIT_IO : VCPU_EXIT_MMIO;
 }
 
@@ -224,8 +225,9 @@ enum vcpu_exit unsup_register(struct vcpu *v, uint64_t reg, bool is_write, uint6
 			     PRIu64 " policy=%s %s", is_write ? "write" : "read", reg, value,
 			     v->idx, n, policy_word(policy), where);
 	}
-	return policy == CFG_UNSUP_ABORT ? give_up(v, "access to a register that KVM does not know") :
-					   VCPU_EXIT_OTHER;
+	if (policy == CFG_UNSUP_ABORT)
+		return give_up(v, "access to a register that KVM does not know");
+	return VCPU_EXIT_OTHER;
 }
 
 enum vcpu_exit unsup_instruction(struct vcpu *v)
@@ -251,7 +253,8 @@ enum vcpu_exit unsup_instruction(struct vcpu *v)
 	if (policy == CFG_UNSUP_ABORT)
 		return give_up(v, "guest instruction not supported by KVM");
 	if (policy == CFG_UNSUP_FAIL && !arch_fail_insn(v))
-		return give_up(v, "guest instruction not supported by KVM, which takes no exception");
+		return give_up(v, "guest instruction not supported by KVM, which takes no "
+			       "exception");
 	if (policy == CFG_UNSUP_IGNORE && !arch_skip_insn(v))
 		return give_up(v, "guest instruction not supported by KVM, and its length is not "
 			       "known: it cannot be ignored");

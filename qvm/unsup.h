@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a guest asks for and nobody serves: addresses and ports without an owner, registers that KVM
- * does not know, instructions that it cannot carry out. Each is counted, explained once a place, and
- * then treated as `unsupported` says.
+ * What a guest asks for and nobody serves: addresses and ports without an owner, registers that
+ * KVM does not know, instructions that it cannot carry out. Each is counted, explained once a
+ * place, and then treated as `unsupported` says.
  */
 #pragma once
 

@@ -43,7 +43,8 @@ static const char *const extremes[] = {
 	"0", "-1", "0x", "0d", "18446744073709551615", "0xffffffffffffffff", "99999999999999999999",
 	"0xffffffffffffffff,0xffffffffffffffff", ",", ",,", ":", "pci:", "pci:0:31.7", "io:0xffff",
 	"mem:", "\"", "\"\"", "@", "@linux", "$env{", "$asinfo_start{}", "#", "1k", "16E", "0x1g",
-	"4g,1g", "gic:1023", "pic:4294967295", "\\", "\x01", "\xff", "=", "|", "vdev", "cpu", "pass",
+	"4g,1g", "gic:1023", "pic:4294967295", "\\", "\x01", "\xff", "=", "|", "vdev", "cpu",
+	"pass",
 };
 
 static void on_signal(int sig)
@@ -249,6 +250,6 @@ int main(int argc, char **argv)
 		free(confs[i].text);
 	printf("%u mutations of %u configurations, read twice; %u were sound\n", total, n_confs,
 	       taken);
-	/* All refused would say that the mutations are too wild to test what comes after the words. */
+	/* All refused would say that the mutations are too wild to test more than the words. */
 	return taken > total / 50 ? 0 : 1;
 }

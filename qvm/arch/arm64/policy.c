@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the configuration says of the processor, and KVM carries out: accesses and instructions that
- * nobody serves, and the guest's counter. Registers that it does not know KVM answers with an
+ * What the configuration says of the processor, and KVM carries out: accesses and instructions
+ * that nobody serves, and the guest's counter. Registers that it does not know KVM answers with an
  * exception by itself; the checker says so. vCPU threads, each on its own vCPU, but for the
  * functions that prepare.
  *
@@ -9,8 +9,8 @@
  * instead, it is entered with immediate_exit, which completes the access and returns at once; then
  * the instruction and the registers of before, so that nothing was read and the abort is taken
  * there. immediate_exit stays set: the next KVM_RUN returns at once as well and the loop takes the
- * flag back, so that a kick of somebody else is not lost. Kernels before 6.13 warn in their log when
- * the abort is asked for before the access is complete.
+ * flag back, so that a kick of somebody else is not lost. Kernels before 6.13 warn in their log
+ * when the abort is asked for before the access is complete.
  */
 #include <asm/kvm.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The length of an x86 instruction: prefixes, opcode, ModRM with what it brings, immediate. It knows
- * what KVM's emulator is likely not to: the two- and three-byte opcodes, VEX and EVEX, x87, and the
- * plain one-byte ones that take a ModRM or nothing. An opcode that it does not know has no length:
- * stepping to a wrong place would be worse than stopping. The bytes are a guest's.
+ * The length of an x86 instruction: prefixes, opcode, ModRM with what it brings, immediate. It
+ * knows what KVM's emulator is likely not to: the two- and three-byte opcodes, VEX and EVEX, x87,
+ * and the plain one-byte ones that take a ModRM or nothing. An opcode that it does not know has no
+ * length: stepping to a wrong place would be worse than stopping. The bytes are a guest's.
  */
 #include "qvm/arch/x86/insn.h"
 
@@ -84,7 +84,8 @@ static enum form form_of_one(uint8_t op)
 static enum form form_of_two(uint8_t op)
 {
 	static const uint8_t none[] = { 0x05, 0x06, 0x07, 0x08, 0x09, 0x0b, 0x30, 0x31, 0x32, 0x33,
-					0x34, 0x35, 0x37, 0x77, 0xa0, 0xa1, 0xa2, 0xa8, 0xa9, 0xaa };
+					0x34, 0x35, 0x37, 0x77, 0xa0, 0xa1, 0xa2, 0xa8, 0xa9,
+					0xaa };
 	static const uint8_t imm8[] = { 0x70, 0x71, 0x72, 0x73, 0xa4, 0xac, 0xba, 0xc2, 0xc4, 0xc5,
 					0xc6, 0x0f };
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the configuration says of the processor, and KVM carries out: accesses, registers and
- * instructions that nobody serves, and the guest's time-stamp counter. vCPU threads, each on its own
- * vCPU, but for the functions that prepare.
+ * instructions that nobody serves, and the guest's time-stamp counter. vCPU threads, each on its
+ * own vCPU, but for the functions that prepare.
  *
- * An access is only over when KVM_RUN was entered once more. To give the guest an exception instead,
- * it is entered with immediate_exit, which completes the access and returns at once; the registers
- * of before, so that nothing was read; and the exception. immediate_exit stays set: the next KVM_RUN
- * returns at once as well and the loop takes the flag back, so that a kick of somebody else is not
- * lost. A write has left its instruction behind when we hear of it: there the exception is seen at
- * the instruction after it, as from a bus that answers late.
+ * An access is only over when KVM_RUN was entered once more. To give the guest an exception
+ * instead, it is entered with immediate_exit, which completes the access and returns at once; the
+ * registers of before, so that nothing was read; and the exception. immediate_exit stays set: the
+ * next KVM_RUN returns at once as well and the loop takes the flag back, so that a kick of
+ * somebody else is not lost. A write has left its instruction behind when we hear of it: there the
+ * exception is seen at the instruction after it, as from a bus that answers late.
  */
 #include <errno.h>
 #include <linux/kvm.h>
