@@ -404,7 +404,8 @@ static void run_measured(void)
 static void open_device(void)
 {
 	uint64_t features = (cfg.indirect ? VIO_F_INDIRECT : 0) |
-			    (cfg.event_idx ? VIO_F_EVENT_IDX : 0);
+			    (cfg.event_idx ? VIO_F_EVENT_IDX : 0) |
+			    (cfg.packed ? VIO_F_PACKED : 0);
 
 	blk.n_segs = cfg.segs;
 	const char *why = blk_open(&blk, vio_find(VIO_ID_BLK, cfg.dev), features,
@@ -442,7 +443,8 @@ static void alloc_state(void)
 	busy = rt_need(n_blocks * sizeof(*busy), 64, "the flags of the blocks");
 	for (unsigned i = 0; i < cfg.qd; i++) {
 		struct slot *s = rt_need(sizeof(*s), 64, "request slots");
-		s->req.data = rt_need(cfg.bs, 4096, "data buffers");
+		s->req.data = (char *)rt_need(cfg.bs + cfg.data_offset, 4096, "data buffers") +
+			      cfg.data_offset;
 		s->next = free_slots;
 		free_slots = s;
 	}
@@ -456,10 +458,11 @@ void guest_main(void)
 	open_device();
 	alloc_state();
 	rt_printf("blk: ready dev=%s capacity=%lu start_sector=%lu region_sectors=%lu bs=%u qd=%u "
-		  "rw=%u queue=%u event_idx=%u indirect=%u ro=%u flush=%u seed=%lu tsc_khz=%lu\n",
+		  "rw=%u queue=%u event_idx=%u indirect=%u packed=%u legacy=%u ro=%u flush=%u "
+		  "seed=%lu tsc_khz=%lu\n",
 		  blk.dev->name, blk.capacity, cfg.start_sector, cfg.region_sectors, cfg.bs, cfg.qd,
-		  cfg.read_percent, blk.q.num, blk.q.event_idx, blk.q.indirect, blk.read_only,
-		  blk.can_flush, cfg.seed, rt_tick_khz());
+		  cfg.read_percent, blk.q.num, blk.q.event_idx, blk.q.indirect, blk.q.packed,
+		  blk.dev->legacy, blk.read_only, blk.can_flush, cfg.seed, rt_tick_khz());
 	last_done = next_tick = arch_ticks();
 	if (cfg.init) {
 		run_stage(next_init);

@@ -86,14 +86,15 @@ void config_read(struct config *c)
 		.qd = (unsigned)number("qd", 1, 1, MAX_QD),
 		.segs = (unsigned)number("segs", 1, 1, VQ_MAX_SEGS - 2),
 		.dev = (unsigned)number("dev", 0, 0, VIO_MAX_DEVS),
+		.data_offset = (unsigned)number("data_offset", 0, 0, 4095),
 		.flush_every = (unsigned)number("flush_every", 0, 0, UINT32_MAX),
 		.queue_size = (unsigned)number("queue_size", VQ_MAX_SIZE, 1, VQ_MAX_SIZE),
 		.start_sector = sectors("start"), .region_sectors = sectors("region"),
 		.verify = flag("verify", true), .init = flag("init", true),
 		.final = flag("final", true), .indirect = flag("indirect", true),
-		.event_idx = flag("event_idx", true), .poll = flag("poll", false),
-		.live = flag("live", false), .paused = flag("paused", false),
-		.check_len = flag("check_len", true),
+		.event_idx = flag("event_idx", true), .packed = flag("packed", false),
+		.poll = flag("poll", false), .live = flag("live", false),
+		.paused = flag("paused", false), .check_len = flag("check_len", true),
 	};
 	c->secs = rt_arg_u64("secs", c->ops ? 0 : 5);
 	if (c->bs % SECTOR_BYTES)

@@ -41,7 +41,8 @@ bool blk_submit(struct blk *b, struct blk_req *r)
 {
 	struct vq_seg seg[VQ_MAX_SEGS] = { { &r->header, sizeof(r->header) } };
 	unsigned n_data = r->len ? cut(b, r, seg + 1) : 0;
-	bool to_device = r->header.type == BLK_T_OUT;
+	bool to_device = r->header.type == BLK_T_OUT || r->header.type == BLK_T_DISCARD ||
+			 r->header.type == BLK_T_WRITE_ZEROES;
 
 	r->status = BLK_S_PENDING;
 	seg[1 + n_data] = (struct vq_seg){ (void *)&r->status, 1 };

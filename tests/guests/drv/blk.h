@@ -6,6 +6,9 @@
 #define BLK_T_IN	0
 #define BLK_T_OUT	1
 #define BLK_T_FLUSH	4
+#define BLK_T_GET_ID	8
+#define BLK_T_DISCARD	11
+#define BLK_T_WRITE_ZEROES 13
 #define BLK_F_SEG_MAX	(UINT64_C(1) << 2)
 #define BLK_F_RO	(UINT64_C(1) << 5)
 #define BLK_F_FLUSH	(UINT64_C(1) << 9)

@@ -46,6 +46,11 @@ const char *vio_begin(struct vio_dev *d, uint64_t wanted)
 	d->ops->set_status(d, VIO_S_ACKNOWLEDGE);
 	d->ops->set_status(d, VIO_S_ACKNOWLEDGE | VIO_S_DRIVER);
 	uint64_t offered = d->ops->offered(d);
+	if (d->legacy) {
+		d->features = offered & wanted;
+		d->ops->accept(d, d->features);
+		return NULL;
+	}
 	if (!(offered & VIO_F_VERSION_1))
 		return "VERSION_1 is not offered";
 	d->features = offered & (wanted | VIO_F_VERSION_1 | VIO_F_ACCESS_PLATFORM);

@@ -17,6 +17,7 @@
 #define VIO_F_EVENT_IDX		(UINT64_C(1) << 29)
 #define VIO_F_VERSION_1		(UINT64_C(1) << 32)
 #define VIO_F_ACCESS_PLATFORM	(UINT64_C(1) << 33)
+#define VIO_F_PACKED		(UINT64_C(1) << 34)
 
 #define VIO_ID_NET	1
 #define VIO_ID_BLK	2
@@ -35,7 +36,10 @@ struct vio_ops {
 	uint64_t (*offered)(struct vio_dev *d);
 	void (*accept)(struct vio_dev *d, uint64_t features);
 	uint16_t (*queue_max)(struct vio_dev *d, unsigned q);
-	/* Writes size, addresses and interrupt, enables if told; returns what "enabled" reads. */
+	/*
+	 * Writes size, addresses and interrupt, enables if told; returns what "enabled" reads.
+	 * Legacy: the first address alone, and it enables.
+	 */
 	bool (*queue_set)(struct vio_dev *d, unsigned q, uint16_t num, const uint64_t addr[3],
 			  bool enable);
 	void (*notify)(struct vio_dev *d, unsigned q);
@@ -49,11 +53,14 @@ struct vio_dev {
 	const struct vio_ops *ops;
 	uint32_t id;			/* VIO_ID_* */
 	char name[24];			/* "pci-00:03.0", "mmio-feb00e00" */
+	bool legacy;			/* virtio 0.9.5: see vq_init() for what its rings must be */
 	uint64_t features;		/* negotiated */
 	unsigned config_bytes;		/* size of the device's config window, at most 4096 */
 	int irq[VIO_MAX_QUEUES];	/* interrupt line of each queue, -1: none */
 	/* PCI */
 	unsigned bdf;
+	uint16_t port;			/* legacy: of its registers */
+	bool intx;			/* interrupts by INTA: acknowledged at the device */
 	volatile uint8_t *common, *notify, *isr, *config, *msix;
 	unsigned notify_multiplier, common_bytes;
 	unsigned n_msix;
@@ -74,6 +81,14 @@ const char *vio_begin(struct vio_dev *d, uint64_t wanted);
 void vio_run(struct vio_dev *d);
 uint64_t vio_config_read64(struct vio_dev *d, unsigned off);
 
+/* Points vector @q at queue @q; what to write as the queue's vector. */
+uint16_t vio_pci_queue_vector(struct vio_dev *d, unsigned q);
+/* False: it is none. */
+bool vio_pci_legacy_probe(struct vio_dev *d, unsigned bdf);
+/* Its name, and no interrupts. */
+void vio_pci_name(struct vio_dev *d);
+/* MSI-X, or INTA, or nothing, as the command line says. */
+void vio_pci_use_irqs(struct vio_dev *d);
 unsigned vio_pci_scan(struct vio_dev *devs, unsigned n_max);
 unsigned vio_mmio_scan(struct vio_dev *devs, unsigned n_max);
 

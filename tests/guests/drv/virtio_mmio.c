@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over MMIO, version 2. Where the devices are is told by the device tree, or on the command
+ * virtio over MMIO, versions 2 and 1 (legacy). Where the devices are is told by the device tree, or on the command
  * line as "mmio=ADDR,GSI" or in Linux's words "virtio_mmio.device=SIZE@ADDR:GSI". The interrupt is
  * routed edge-triggered: acknowledge first, look at the rings after, and no edge can be lost.
  */
@@ -16,6 +16,9 @@
 #define R_Q_SELECT	0x030
 #define R_Q_MAX		0x034
 #define R_Q_SIZE	0x038
+#define R_PAGE_SIZE	0x028	/* version 1 */
+#define R_Q_ALIGN	0x03c	/* version 1 */
+#define R_Q_PFN		0x040	/* version 1 */
 #define R_Q_READY	0x044
 #define R_NOTIFY	0x050
 #define R_IRQ_STATUS	0x060
@@ -66,6 +69,11 @@ static bool mmio_queue_set(struct vio_dev *d, unsigned q, uint16_t num, const ui
 
 	*vio_reg32(d->regs, R_Q_SELECT) = q;
 	*vio_reg32(d->regs, R_Q_SIZE) = num;
+	if (d->legacy) {
+		*vio_reg32(d->regs, R_Q_ALIGN) = 4096;
+		*vio_reg32(d->regs, R_Q_PFN) = (uint32_t)(addr[0] / 4096);
+		return *vio_reg32(d->regs, R_Q_PFN) != 0;
+	}
 	for (unsigned i = 0; i < 3; i++) {
 		*vio_reg32(d->regs, regs[i]) = (uint32_t)addr[i];
 		*vio_reg32(d->regs, regs[i] + 4) = (uint32_t)(addr[i] >> 32);
@@ -111,11 +119,14 @@ static bool probe(struct vio_dev *d, uint64_t addr, unsigned gsi)
 	if (addr >= 1ull << 32 || *vio_reg32(regs, R_MAGIC) != MAGIC ||
 	    !*vio_reg32(regs, R_DEVICE_ID))
 		return false;
-	if (*vio_reg32(regs, R_VERSION) != 2)
-		rt_fail("mmio device at 0x%lx has version %u, want 2", addr,
-			*vio_reg32(regs, R_VERSION));
+	uint32_t version = *vio_reg32(regs, R_VERSION);
+	if (version != 1 && version != 2)
+		rt_fail("mmio device at 0x%lx has version %u, want 1 or 2", addr, version);
 	*d = (struct vio_dev){ .ops = &mmio_ops, .id = *vio_reg32(regs, R_DEVICE_ID),
-			       .regs = regs, .gsi = gsi, .config_bytes = 0x100 };
+			       .regs = regs, .gsi = gsi, .config_bytes = 0x100,
+			       .legacy = version == 1 };
+	if (d->legacy)
+		*vio_reg32(regs, R_PAGE_SIZE) = 4096;
 	memcpy(d->name, "mmio-", 6);
 	for (unsigned i = 0; i < 8; i++)
 		d->name[5 + i] = "0123456789abcdef"[addr >> (28 - 4 * i) & 15];

@@ -62,7 +62,7 @@ static uint16_t pci_queue_max(struct vio_dev *d, unsigned q)
 }
 
 /* One MSI-X vector per queue; the line is kept over resets, the table is written each time. */
-static uint16_t queue_vector(struct vio_dev *d, unsigned q)
+uint16_t vio_pci_queue_vector(struct vio_dev *d, unsigned q)
 {
 	if (!d->msix || q >= VIO_MAX_QUEUES || q >= d->n_msix)
 		return NO_VECTOR;
@@ -87,7 +87,7 @@ static bool pci_queue_set(struct vio_dev *d, unsigned q, uint16_t num, const uin
 		*vio_reg32(d->common, C_Q_ADDR + 8 * i) = (uint32_t)addr[i];
 		*vio_reg32(d->common, C_Q_ADDR + 8 * i + 4) = (uint32_t)(addr[i] >> 32);
 	}
-	*vio_reg16(d->common, C_Q_MSIX) = queue_vector(d, q);
+	*vio_reg16(d->common, C_Q_MSIX) = vio_pci_queue_vector(d, q);
 	if (enable)
 		*vio_reg16(d->common, C_Q_ENABLE) = 1;
 	return *vio_reg16(d->common, C_Q_ENABLE) != 0;
@@ -120,7 +120,8 @@ static void pci_config_write(struct vio_dev *d, unsigned off, unsigned width, ui
 
 static void pci_irq_ack(struct vio_dev *d)
 {
-	(void)d;	/* MSI-X needs none */
+	if (d->intx && d->isr)	/* MSI-X needs none */
+		(void)*d->isr;
 }
 
 static const struct vio_ops pci_ops = {
@@ -162,11 +163,60 @@ static void use_msix(struct vio_dev *d, unsigned cap)
 	uint32_t table = rt_pci_read(d->bdf, cap + 4, 4);
 	volatile uint8_t *base = pci_bar(d->bdf, table & 7);
 
-	if (!base || rt_arg_u64("msix", 1) == 0)
+	if (!base)
 		return;
 	d->msix = base + (table & ~7u);
 	d->n_msix = (control & 0x7ff) + 1;
 	rt_pci_write(d->bdf, cap + 2, 2, (control & ~0x4000u) | 0x8000);
+}
+
+/*
+ * INTA as an edge: it falls when the driver acknowledges, which it does before it looks at the
+ * rings. The line is where firmware says that it is.
+ */
+static void use_intx(struct vio_dev *d)
+{
+	int irq = rt_irq_alloc();
+
+	if (rt_pci_read(d->bdf, 0x3d, 1) != 1)
+		rt_fail("%s has no INTA", d->name);
+	rt_irq_route(rt_pci_read(d->bdf, 0x3c, 1), irq);
+	d->intx = true;
+	for (unsigned i = 0; i < VIO_MAX_QUEUES; i++)
+		d->irq[i] = irq;
+}
+
+static unsigned find_cap(unsigned bdf, uint8_t id)
+{
+	unsigned cap = rt_pci_read(bdf, 0x34, 1) & 0xfc;
+
+	for (unsigned n = 0; cap && n < 48; n++) {
+		uint32_t head = rt_pci_read(bdf, cap, 2);
+		if ((head & 0xff) == id)
+			return cap;
+		cap = head >> 8 & 0xfc;
+	}
+	return 0;
+}
+
+void vio_pci_use_irqs(struct vio_dev *d)
+{
+	unsigned cap = find_cap(d->bdf, CAP_MSIX);
+
+	if (rt_arg_u64("intx", 0))
+		use_intx(d);
+	else if (cap && rt_arg_u64("msix", 1))
+		use_msix(d, cap);
+}
+
+void vio_pci_name(struct vio_dev *d)
+{
+	for (unsigned i = 0; i < VIO_MAX_QUEUES; i++)
+		d->irq[i] = -1;
+	memcpy(d->name, "pci-00:00.0", 12);
+	d->name[7] = "0123456789abcdef"[d->bdf >> 7 & 1];
+	d->name[8] = "0123456789abcdef"[d->bdf >> 3 & 15];
+	d->name[10] = (char)('0' + (d->bdf & 7));
 }
 
 static bool probe(struct vio_dev *d, unsigned bdf)
@@ -176,24 +226,18 @@ static bool probe(struct vio_dev *d, unsigned bdf)
 	if ((id & 0xffff) != VENDOR_VIRTIO || id >> 16 < MODERN_BASE)
 		return false;
 	*d = (struct vio_dev){ .ops = &pci_ops, .id = (id >> 16) - MODERN_BASE, .bdf = bdf };
-	for (unsigned i = 0; i < VIO_MAX_QUEUES; i++)
-		d->irq[i] = -1;
-	memcpy(d->name, "pci-00:00.0", 12);
-	d->name[7] = "0123456789abcdef"[bdf >> 7 & 1];
-	d->name[8] = "0123456789abcdef"[bdf >> 3 & 15];
-	d->name[10] = (char)('0' + (bdf & 7));
+	vio_pci_name(d);
 	pci_enable(bdf);
 	unsigned cap = rt_pci_read(bdf, 0x34, 1) & 0xfc;
 	for (unsigned n = 0; cap && n < 48; n++) {
 		uint32_t head = rt_pci_read(bdf, cap, 2);
 		if ((head & 0xff) == CAP_VENDOR)
 			use_capability(d, cap);
-		else if ((head & 0xff) == CAP_MSIX)
-			use_msix(d, cap);
 		cap = head >> 8 & 0xfc;
 	}
 	if (!d->common || !d->notify)
 		rt_fail("%s: no common or no notify structure", d->name);
+	vio_pci_use_irqs(d);
 	return true;
 }
 
@@ -206,7 +250,7 @@ unsigned vio_pci_scan(struct vio_dev *devs, unsigned n_max)
 		return 0;
 	unsigned n_functions = pci_functions(&bdfs);
 	for (unsigned i = 0; i < n_functions && n < n_max; i++)
-		if (probe(&devs[n], bdfs[i]))
+		if (probe(&devs[n], bdfs[i]) || vio_pci_legacy_probe(&devs[n], bdfs[i]))
 			n++;
 	return n;
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Split virtqueue, driver side. Memory of one queue: descriptors, available ring, used ring, one
- * indirect table for each head. Descriptors of a chain are linked through their next fields also
+ * Split virtqueue, driver side. Memory of one queue: descriptors, available ring, used ring, laid
+ * out as legacy devices want it, one indirect table for each head. Descriptors of a chain are linked through their next fields also
  * while they are free.
  *
  * Sleeping: vq_arm() publishes the wish for an interrupt, then looks at the used index once more.
  * Kicking: vq_kick() publishes the entries, then reads the device's wish. Both need the full
  * barrier between their store and their load, paired with the same two in the device.
  */
-#include "tests/guests/drv/vq.h"
+#include "tests/guests/drv/vq_packed.h"
+
+#define LEGACY_ALIGN 4096u
 
 static volatile uint16_t *used_event(struct vq *q)
 {
@@ -20,14 +22,25 @@ static volatile uint16_t *avail_event(struct vq *q)
 	return (volatile uint16_t *)&q->used->ring[q->num];
 }
 
+/* For VQ_MAX_SIZE entries: a page of descriptors, one for the avail ring, one for the used ring. */
 static void alloc_rings(struct vq *q)
 {
-	q->desc = rt_need(sizeof(struct vq_desc) * VQ_MAX_SIZE, 4096, "descriptors");
-	q->avail = rt_need(sizeof(struct vq_avail) + 2 * VQ_MAX_SIZE + 2, 64, "available ring");
-	q->used = rt_need(sizeof(struct vq_used) + sizeof(struct vq_used_elem) * VQ_MAX_SIZE + 2,
-			  64, "used ring");
+	q->desc = rt_need(3 * LEGACY_ALIGN, LEGACY_ALIGN, "rings");
 	q->tables = rt_need(sizeof(struct vq_desc) * VQ_MAX_SIZE * VQ_MAX_SEGS, 16,
 			    "indirect tables");
+}
+
+static void place_rings(struct vq *q)
+{
+	uint64_t avail = (uint64_t)q->desc + sizeof(struct vq_desc) * q->num;
+	uint64_t end = avail + sizeof(struct vq_avail) + 2 * (uint64_t)q->num + 2;
+
+	memset((void *)q->desc, 0, 3 * LEGACY_ALIGN);
+	q->avail = (volatile struct vq_avail *)avail;
+	q->used = (volatile struct vq_used *)((end + LEGACY_ALIGN - 1) &
+					      ~(uint64_t)(LEGACY_ALIGN - 1));
+	for (uint16_t i = 0; i < q->num; i++)
+		q->desc[i].next = (uint16_t)(i + 1);
 }
 
 const char *vq_init(struct vq *q, struct vio_dev *d, unsigned index, uint16_t max_num)
@@ -40,21 +53,23 @@ const char *vq_init(struct vq *q, struct vio_dev *d, unsigned index, uint16_t ma
 		return "queue does not exist";
 	if (max_num == 0 || max_num > VQ_MAX_SIZE)
 		max_num = VQ_MAX_SIZE;
-	while (num > max_num)
+	if (d->legacy && d->port && num > VQ_MAX_SIZE)
+		return "queue is longer than this driver can";
+	while (num > max_num && !(d->legacy && d->port))
 		num /= 2;
 	q->dev = d;
 	q->index = index;
 	q->num = num;
 	q->event_idx = d->features & VIO_F_EVENT_IDX;
 	q->indirect = d->features & VIO_F_INDIRECT;
+	q->packed = d->features & VIO_F_PACKED;
 	q->free_head = 0;
 	q->n_free = num;
 	q->avail_idx = q->kicked_idx = q->used_idx = 0;
-	memset((void *)q->avail, 0, sizeof(struct vq_avail) + 2 * (size_t)num + 2);
-	memset((void *)q->used, 0, sizeof(struct vq_used) + 8 * (size_t)num + 2);
 	memset(q->head, 0, sizeof(q->head));
-	for (uint16_t i = 0; i < num; i++)
-		q->desc[i].next = (uint16_t)(i + 1);
+	place_rings(q);
+	if (q->packed)
+		vqp_init(q);
 	const uint64_t addr[3] = { (uint64_t)q->desc, (uint64_t)q->avail, (uint64_t)q->used };
 	vq_disarm(q);
 	return d->ops->queue_set(d, index, num, addr, true) ? NULL : "queue does not come up";
@@ -101,6 +116,8 @@ bool vq_add(struct vq *q, const struct vq_seg *seg, unsigned n_out, unsigned n_i
 	uint16_t n_desc = (uint16_t)(indirect ? 1 : n);
 	uint16_t head = q->free_head, last = head;
 
+	if (q->packed)
+		return vqp_add(q, seg, n_out, n_in, cookie);
 	if (n_desc > q->n_free || n == 0)
 		return false;
 	if (indirect)
@@ -124,6 +141,10 @@ void vq_kick(struct vq *q)
 	uint16_t old = q->kicked_idx, now = q->avail_idx;
 	bool wanted;
 
+	if (q->packed) {
+		vqp_kick(q);
+		return;
+	}
 	if (old == now)
 		return;
 	arch_mb();
@@ -154,6 +175,8 @@ static void free_chain(struct vq *q, uint16_t head)
 
 void *vq_poll(struct vq *q, uint32_t *ret_len)
 {
+	if (q->packed)
+		return vqp_poll(q, ret_len);
 	if (q->used->idx == q->used_idx)
 		return NULL;
 	/* The entry is read after the index that announced it. */
@@ -172,6 +195,8 @@ void *vq_poll(struct vq *q, uint32_t *ret_len)
 
 bool vq_arm(struct vq *q)
 {
+	if (q->packed)
+		return vqp_arm(q);
 	if (q->event_idx)
 		*used_event(q) = q->used_idx;
 	else
@@ -182,7 +207,9 @@ bool vq_arm(struct vq *q)
 
 void vq_disarm(struct vq *q)
 {
-	if (q->event_idx)
+	if (q->packed)
+		vqp_disarm(q);
+	else if (q->event_idx)
 		*used_event(q) = (uint16_t)(q->used_idx - 1);
 	else
 		q->avail->flags = 1;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The driver's side of a split virtqueue. One queue, one caller; nothing here is reentrant. */
+/*
+ * The driver's side of a virtqueue, split (vq.c) or packed (vq_packed.c) as negotiated. One queue,
+ * one caller; nothing here is reentrant.
+ */
 #pragma once
 #include "tests/guests/drv/virtio.h"
 
@@ -28,6 +31,17 @@ struct vq_used {
 	struct vq_used_elem ring[];	/* then avail_event */
 };
 
+/* Of a packed ring. */
+struct vq_pdesc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id, flags;
+};
+
+struct vq_event {
+	uint16_t off_wrap, flags;
+};
+
 struct vq_seg {
 	void *addr;
 	uint32_t len;
@@ -37,7 +51,7 @@ struct vq {
 	struct vio_dev *dev;
 	unsigned index;
 	uint16_t num;
-	bool event_idx, indirect;
+	bool event_idx, indirect, packed;
 	volatile struct vq_desc *desc;
 	volatile struct vq_avail *avail;
 	volatile struct vq_used *used;
@@ -47,14 +61,21 @@ struct vq {
 	uint16_t kicked_idx;		/* avail_idx at the last decision about a kick */
 	uint16_t used_idx;		/* seen */
 	uint64_t n_kicks, n_kicks_saved;
+	/* packed: desc is a ring of these; the next place to fill and to look at */
+	volatile struct vq_pdesc *ring;
+	volatile struct vq_event *driver_event, *device_event;
+	uint16_t put, get, n_put;	/* places filled since the last decision about a kick */
+	bool put_wrap, get_wrap;
 	struct {
 		void *cookie;		/* NULL: head not in use */
 		uint16_t n_desc;
-	} head[VQ_MAX_SIZE];
+		uint16_t next_free;	/* packed */
+	} head[VQ_MAX_SIZE];		/* packed: by id */
 };
 
 /*
- * Sets up queue @index with at most @max_num entries and enables it; memory is taken once and used
+ * Sets up queue @index with at most @max_num entries (a legacy PCI device: as many as it says) and
+ * enables it; memory is taken once and used
  * again when the same @q is set up again. NULL or what went wrong.
  */
 const char *vq_init(struct vq *q, struct vio_dev *d, unsigned index, uint16_t max_num);

@@ -10,6 +10,7 @@
 
 #define ARCH_N_IRQ	80	/* interrupt lines a guest can hand out */
 #define ARCH_ODD_MMIO	0	/* device windows: what is not aligned faults in the guest itself */
+#define ARCH_PORTS	0	/* there is no I/O space */
 
 static inline uint64_t arch_ticks(void)
 {

@@ -9,6 +9,7 @@
 
 #define ARCH_N_IRQ	80	/* interrupt lines a guest can hand out */
 #define ARCH_ODD_MMIO	1	/* device windows take accesses that are not aligned */
+#define ARCH_PORTS	1	/* there is I/O space */
 
 static inline void arch_out8(uint16_t port, uint8_t v)
 {
