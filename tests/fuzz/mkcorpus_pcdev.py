@@ -46,7 +46,8 @@ def inputs():
             out(0x108, 100000, 3) + out(0x108, 50000, 3) + pause(5 * MS) + inn(0x20, 3) + out(0x20, 7, 3) + \
             pause(5 * MS)
     yield "hpet-legacy", bytes([HPET]) + out(0x100, 4, 2) + out(0x120, 4, 2) + out(0x108, 1000, 3) + \
-        out(0x128, 2000, 3) + out(0x10, 3, 2) + pause(MS) + inn(0xf0, 3) + out(0x10, 0, 2) + out(0xf0, 0xfffffff0, 3) + long_pause(9)
+        out(0x128, 2000, 3) + out(0x10, 3, 2) + pause(MS) + inn(0xf0, 3) + out(0x10, 0, 2) + \
+        out(0xf0, 0xfffffff0, 3) + long_pause(9)
     yield "rtc-set", bytes([RTC]) + cmos(11, 0x82) + cmos(10, 0x76) + b"".join(
         cmos(r, v) for r, v in ((0, 0x59), (2, 0x59), (4, 0x23), (7, 0x31), (8, 0x12), (9, 0x99), (0x32, 0x20))) + \
         cmos(10, 0x26) + cmos(11, 2) + long_pause(20) + out(0, 4) + inn(1)
