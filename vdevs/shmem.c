@@ -50,49 +50,9 @@
 #define CTL_DETACH 0xcu
 #define CTL_BYTES 0x10u
 
-/* Results that the guest reads. */
-enum {
-	GSS_OK = 0,
-	GSS_UNKNOWN_FAILURE,
-	GSS_NOMEM,
-	GSS_CLIENT_MAX,
-	GSS_ILLEGAL_NAME,
-	GSS_NO_PERMISSION,
-	GSS_DOES_NOT_EXIST,
-};
-
 #define BAR_FACTORY 0u
 #define BAR_WINDOW 2u
 #define MMIO_WINDOW 1u		/* the window's number where there are no BARs */
-#define SHMEM_REGIONS_MAX 16u
-
-struct region {
-	struct qshm_conn *conn;	/* NULL: this place is free */
-	struct vd_watch *watch;
-	struct vd_ram *ram;	/* the data pages, while the window is mapped */
-	uint64_t off, len_bytes;	/* in the window, with the control page */
-};
-
-struct shmem {
-	struct vdev v;
-	struct pcifn fn;	/* on PCI only */
-	bool on_pci;
-	struct qshm *hub;
-	uint64_t win_base;	/* 0: the guest has put it nowhere */
-	uint64_t win_bytes;
-	struct region regions[SHMEM_REGIONS_MAX];
-	struct qshm_conn *kept[SHMEM_CREATES_MAX];
-	/* the factory */
-	struct region *last;	/* of the last create, while it is connected */
-	uint32_t status, size;
-	uint8_t name[QSHM_NAME_BYTES];
-	bool level;
-};
-
-static struct shmem *shmem_of(struct vdev *v)
-{
-	return Q_CONTAINER_OF(v, struct shmem, v);
-}
 
 /* ---- registers as bytes ---- */
 
@@ -126,231 +86,17 @@ static bool reg_written(unsigned reg, uint64_t off, unsigned size, uint64_t val,
 	return true;
 }
 
-/* ---- the interrupt ---- */
-
-static bool intx_off(const struct shmem *s)
-{
-	return s->on_pci && (s->fn.cfg[PCI_COMMAND + 1] & PCI_COMMAND_INTX_DISABLE >> 8);
-}
-
-static bool is_pending(struct shmem *s)
-{
-	for (unsigned i = 0; i < SHMEM_REGIONS_MAX; i++)
-		if (s->regions[i].conn && qshm_changed(s->regions[i].conn))
-			return true;
-	return false;
-}
-
-static void irq_update(struct shmem *s)
-{
-	bool pending = is_pending(s), level = pending && !intx_off(s);
-
-	if (s->on_pci) {
-		s->fn.cfg[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
-		s->fn.cfg[PCI_STATUS] |= pending ? PCI_STATUS_INTERRUPT : 0;
-	}
-	if (level == s->level)
-		return;
-	s->level = level;
-	s->v.host->ops->irq_set(s->v.host, 0, level);
-}
-
-static void region_event(struct vdev *v, void *arg)
-{
-	const struct region *r = arg;
-
-	qfd_event_clear(qshm_event_fd(r->conn));
-	irq_update(shmem_of(v));
-}
-
-/* ---- the window ---- */
-
-/* Shows the data to the guest, where the window is now. 0 or -errno. */
-static int region_show(struct shmem *s, struct region *r)
-{
-	struct vd_host *h = s->v.host;
-
-	return h->ops->shm->ram_map(h, s->win_base + r->off + PAGE, qshm_data_fd(r->conn),
-				    r->len_bytes - PAGE, &r->ram);
-}
-
-static void region_hide(struct shmem *s, struct region *r)
-{
-	if (r->ram)
-		s->v.host->ops->shm->ram_unmap(s->v.host, r->ram);
-	r->ram = NULL;
-}
-
-static void window_moved(struct shmem *s, uint64_t addr, bool mapped)
-{
-	s->win_base = mapped ? addr : 0;
-	for (unsigned i = 0; i < SHMEM_REGIONS_MAX; i++) {
-		struct region *r = &s->regions[i];
-
-		if (!r->conn)
-			continue;
-		region_hide(s, r);
-		if (mapped && region_show(s, r) < 0)	/* onto its own RAM, for instance */
-			vdev_fault(&s->v, VD_FAULT_BAD_ADDR);
-	}
-}
-
-static void bar_moved(struct vdev *v, unsigned bar, uint64_t addr, bool mapped)
-{
-	if (bar == BAR_WINDOW)
-		window_moved(shmem_of(v), addr, mapped);
-}
-
-/* The connection that @len bytes at @off run into, or NULL. */
-static const struct region *in_the_way(const struct shmem *s, uint64_t off, uint64_t len)
-{
-	for (unsigned i = 0; i < SHMEM_REGIONS_MAX; i++) {
-		const struct region *r = &s->regions[i];
-
-		if (r->conn && qspan_overlap(off, len, r->off, r->len_bytes))
-			return r;
-	}
-	return NULL;
-}
-
-/* The lowest free place of @len bytes. */
-static bool place_find(const struct shmem *s, uint64_t len, uint64_t *ret_off)
-{
-	const struct region *r;
-	uint64_t off = 0;
-
-	while (qspan_inside(off, len, s->win_bytes)) {
-		r = in_the_way(s, off, len);
-		if (!r) {
-			*ret_off = off;
-			return true;
-		}
-		off = r->off + r->len_bytes;
-	}
-	return false;
-}
-
-static struct region *region_at(struct shmem *s, uint64_t off)
-{
-	for (unsigned i = 0; i < SHMEM_REGIONS_MAX; i++) {
-		struct region *r = &s->regions[i];
-
-		if (r->conn && off >= r->off && off - r->off < r->len_bytes)
-			return r;
-	}
-	return NULL;
-}
-
-/* ---- connections ---- */
-
-static void region_drop(struct shmem *s, struct region *r)
-{
-	if (r->watch)
-		s->v.host->ops->unwatch(s->v.host, r->watch);
-	region_hide(s, r);
-	qshm_leave(r->conn);
-	if (s->last == r)
-		s->last = NULL;
-	*r = (struct region){ .conn = NULL };
-}
-
-static uint32_t gss_of(int r)
-{
-	switch (r) {
-	case QSHM_OK:
-		return GSS_OK;
-	case QSHM_BAD_NAME:
-		return GSS_ILLEGAL_NAME;
-	case QSHM_BAD_SIZE:
-	case -ENOMEM:
-	case -ENOSPC:
-		return GSS_NOMEM;
-	case QSHM_FULL:
-	case QSHM_LIMIT:
-	case -EMFILE:
-		return GSS_CLIENT_MAX;
-	case QSHM_ABSENT:
-		return GSS_DOES_NOT_EXIST;
-	default:
-		return GSS_UNKNOWN_FAILURE;
-	}
-}
-
-/* Gives the joined @r its place. 0 or -errno. */
-static int region_settle(struct shmem *s, struct region *r)
-{
-	struct vd_host *h = s->v.host;
-	uint64_t off, len = ((uint64_t)qshm_pages(r->conn) + 1) * PAGE;
-
-	if (!place_find(s, len, &off))
-		return -ENOSPC;
-	r->off = off;
-	r->len_bytes = len;
-	r->watch = h->ops->watch(h, qshm_event_fd(r->conn), region_event, r);
-	return r->watch ? region_show(s, r) : -ENOMEM;
-}
-
-static int region_join(struct shmem *s, struct region *r, const char *name, uint32_t n_pages)
-{
-	struct qshm_conn *conn = NULL;
-	uint64_t off;
-	/* What does not fit is not made; it may be there with another size. */
-	bool fits = place_find(s, ((uint64_t)n_pages + 1) * PAGE, &off);
-	int res = qshm_join(s->hub, name, fits ? n_pages : 0, &conn);
-
-	if (res == QSHM_ABSENT && !fits)
-		return -ENOSPC;
-	if (res != 0)
-		return res;
-	*r = (struct region){ .conn = conn };
-	res = region_settle(s, r);
-	if (res < 0)
-		region_drop(s, r);
-	return res;
-}
-
-static struct region *region_free(struct shmem *s)
-{
-	for (unsigned i = 0; i < SHMEM_REGIONS_MAX; i++)
-		if (!s->regions[i].conn)
-			return &s->regions[i];
-	return NULL;
-}
-
-/* @n_pages 0: it must be there. */
-static uint32_t connect_region(struct shmem *s, uint32_t n_pages)
-{
-	char name[QSHM_NAME_BYTES + 1] = "";
-	struct region *r = region_free(s);
-
-	memcpy(name, s->name, sizeof(s->name));
-	if (!qshm_name_ok(name))
-		return GSS_ILLEGAL_NAME;
-	if (!shmem_permits(s->v.cfg, name))
-		return GSS_NO_PERMISSION;
-	if (!r)
-		return GSS_CLIENT_MAX;
-	if (!s->win_base)	/* no place for it: the BAR is off */
-		return GSS_NOMEM;
-	int res = region_join(s, r, name, n_pages);
-	if (res == 0)
-		s->last = r;
-	s->v.host->ops->log(s->v.host, QLOG_DEBUG, "ev=shmem_attach region=%s result=%d", name,
-			    res);
-	return gss_of(res);
-}
+/* ---- the factory page ---- */
 
 static void factory_connect(struct shmem *s, uint32_t n_pages, bool find)
 {
 	s->last = NULL;
 	s->size = 0;
-	s->status = !n_pages && !find ? GSS_UNKNOWN_FAILURE : connect_region(s, find ? 0 : n_pages);
+	s->status = !n_pages && !find ? GSS_UNKNOWN_FAILURE : shmem_connect(s, find ? 0 : n_pages);
 	if (s->last)
 		s->size = qshm_pages(s->last->conn);
-	irq_update(s);
+	shmem_irq_update(s);
 }
-
-/* ---- the factory page ---- */
 
 static uint64_t factory_read(struct shmem *s, uint64_t off, unsigned size)
 {
@@ -381,7 +127,7 @@ static void factory_write(struct shmem *s, uint64_t off, unsigned size, uint64_t
 
 /* ---- control pages ---- */
 
-static uint32_t status_read(struct shmem *s, struct region *r, uint64_t off, unsigned size)
+static uint32_t status_read(struct shmem *s, struct shmem_region *r, uint64_t off, unsigned size)
 {
 	uint32_t clear = 0;
 
@@ -389,11 +135,11 @@ static uint32_t status_read(struct shmem *s, struct region *r, uint64_t off, uns
 		if (qspan_overlap(off, size, CTL_STATUS + i, 1))
 			clear |= 0xffu << (8 * i);
 	uint32_t status = qshm_take(r->conn, clear);
-	irq_update(s);
+	shmem_irq_update(s);
 	return status;
 }
 
-static uint64_t control_read(struct shmem *s, struct region *r, uint64_t off, unsigned size)
+static uint64_t control_read(struct shmem *s, struct shmem_region *r, uint64_t off, unsigned size)
 {
 	uint8_t image[CTL_BYTES] = { 0 };
 
@@ -403,7 +149,7 @@ static uint64_t control_read(struct shmem *s, struct region *r, uint64_t off, un
 	return image_read(image, sizeof(image), off, size);
 }
 
-static void control_write(struct shmem *s, struct region *r, uint64_t off, unsigned size,
+static void control_write(struct shmem *s, struct shmem_region *r, uint64_t off, unsigned size,
 			  uint64_t val)
 {
 	uint32_t written;
@@ -411,8 +157,8 @@ static void control_write(struct shmem *s, struct region *r, uint64_t off, unsig
 	if (reg_written(CTL_NOTIFY, off, size, val, &written))
 		qshm_ring(r->conn, written);
 	if (reg_written(CTL_DETACH, off, size, val, &written))
-		region_drop(s, r);
-	irq_update(s);
+		shmem_region_drop(s, r);
+	shmem_irq_update(s);
 }
 
 /* ---- windows ---- */
@@ -426,11 +172,11 @@ static bool is_factory(const struct shmem *s, unsigned win)
 static uint64_t shmem_read(struct vdev *v, unsigned win, uint64_t off, unsigned size)
 {
 	struct shmem *s = shmem_of(v);
-	struct region *r;
+	struct shmem_region *r;
 
 	if (is_factory(s, win))
 		return factory_read(s, off, size);
-	r = region_at(s, off);
+	r = shmem_region_at(s, off);
 	if (r && off - r->off < PAGE)
 		return control_read(s, r, off - r->off, size);
 	vdev_fault(v, VD_FAULT_BAD_ADDR);
@@ -440,13 +186,13 @@ static uint64_t shmem_read(struct vdev *v, unsigned win, uint64_t off, unsigned 
 static void shmem_write(struct vdev *v, unsigned win, uint64_t off, unsigned size, uint64_t val)
 {
 	struct shmem *s = shmem_of(v);
-	struct region *r;
+	struct shmem_region *r;
 
 	if (is_factory(s, win)) {
 		factory_write(s, off, size, val);
 		return;
 	}
-	r = region_at(s, off);
+	r = shmem_region_at(s, off);
 	if (r && off - r->off < PAGE)
 		control_write(s, r, off - r->off, size, val);
 	else
@@ -463,7 +209,7 @@ static void shmem_cfg_write(struct vdev *v, unsigned off, unsigned size, uint32_
 	struct shmem *s = shmem_of(v);
 
 	pcifn_cfg_write(&s->fn, off, size, val);
-	irq_update(s);
+	shmem_irq_update(s);
 }
 
 /* ---- life ---- */
@@ -474,7 +220,7 @@ static void shmem_status(struct vdev *v, char *buf, size_t buf_bytes)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < SHMEM_REGIONS_MAX; i++) {
-		const struct region *r = &s->regions[i];
+		const struct shmem_region *r = &s->regions[i];
 		char name[64];
 
 		if (!r->conn)
@@ -498,7 +244,7 @@ static void shmem_free(struct vdev *v)
 
 	for (unsigned i = 0; i < SHMEM_REGIONS_MAX; i++)
 		if (s->regions[i].conn)
-			region_drop(s, &s->regions[i]);
+			shmem_region_drop(s, &s->regions[i]);
 	for (unsigned i = 0; i < SHMEM_CREATES_MAX; i++)
 		qshm_leave(s->kept[i]);
 	if (s->on_pci)
@@ -523,6 +269,12 @@ static const struct vdev_ops shmem_pci_ops = {
 	.status = shmem_status,
 	.free = shmem_free,
 };
+
+static void bar_moved(struct vdev *v, unsigned bar, uint64_t addr, bool mapped)
+{
+	if (bar == BAR_WINDOW)
+		shmem_window_moved(shmem_of(v), addr, mapped);
+}
 
 static void make_pci(struct shmem *s)
 {
