@@ -44,6 +44,16 @@ def t_raw(b):
     equal(r.out(), "K", "output")
 
 
+def t_raw_at(b):
+    """With an address it stands and starts there: writes the MiB in which it is."""
+    code = bytes.fromhex("488d05f9ffffff 48c1e814 0430 66baf803 ee 66ba0406 66b80034 66ef ebfe")
+    b.write("raw.bin", code)
+    r = b.start(f"""system vm ram 64m cpu load 0x300000,raw.bin
+                    vdev ioapic name pic vdev ser8250 hostdev >- intr pic:4""")
+    r.wait(0)
+    equal(r.out(), "3", "output")
+
+
 def t_data(b):
     """A file without an address stands where nobody else writes, and the guest finds it there."""
     b.write("data.bin", b"DATA" + bytes(4092))

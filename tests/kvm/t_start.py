@@ -124,8 +124,9 @@ def t_damaged_elf(b):
         refused(b, b.machine(b.write("bad.elf", content)), 64, "bad.elf", *words)
 
 
-def bzimage(version=0x20f, setup_sects=4, size=8192, flags=1):
+def bzimage(version=0x20f, setup_sects=4, size=8192, flags=1, paragraphs=0):
     image = bytearray(size)
+    struct.pack_into("<I", image, 0x1f4, paragraphs)
     image[0x1f1] = setup_sects
     struct.pack_into("<H", image, 0x1fe, 0xaa55)
     image[0x200:0x202] = b"\xeb\x66"
@@ -142,6 +143,7 @@ def t_damaged_kernel(b):
         (bzimage(version=0x200), ("too old",)),
         (bzimage(flags=0), ("loaded low",)),
         (bzimage(setup_sects=60), ("damaged", "setup")),
+        (bzimage(paragraphs=(8192 - 5 * 512) // 16 + 1), ("damaged", "cut short")),
         (bzimage(), ("no memory",)),
         (bytes(56) + b"ARM\x64" + bytes(200), ("arm64",)),
     )

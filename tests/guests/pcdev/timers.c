@@ -110,6 +110,36 @@ static void hpet_level(void)
 	same("hpet: status when all is off", mmio64(hpet + STATUS), 0);
 }
 
+static void pit_rate(void)
+{
+	arch_out8(0x43, 0x34);	/* channel 0, rate, 1 kHz */
+	arch_out8(0x40, 0xa9);
+	arch_out8(0x40, 0x04);
+}
+
+static void pit_quiet(void)
+{
+	arch_out8(0x43, 0x30);	/* once, when a count is written; none is */
+}
+
+/* While legacy replacement is on the interval timer does not reach its line; then it does again. */
+static void hpet_cuts_pit(void)
+{
+	int irq = line_irq(0);
+
+	pit_rate();
+	uint32_t from = rt_irq_count[irq];
+	uint64_t t = arch_ticks();
+	while (arch_ticks() - t < rt_ticks(20 * RT_NS_PER_MS))
+		arch_relax();
+	check(rt_irq_count[irq] - from <= 1, "hpet: %u interrupts of the interval timer",
+	      rt_irq_count[irq] - from);
+	mmio64_set(hpet + CONF, 1);
+	from = rt_irq_count[irq];
+	wait_irq("pit: wired again", irq, from, 3);
+	pit_quiet();
+}
+
 static void hpet_legacy(void)
 {
 	mmio64_set(hpet + CONF, 3);
@@ -122,6 +152,7 @@ static void hpet_legacy(void)
 		wait_irq("hpet: legacy line", irq, from, 1);
 		mmio64_set(hpet + TN_CONF(n), 0);
 	}
+	hpet_cuts_pit();
 	mmio64_set(hpet + CONF, 0);
 }
 
@@ -239,9 +270,7 @@ void pic_test(void)
 	mmio32_set(0xfec00000, 1);
 	same("ioapic: version", mmio32(0xfec00010) & 0xff00ff, 0x170011);
 	from = rt_irq_count[irq];
-	arch_out8(0x43, 0x34);	/* channel 0, rate, 1 kHz */
-	arch_out8(0x40, 0xa9);
-	arch_out8(0x40, 0x04);
+	pit_rate();
 	wait_irq("pit: rate", irq, from, 5);
 	arch_out8(0x43, 0x30);	/* once, and no more */
 	arch_out8(0x40, 0x10);
