@@ -20,6 +20,7 @@ static const struct {
 	enum vd_space space;
 	uint64_t base;
 	unsigned n_irqs;
+	bool legacy;
 } kinds[] = {
 	{ "ser8250", VD_IO, 0x3f8, 1 },
 	{ "pl011", VD_MEM, 0x1c090000, 1 },
@@ -30,6 +31,9 @@ static const struct {
 	{ "virtio-console", VD_MEM, VDD_MMIO, 1 },
 	{ "virtio-entropy", VD_PCI, 0, 0 },
 	{ "virtio-entropy", VD_MEM, VDD_MMIO, 1 },
+	{ "virtio-blk", VD_PCI, 0, 0, true },
+	{ "virtio-blk", VD_MEM, VDD_MMIO, 1, true },
+	{ "virtio-console", VD_PCI, 0, 0, true },
 };
 
 static uint64_t fuzz_u64(struct fuzz_in *in)
@@ -96,7 +100,7 @@ static void bring_up(struct vdh *h, struct fuzz_in *in)
 	if (strncmp(h->v->type->name, "virtio-", 7) != 0)
 		return;
 	vdd_init(&d, h);
-	vdd_negotiate(&d, features & (VDD_VERSION_1 | VDD_INDIRECT | VDD_EVENT_IDX));
+	vdd_negotiate(&d, features & (VDD_VERSION_1 | VDD_INDIRECT | VDD_EVENT_IDX | VDD_PACKED));
 	vdd_queue_set(&d, 0, &ring);
 	vdd_queue_enable(&d, 0);
 	vdd_set_status(&d, VDD_STATUS_LIVE);
@@ -168,6 +172,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vdh_init(&h);
 	open_pipes(&h, pin, pout, &in);
 	vdh_arg(&h, "hostdev", "disk", 0);
+	if (kinds[kind].legacy)
+		vdh_arg(&h, "legacy", NULL, 0);
 	h.disk_info.can_discard = h.disk_info.can_zero = true;
 	qassert(!vdh_create(&h, kinds[kind].type, kinds[kind].space, kinds[kind].base,
 			    kinds[kind].n_irqs));
