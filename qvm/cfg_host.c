@@ -207,6 +207,8 @@ enum cfg_region_is cfg_host_region(const char *name, struct cfg_region *ret)
 	struct search s;
 
 	search_start(&s, name);
+	if (!s.name_len)
+		return CFG_REGION_NONE;
 	search_tree(&s);
 	if (!s.n_found && !s.any_unplaced)
 		search_iomem(&s);

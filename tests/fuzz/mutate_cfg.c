@@ -98,7 +98,12 @@ static void conf_read(const char *dir, const char *name)
 	for (char *save, *w = got > 0 ? strtok_r(c->text, " \t\n", &save) : NULL;
 	     w && c->n < WORDS_MAX; w = strtok_r(NULL, " \t\n", &save))
 		c->words[c->n++] = w;
-	n_confs += c->n > 0;
+	if (c->n) {
+		n_confs++;
+	} else {
+		free(c->text);
+		*c = (struct conf){ .text = NULL };
+	}
 }
 
 static int by_name(const void *a, const void *b)
