@@ -112,8 +112,8 @@ int load_bzimage(struct load_ctx *c)
 		return load_bad(c, "damaged: it has nothing behind its setup part");
 	uint64_t bytes = c->file_bytes - setup, said = le32toh(h.syssize) * 16ull;
 	if (said > Q_ALIGN_UP(bytes, 16))
-		return load_bad(c, "damaged: cut short: its header says 0x%llx bytes of kernel, the "
-				   "file has 0x%llx",
+		return load_bad(c, "damaged: cut short: its header says 0x%llx bytes of kernel, "
+				   "the file has 0x%llx",
 				(unsigned long long)said, (unsigned long long)bytes);
 	r = bz_place(c, &h, bytes, &at, &mem);
 	if (r == 0)
