@@ -85,6 +85,12 @@ static void set_state(struct end *e, enum end_state to, const char *why)
 	e->state = to;
 }
 
+static void end_use(struct end *e, int take_fd)
+{
+	e->fd = take_fd;
+	e->dropped[0] = e->dropped[1] = false;
+}
+
 static void tell_changed(struct vd_stream *s)
 {
 	if (s->d->v)
@@ -106,6 +112,16 @@ static const char *why_not(int err)
 				 strerrordesc_np(-err);
 }
 
+static int connect_to(const char *path)
+{
+	int fd = qfd_connect_unix_now(path);
+	int r = fd < 0 ? fd : qfd_nonblock(fd, true);
+
+	if (r < 0)
+		qfd_close(&fd);
+	return r < 0 ? r : fd;
+}
+
 static int open_path(struct end *e)
 {
 	struct stat st = { 0 };
@@ -117,8 +133,7 @@ static int open_path(struct end *e)
 		if (e->flags == O_RDWR && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode)))
 			return -ENOTSUP;
 	}
-	return e->is_connection ? qfd_connect_unix_now(e->path) :
-				  console_open_path(e->path, e->flags);
+	return e->is_connection ? connect_to(e->path) : console_open_path(e->path, e->flags);
 }
 
 static bool try_open(struct end *e, int *ret_err)
@@ -128,8 +143,7 @@ static bool try_open(struct end *e, int *ret_err)
 	*ret_err = r < 0 ? r : 0;
 	if (r < 0)
 		return false;
-	e->fd = r;
-	e->dropped[0] = e->dropped[1] = false;
+	end_use(e, r);
 	set_state(e, END_OPEN, "opened");
 	return true;
 }
@@ -187,7 +201,7 @@ static void on_client(void *owner, void *arg)
 
 	if (fd < 0)
 		return;	/* it went again, or we have no descriptor left: the watch stays */
-	e->fd = fd;
+	end_use(e, fd);
 	/* The next one waits in the backlog. */
 	loop_unwatch(e->listen_watch);
 	e->listen_watch = NULL;

@@ -16,8 +16,8 @@ struct vd_stream;	/* the host's handle */
 
 struct vd_stream_cfg {
 	const struct vd_config *cfg;
-	/* NULL: what the hostdev options say. Else what stands behind "NAME," in the port options of
-	 * that name. */
+	/* NULL: what the hostdev options say. Else what stands behind "NAME," in the port
+	 * options of that name. */
 	const char *port;
 	/* stream_fd() gives something that it did not give before. I/O thread. */
 	void (*changed)(struct vdev *v, void *arg);

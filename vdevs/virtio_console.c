@@ -414,7 +414,7 @@ static size_t port_name_len(const char *text)
 				    "0123456789_-.:+";
 	size_t len = strcspn(text, ",");
 
-	return len && len <= VCON_NAME_MAX && strspn(text, legal) == len && text[0] != '.' ? len : 0;
+	return len <= VCON_NAME_MAX && strspn(text, legal) == len && text[0] != '.' ? len : 0;
 }
 
 /* The first option that names the port of @cfg->args[@i]. */

@@ -39,7 +39,7 @@ struct vcon_port {
 	bool ready;			/* the driver has it */
 	bool guest_open;		/* somebody in the guest uses it */
 	bool closing;			/* no more, but not all that he wrote is through */
-	bool told_open;			/* the driver believes that somebody is on the host's side */
+	bool told_open;			/* the driver believes that the host's side is there */
 	bool left;			/* he left since: that is told before the next one comes */
 	unsigned tell;			/* bits of enum vcon_tell */
 };

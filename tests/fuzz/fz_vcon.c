@@ -51,8 +51,8 @@ static void live(struct world *w, uint64_t features)
 	vdd_negotiate(&w->d, VDD_VERSION_1 | (features & vdd_offered(&w->d)));
 	for (unsigned i = 0; i < w->n_queues; i++) {
 		qdriver_fini(&w->q[i]);
-		qassert(!qdriver_init(&w->q[i], w->h.mem, gpa(VDH_RAM_GPA + i * RING_BYTES), RING_NUM,
-				      0, gpa(0), 0));
+		qassert(!qdriver_init(&w->q[i], w->h.mem, gpa(VDH_RAM_GPA + i * RING_BYTES),
+				      RING_NUM, 0, gpa(0), 0));
 		vdd_queue_set(&w->d, i, &w->q[i].cfg);
 		vdd_queue_enable(&w->d, i);
 	}

@@ -377,7 +377,7 @@ START_TEST(port_waits_for_reader)
 }
 END_TEST
 
-/* Nobody is there: bytes are discarded at once. He who leaves with bytes waiting frees the guest. */
+/* Nobody is there: bytes are discarded at once. Who leaves with bytes waiting frees the guest. */
 START_TEST(port_without_reader)
 {
 	struct con c;
@@ -467,7 +467,7 @@ START_TEST(clients)
 	expect_told(&c, 1, VIRTIO_CONSOLE_PORT_OPEN, 1, "", 0);
 	expect_quiet(&c);
 	qfd_close(&fd);
-	vdh_settle(&c.h);		/* nobody gives a buffer, so nobody reads, so nobody knows */
+	vdh_settle(&c.h);	/* nobody gives a buffer, so nobody reads, so nobody knows */
 	expect_quiet(&c);
 	give(&c, RX_ONE, 64);
 	expect_told(&c, 1, VIRTIO_CONSOLE_PORT_OPEN, 0, "", 0);
