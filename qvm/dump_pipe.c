@@ -175,6 +175,9 @@ int dump_pipe_serve(int fd, const char *command)
 {
 	int r, in_fd = -1;
 
+	/* It is no business of the command's. */
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return 1;
 	while ((r = recv_fd(fd, &in_fd)) != 0) {
 		if (r == -EAGAIN)
 			continue;

@@ -322,13 +322,14 @@ int main(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	if (o.helper_fd >= 0)
-		return dump_pipe_serve(o.helper_fd, argv[o.first_arg]);
-	if (sandbox_early(o.control_fd) < 0) {
+	/* The helper, too: its qvm's supervisor must not find the channel held open by it. */
+	if (sandbox_early(o.helper_fd >= 0 ? o.helper_fd : o.control_fd) < 0) {
 		fprintf(stderr, "qvm: descriptors that are not ours cannot be closed: %s\n",
 			strerrordesc_np(errno));
 		return VM_EXIT_FATAL_START;
 	}
+	if (o.helper_fd >= 0)
+		return dump_pipe_serve(o.helper_fd, argv[o.first_arg]);
 	watch_signals_block();
 	vcpu_signals_init();
 	qlog_init("qvm", NULL);

@@ -234,15 +234,21 @@ def t_dump_names(b):
 
 def t_dump_pipe(b):
     """Into a shell command: the same core, zeroes and all; and again."""
-    r = dumping(b, to="|cat >piped.gcore && mv piped.gcore whole.gcore")
+    r = dumping(b, to="|ls -l /proc/self/fd >fds; cat >piped.gcore && mv piped.gcore whole.gcore")
+    with open(f"/proc/{r.process.pid}/task/{r.process.pid}/children", encoding="ascii") as f:
+        helper, = f.read().split()
+    equal(sorted(os.listdir(f"/proc/{helper}/fd")), ["0", "1", "2", "3"], "descriptors of the helper")
     for n in (1, 2):
         ask_dump(r, n)
         eventually(lambda: os.path.exists(b.path("whole.gcore")), "the command's file")
         check_core(b, "whole.gcore")
         expect(os.stat(b.path("whole.gcore")).st_size > 64 << 20, "length")
+        with open(b.path("fds"), encoding="utf-8") as f:
+            expect("socket:" not in f.read(), "the command has the helper's socket")
         os.remove(b.path("whole.gcore"))
     r.signal(signal.SIGQUIT)
     r.wait(3)
+    eventually(lambda: not os.path.exists(f"/proc/{helper}"), "the end of the helper")
 
 
 def t_dump_pipe_fails(b):
