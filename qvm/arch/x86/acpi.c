@@ -29,7 +29,7 @@
 #define TABLES_ROOM  0x4000u	/* that ours take at most, all together */
 #define USER_ROOM    (X86_ACPI_BYTES - TABLES_ROOM)
 #define CMOS_CENTURY 0x32u
-#define HPET_MIN_TICK 5000u	/* 50 us at 100 MHz: no period shorter than that is served */
+#define HPET_MIN_FS  50000000000ull	/* 50 us: no shorter period is served */
 
 struct header {
 	char sig[4];
@@ -269,13 +269,15 @@ static void put_hpet(struct tables *t, struct vm *vm)
 		uint8_t number;
 		uint16_t min_tick;
 		uint8_t protection;
-	} __attribute__((packed)) m = { .min_tick = htole16(HPET_MIN_TICK) };
+	} __attribute__((packed)) m = { .number = 0 };
 	struct vm_dev *d = dev_of_type(vm, "hpet");
 
 	if (!d)
 		return;
 	/* The guest does not run: nobody else calls into the vdev. */
-	m.id = htole32((uint32_t)d->v->ops->read(d->v, 0, 0, 4));
+	uint64_t id = d->v->ops->read(d->v, 0, 0, 8), period_fs = Q_MAX(id >> 32, 1);
+	m.id = htole32((uint32_t)id);
+	m.min_tick = htole16((uint16_t)Q_MIN(HPET_MIN_FS / period_fs, UINT16_MAX));
 	m.base.bits = 64;
 	m.base.addr = htole64(d->cfg->cfg.base);
 	header_init(&m.h, "HPET", 1, sizeof(m));
