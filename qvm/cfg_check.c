@@ -313,6 +313,18 @@ static void check_singles(const struct vm_cfg *cfg, struct cf_errors *errs)
 	}
 }
 
+/* Registers of virtio 0.9.5 over PCI are ports. */
+static void check_legacy(const struct vm_cfg *cfg, const struct cfg_vdev *v,
+			 struct cf_errors *errs)
+{
+	const struct vd_arg *a = vd_arg_find(&v->cfg, "legacy");
+	if (a && v->on_pci && !cfg->arch->has_io)
+		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+			     "vdev %s: legacy by PCI needs I/O ports, which %s has not: give it "
+			     "loc and intr in memory, or leave legacy out", v->type->name,
+			     cfg->arch->name);
+}
+
 /* What its type has to say. */
 static void check_vdev(const struct vm_cfg *cfg, struct cfg_vdev *v, struct cf_errors *errs)
 {
@@ -322,6 +334,8 @@ static void check_vdev(const struct vm_cfg *cfg, struct cfg_vdev *v, struct cf_e
 		v->cfg.block_timeout_ms = cfg->block_timeout_ms;
 	if (v->type && v->type->check)
 		v->type->check(&v->cfg, errs);
+	if (v->type)
+		check_legacy(cfg, v, errs);
 	/* What the kernel has at one place is there, whatever was written (and told). */
 	if (v->type && v->type->flags & VD_HOST_MADE && v->type->default_base &&
 	    v->cfg.space == VD_MEM) {
