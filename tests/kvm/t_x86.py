@@ -196,7 +196,7 @@ def t_smp(b):
 
 # ---- a guest that knows no shame ----
 
-def t_storm(b):
+def t_board_storm(b):
     """Every register of every device at random: qvm lives, and what it says is bounded."""
     ms = int(os.environ.get("STORM_MS", "3000"))
     for seed in (1, 2):
@@ -214,7 +214,7 @@ def disks(b):
     return True
 
 
-def t_storm_ends(b):
+def t_board_storm_ends(b):
     """The same, writes that end the machine among them: it ends by a documented code."""
     for seed in range(1, 4):
         r = b.start(b.machine("pcdev", f"test=storm storm_ms=20000 ends=1 pci=0 seed={seed}", PC))
