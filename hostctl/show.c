@@ -217,6 +217,38 @@ enum hc_exit hc_show_check(const struct hc *hc, const Parley__CheckReply *m)
 	return check_verdict(m);
 }
 
+/* All pieces as one text; NULL when out of memory. */
+static char *joined(const Parley__PolicyReply *m)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	for (size_t i = 0; f && i < m->n_text; i++)
+		fputs(m->text[i], f);
+	if (f)
+		(void)fclose(f);
+	return text;
+}
+
+enum hc_exit hc_show_policy(const struct hc *hc, const Parley__PolicyReply *m)
+{
+	char *text = joined(m), *rest = NULL;
+
+	if (!text)
+		return hc_fail(hc, HC_FAILED, "out of memory");
+	if (!hc->json) {
+		fputs(text, stdout);
+		free(text);
+		return HC_OK;
+	}
+	json_t *lines = json_array();
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		json_array_append_new(lines, json_string(line));
+	free(text);
+	return hc_print_json(hc, json_pack("{s:i, s:o}", "schema", SCHEMA, "lines", lines));
+}
+
 enum hc_exit hc_show_done(const struct hc *hc)
 {
 	return hc_print_json(hc, json_pack("{s:i, s:b}", "schema", SCHEMA, "done", 1));

@@ -177,6 +177,55 @@ static enum hc_exit verb_priorities(struct hc *hc, const struct hc_opts *o, int 
 	return r;
 }
 
+static const struct {
+	const char *word;
+	Parley__PolicyRequest__Verb verb;
+	int args_min, args_max;
+	const char *expected;
+} policy_words[] = {
+	{ "show", PARLEY__POLICY_REQUEST__VERB__SHOW, 0, 0, "no argument" },
+	{ "check", PARLEY__POLICY_REQUEST__VERB__CHECK, 0, 0, "no argument" },
+	{ "reload", PARLEY__POLICY_REQUEST__VERB__RELOAD, 0, 0, "no argument" },
+	{ "set", PARLEY__POLICY_REQUEST__VERB__SET, 2, 64, "OBJECT KEY=VALUE..." },
+};
+
+static enum hc_exit ask_policy(struct hc *hc, const struct hc_opts *o, Parley__PolicyRequest *req)
+{
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+
+	e.body_case = PARLEY__ENVELOPE__BODY_POLICY_REQUEST;
+	e.policy_request = req;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_POLICY_REPLY, wait_ns(o, ANSWER_NS),
+				&reply, NULL);
+	if (r == HC_OK)
+		r = hc_show_policy(hc, reply->policy_reply);
+	qp_msg_free(reply);
+	return r;
+}
+
+static enum hc_exit verb_policy(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__PolicyRequest req = PARLEY__POLICY_REQUEST__INIT;
+	int n = argc - 1;
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(policy_words); i++) {
+		if (strcmp(argv[0], policy_words[i].word) != 0)
+			continue;
+		if (n < policy_words[i].args_min || n > policy_words[i].args_max)
+			return hc_fail(hc, HC_USAGE, "policy %s: expected %s", argv[0],
+				       policy_words[i].expected);
+		req.verb = policy_words[i].verb;
+		if (n > 0) {
+			req.object = argv[1];
+			req.settings = argv + 2;
+			req.n_settings = (size_t)n - 1;
+		}
+		return ask_policy(hc, o, &req);
+	}
+	return hc_fail(hc, HC_USAGE, "policy: expected show, check, reload or set, not '%s'",
+		       argv[0]);
+}
+
 static enum hc_exit verb_events(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
 {
 	Parley__EventsRequest req = PARLEY__EVENTS_REQUEST__INIT;
@@ -242,6 +291,9 @@ const struct hc_verb hc_verbs[] = {
 	  "Latencies beside their bounds, devices, counters", 0, 1, verb_stats },
 	{ "priorities", "on|off [--device NAME]",
 	  "Switch the order of classes, to see what it does", 1, 1, verb_priorities },
+	{ "policy", "show|check|reload | set OBJECT KEY=VALUE...",
+	  "The mediator's policy: in force, beside its files, changed while it runs", 1, 66,
+	  verb_policy },
 	{ "check", "[NAME]", "Are configurations and policies right? Starts nothing", 0, 1,
 	  verb_check },
 	{ "events", "[--follow]", "What happened lately", 0, 0, verb_events },

@@ -16,7 +16,7 @@
 #include "hostd/oper.h"
 
 #define STATS_DEADLINE_MS 200u
-#define PRIORITIES_DEADLINE_MS 1000u
+#define RELAY_DEADLINE_MS 1000u
 
 struct part {
 	struct gather *gather;
@@ -253,32 +253,28 @@ void hd_gather_stats(struct hd_client *c, const Parley__Envelope *e)
 		event_active(g->ev, EV_TIMEOUT, 0);
 }
 
-/* ---- priorities ---- */
+/* ---- what only the mediator knows ---- */
 
-static void reply_priorities(struct gather *g)
+static void reply_relayed(struct gather *g)
 {
 	const Parley__Envelope *e = (const Parley__Envelope *)g->parts[0].answer;
 	struct hd_link *link = g->job.client->link;
-	Parley__Done done = PARLEY__DONE__INIT;
-	Parley__Envelope reply = PARLEY__ENVELOPE__INIT;
 
-	if (e && e->body_case == PARLEY__ENVELOPE__BODY_DONE) {
-		reply.body_case = PARLEY__ENVELOPE__BODY_DONE;
-		reply.done = &done;
-		hd_client_reply(g->job.client, g->job.id, &reply);
-	} else if (e && e->body_case == PARLEY__ENVELOPE__BODY_ERROR) {
-		hd_link_send_error(link, g->job.id, e->error->code, "%s", e->error->text);
-	} else {
+	if (!e) {
 		hd_link_send_error(link, g->job.id, PARLEY__CODE__E_TIMEOUT,
 				   "the mediator did not answer in time");
+	} else if (e->body_case == PARLEY__ENVELOPE__BODY_ERROR) {
+		hd_link_send_error(link, g->job.id, e->error->code, "%s", e->error->text);
+	} else {
+		Parley__Envelope reply = *e;
+
+		hd_client_reply(g->job.client, g->job.id, &reply);
 	}
 }
 
-void hd_gather_priorities(struct hd_client *c, const Parley__Envelope *req)
+void hd_gather_relay(struct hd_client *c, const Parley__Envelope *req)
 {
 	struct hd_child *child = hd_med_child(c->oper->med);
-	Parley__SetPriorities set = PARLEY__SET_PRIORITIES__INIT;
-	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 
 	if (!child) {
 		hd_link_send_error(c->link, req->id, PARLEY__CODE__E_NOT_RUNNING,
@@ -286,12 +282,9 @@ void hd_gather_priorities(struct hd_client *c, const Parley__Envelope *req)
 				   hd_med_state_str(hd_med_state(c->oper->med)));
 		return;
 	}
-	struct gather *g = gather_new(c, req->id, 1, PRIORITIES_DEADLINE_MS, reply_priorities);
+	struct gather *g = gather_new(c, req->id, 1, RELAY_DEADLINE_MS, reply_relayed);
 	if (!g)
 		return;
-	set.device = req->set_priorities->device;
-	set.on = req->set_priorities->on;
-	e.body_case = PARLEY__ENVELOPE__BODY_SET_PRIORITIES;
-	e.set_priorities = &set;
+	Parley__Envelope e = *req;
 	ask(g, child, "", &e);
 }

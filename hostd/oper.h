@@ -69,5 +69,6 @@ void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e);
 void hd_client_reply(struct hd_client *c, uint32_t id, Parley__Envelope *e);
 /* hostd/gather.c, hostd/check.c: answered when all have answered, or by a deadline. */
 void hd_gather_stats(struct hd_client *c, const Parley__Envelope *e);
-void hd_gather_priorities(struct hd_client *c, const Parley__Envelope *e);
+/* To the mediator as it is, and its answer back. */
+void hd_gather_relay(struct hd_client *c, const Parley__Envelope *e);
 void hd_check(struct hd_client *c, uint32_t id, const char *name);

@@ -395,7 +395,8 @@ void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e)
 		hd_gather_stats(c, e);
 		return;
 	case PARLEY__ENVELOPE__BODY_SET_PRIORITIES:
-		hd_gather_priorities(c, e);
+	case PARLEY__ENVELOPE__BODY_POLICY_REQUEST:
+		hd_gather_relay(c, e);
 		return;
 	case PARLEY__ENVELOPE__BODY_VERSION_REQUEST:
 		on_version(c, e);

@@ -47,6 +47,7 @@ struct control {
 	struct event_base *base;
 	struct med_disk *disks;
 	size_t n_disks;
+	struct live *live;
 	uint64_t start_ns;
 	int listen_fd;
 	struct event *ev_listen, *ev_pipe;
@@ -165,6 +166,79 @@ static void on_priorities(struct peer *p, const Parley__Envelope *req)
 		answer_no_device(p, req->id, m->device);
 }
 
+#define PIECE_BYTES 2048u	/* of a text that is longer than a string may be */
+
+/* Sends @text in pieces. */
+static void answer_text(struct peer *p, uint32_t id, char *text, size_t len)
+{
+	Parley__PolicyReply reply = PARLEY__POLICY_REPLY__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	size_t n = (len + PIECE_BYTES - 1) / PIECE_BYTES;
+	char *store = malloc(n * (PIECE_BYTES + 1) + 1), **pieces = calloc(n + 1, sizeof(*pieces));
+
+	for (size_t i = 0; store && pieces && i < n; i++) {
+		size_t bytes = Q_MIN(len - i * PIECE_BYTES, PIECE_BYTES);
+
+		pieces[i] = store + i * (PIECE_BYTES + 1);
+		memcpy(pieces[i], text + i * PIECE_BYTES, bytes);
+		pieces[i][bytes] = '\0';
+	}
+	e.id = id;
+	e.body_case = PARLEY__ENVELOPE__BODY_POLICY_REPLY;
+	e.policy_reply = &reply;
+	reply.n_text = n;
+	reply.text = pieces;
+	if (store && pieces)
+		peer_send(p, &e);
+	else
+		answer_error(p, id, PARLEY__CODE__E_FAILED, "out of memory");
+	free(store);
+	free(pieces);
+}
+
+static int ask_live(struct live *l, const Parley__PolicyRequest *m, FILE *to,
+		    struct cf_errors *errs)
+{
+	switch (m->verb) {
+	case PARLEY__POLICY_REQUEST__VERB__SHOW:
+		return live_show(l, to);
+	case PARLEY__POLICY_REQUEST__VERB__CHECK:
+		return live_check(l, to, errs);
+	case PARLEY__POLICY_REQUEST__VERB__RELOAD:
+		return live_reload(l, to, errs);
+	default:
+		return live_set(l, m->object, m->settings, m->n_settings, to, errs);
+	}
+}
+
+static void on_policy(struct peer *p, const Parley__Envelope *req)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+	int r = to ? ask_live(p->control->live, req->policy_request, to, &errs) : -ENOMEM;
+
+	if (to && r == -EINVAL) {
+		rewind(to);
+		cf_errors_print(&errs, to);
+	}
+	if (to)
+		(void)fclose(to);
+	if (r == 0)
+		answer_text(p, req->id, text, len);
+	else if (r == -EINVAL) {
+		text[Q_MIN(len, QP_STRING_MAX)] = '\0';
+		answer_error(p, req->id, PARLEY__CODE__E_CONFIG, text);
+	} else if (r == -EBUSY)
+		answer_error(p, req->id, PARLEY__CODE__E_BUSY,
+			     "a device has not taken the last change yet; try again");
+	else
+		answer_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
+	free(text);
+	cf_errors_fini(&errs);
+}
+
 static void handle(struct peer *p, const Parley__Envelope *e)
 {
 	switch (e->body_case) {
@@ -173,6 +247,9 @@ static void handle(struct peer *p, const Parley__Envelope *e)
 		break;
 	case PARLEY__ENVELOPE__BODY_SET_PRIORITIES:
 		on_priorities(p, e);
+		break;
+	case PARLEY__ENVELOPE__BODY_POLICY_REQUEST:
+		on_policy(p, e);
 		break;
 	default:
 		answer_error(p, e->id, PARLEY__CODE__E_USAGE,
@@ -374,6 +451,11 @@ struct control *control_new(struct event_base *base, struct med_disk *disks, siz
 		ok = c->ev_listen && event_add(c->ev_listen, NULL) == 0;
 	}
 	return ok ? c : control_free(c);
+}
+
+void control_set_live(struct control *c, struct live *live)
+{
+	c->live = live;
 }
 
 struct control *control_free(struct control *c)

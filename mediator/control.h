@@ -8,6 +8,7 @@
 #include <event2/event.h>
 
 #include "mediator/disk.h"
+#include "mediator/live.h"
 #include "proto/qp_chan.h"
 
 struct control;
@@ -24,6 +25,8 @@ struct control *control_free(struct control *c);
  * later.
  */
 struct med_event_sink control_sink(struct control *c);
+/* Whose policy is asked for from now on; borrowed, NULL = nobody's. */
+void control_set_live(struct control *c, struct live *live);
 /* To hostd, if there is one: the guests can come. */
 void control_ready(struct control *c);
 

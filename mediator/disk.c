@@ -276,6 +276,55 @@ static void on_accept(void *ctx)
 	sh->accept_waits = true;
 }
 
+static struct sched_share_cfg sched_cfg_of(const struct med_share_policy *p)
+{
+	return (struct sched_share_cfg){
+		.class = p->class,
+		.weight = p->weight,
+		.depth = p->depth,
+		.group = p->group,
+		.limits = p->limits,
+	};
+}
+
+static void set_groups(struct med_disk *d, const struct med_policy *p)
+{
+	static const struct limits_cfg none;
+
+	while (d->sched.n_groups < p->n_places)
+		sched_group_add(&d->sched, &none);
+	for (unsigned i = 0; i < p->n_places; i++)
+		sched_group_set(&d->sched, i, &none);
+	for (size_t i = 0; i < p->n_groups; i++)
+		sched_group_set(&d->sched, p->groups[i].place, &p->groups[i].limits);
+}
+
+static void take_change(struct med_disk *d)
+{
+	/* Pairs with the release store of med_disk_change(). */
+	const struct med_change *c = atomic_load_explicit(&d->change, memory_order_acquire);
+
+	if (!c)
+		return;
+	struct sched_cfg cfg = med_policy_sched(&c->policy->devices[c->device]);
+	d->policy = &c->policy->devices[c->device];
+	sched_set_cfg(&d->sched, &cfg);
+	set_groups(d, c->policy);
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+		const struct med_share_policy *p = &c->policy->shares[c->share[i]];
+		struct sched_share_cfg share = sched_cfg_of(p);
+
+		sh->policy = p;
+		sched_share_set(&d->sched, sh->sched_id, &share);
+		for (struct med_req *r = sh->head; r; r = r->next)
+			r->in_depth = false;
+		tell_sched(sh);
+	}
+	/* Pairs with the acquire load of med_disk_changed(). */
+	atomic_store_explicit(&d->change, NULL, memory_order_release);
+}
+
 static void on_wake(void *ctx)
 {
 	struct med_disk *d = ctx;
@@ -287,6 +336,7 @@ static void on_wake(void *ctx)
 		for (unsigned i = 0; i < d->n_shares; i++)
 			tell_sched(&d->shares[i]);
 	}
+	take_change(d);
 	if (atomic_exchange(&d->want_reset, false)) {
 		for (unsigned i = 0; i < d->n_shares; i++) {
 			qhist_reset(&d->shares[i].stats.latency);
@@ -455,6 +505,7 @@ int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t devic
 
 	memset(d, 0, sizeof(*d));
 	d->policy = policy;
+	d->bounce_bytes = policy->slice_bytes;
 	d->sink = *sink;
 	d->fd = d->wake_fd = -1;
 	d->bell = QBELL_NULL;
@@ -463,11 +514,7 @@ int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t devic
 
 	struct sched_cfg cfg = med_policy_sched(policy);
 	sched_init(&d->sched, &cfg, qnow_ns());
-	for (size_t i = 0; i < all->n_groups; i++) {
-		int id = sched_group_add(&d->sched, &all->groups[i].limits);
-
-		qassert(id == (int)i);
-	}
+	set_groups(d, all);
 	qhist_reset(&d->stats.service);
 	d->slices = calloc(policy->slots, sizeof(d->slices[0]));
 	d->wake_fd = qfd_eventfd();
@@ -496,13 +543,7 @@ int med_disk_reserve(struct med_disk *d, unsigned n)
 int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
 		       int take_listen_fd)
 {
-	struct sched_share_cfg cfg = {
-		.class = policy->class,
-		.weight = policy->weight,
-		.depth = policy->depth,
-		.group = policy->group,
-		.limits = policy->limits,
-	};
+	struct sched_share_cfg cfg = sched_cfg_of(policy);
 	int id = sched_share_add(&d->sched, &cfg);
 
 	if (id < 0) {
@@ -619,6 +660,18 @@ void med_disk_reset_worst(struct med_disk *d)
 {
 	atomic_store_explicit(&d->want_reset, true, memory_order_release);
 	wake(d);
+}
+
+void med_disk_change(struct med_disk *d, struct med_change *c)
+{
+	qassert(med_disk_changed(d));
+	atomic_store_explicit(&d->change, c, memory_order_release);
+	wake(d);
+}
+
+bool med_disk_changed(const struct med_disk *d)
+{
+	return !atomic_load_explicit(&d->change, memory_order_acquire);
 }
 
 void med_disk_fini(struct med_disk *d)

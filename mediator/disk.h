@@ -11,20 +11,12 @@
 #pragma once
 
 #include <pthread.h>
-#include <stdatomic.h>
 
 #include "lib/qbell.h"
-#include "lib/qblk.h"
-#include "lib/qhist.h"
-#include "lib/qlog.h"
 #include "mediator/loop.h"
-#include "mediator/policy.h"
 #include "mediator/scheduler.h"
+#include "mediator/share.h"
 #include "mediator/unmapper.h"
-
-struct med_client;
-struct med_disk;
-struct med_share;
 
 struct med_slice {
 	struct loop_io io;
@@ -43,60 +35,11 @@ struct med_slice {
 	struct iovec bounce_iov;
 };
 
-struct med_req {
-	struct med_req *next;		/* in the share's queue, or a free list */
-	struct med_share *share;
-	void (*done)(struct med_req *r, int err);	/* 0 or -errno; on the device's thread */
-	enum qblk_op op;
-	uint64_t sector;		/* in the share */
-	uint64_t len_bytes;
-	bool unmap;
-	struct iovec *iov;		/* of the whole request */
-	unsigned n_iov;
-	uint64_t arrival_ns;
-	uint64_t seq;			/* order of arrival on the device */
-	uint64_t given_ns;		/* first slice given, 0 = none yet */
-	uint64_t bound_ns;		/* the promise that stood then */
-	uint64_t next_byte;		/* of the request, not yet given */
-	unsigned iov_at;		/* where next_byte is */
-	size_t iov_off;
-	uint32_t slices;		/* at the device */
-	bool durable;			/* a write is done when it is on stable storage */
-	int err;			/* first error of a slice */
-	bool unaligned;			/* direct I/O cannot take its parts as they are */
-	bool in_depth;			/* was within the share's promised depth when it arrived */
-};
-
-/*
- * Written by the device's thread, read by any (relaxed: a reader may see one counter newer than
- * another).
- */
-struct med_share_stats {
-	_Atomic uint64_t ops[QBLK_WRITE_ZEROES + 1], bytes[QBLK_WRITE_ZEROES + 1];
-	_Atomic uint64_t errors, faults, bound_violations, throttled, limited;
-	_Atomic uint64_t bound_ns;
-	_Atomic uint32_t queued, in_flight;
-	_Atomic bool connected, quarantined;
-	struct qhist latency, wait;
-};
-
-struct med_share {
-	const struct med_share_policy *policy;
-	struct med_disk *disk;
-	unsigned sched_id;
-	int listen_fd;			/* owned */
-	struct loop_watch *listen_watch;
-	struct med_client *client;	/* or NULL: a share has one client at a time */
-	bool accept_waits;		/* a connection may stand in the backlog */
-	uint64_t accept_after_ns;	/* 0 = now: there was no descriptor for it */
-	uint32_t window_faults;		/* breaches since window_ns; stats has them all */
-	uint64_t window_ns;
-	uint64_t quarantine_until_ns;	/* while stats.quarantined */
-	struct med_req *head, **tail;
-	uint32_t queued;		/* requests in the list */
-	uint32_t outstanding;		/* requests not yet done, queued ones included */
-	struct qlog_limit bound_limit, error_limit;	/* of events */
-	struct med_share_stats stats;
+/* Another policy for the same devices and shares, for the thread of one device. */
+struct med_change {
+	const struct med_policy *policy;
+	size_t device;
+	unsigned share[SCHED_SHARES_MAX];	/* the disk's share → its index in the policy */
 };
 
 struct med_disk_stats {
@@ -113,7 +56,7 @@ struct med_event_sink {
 };
 
 struct med_disk {
-	const struct med_device_policy *policy;
+	const struct med_device_policy *_Atomic policy;	/* as that of a share */
 	struct med_event_sink sink;
 	int fd;
 	bool is_block_device;
@@ -129,6 +72,8 @@ struct med_disk {
 		ZERO_PUNCH,
 		ZERO_WRITE,	/* nothing else is there: write them */
 	} zero_how;
+	/* of a buffer for unaligned direct I/O: as the slices were at first */
+	uint32_t bounce_bytes;
 	uint64_t last_turn_ns;
 	uint64_t len_bytes;
 	struct loop loop;
@@ -149,6 +94,7 @@ struct med_disk {
 	int wake_fd;
 	struct loop_watch *wake_watch;
 	_Atomic bool want_stop, want_priorities, want_reset;
+	struct med_change *_Atomic change;	/* borrowed until it is taken: then NULL again */
 	_Atomic bool realtime;		/* the thread has a real-time priority */
 	struct unmapper unmapper;
 	pthread_t thread;
@@ -178,6 +124,13 @@ void med_disk_fini(struct med_disk *d);
 /* Main thread. */
 void med_disk_set_priorities(struct med_disk *d, bool on);
 void med_disk_reset_worst(struct med_disk *d);
+/*
+ * Hands @c to the device's thread, which goes by the new policy from its next round on: nothing is
+ * drained or dropped; what waits then is promised nothing. Until med_disk_changed() says so, @c,
+ * the policy and the one before are in use, and no other may come.
+ */
+void med_disk_change(struct med_disk *d, struct med_change *c);
+bool med_disk_changed(const struct med_disk *d);
 
 /* ---- on the device's thread ---- */
 

@@ -45,14 +45,16 @@ struct options {
 
 struct mediator {
 	struct options opt;
-	struct med_policy *policy;
+	struct med_policy *policy;	/* live's, once that is there */
+	struct live *live;
 	struct med_disk disks[MED_DEVICES_MAX];
 	size_t n_disks;
 	struct qp_chan *chan;		/* until control owns it */
 	struct event_base *base;
 	struct control *control;
 	struct event *ev_term, *ev_int;
-	int *listen_fds;		/* per share of the policy, until a disk owns it */
+	int *listen_fds;		/* per share of the policy at first, until a disk owns it */
+	size_t n_listen_fds;
 };
 
 static void usage(FILE *to)
@@ -262,13 +264,27 @@ static int make_realtime(struct med_disk *d)
 	return r;
 }
 
-/* A mediator that promises something must not wait for the guests' own threads. */
-static void set_priority(struct mediator *m)
+static bool promises(const struct med_policy *p, const char *device)
 {
+	bool promised = false;
+
+	for (size_t i = 0; i < p->n_shares; i++)
+		promised |= p->shares[i].depth > 0 &&
+			    strcmp(p->devices[p->shares[i].device].name, device) == 0;
+	return promised;
+}
+
+/* A mediator that promises something must not wait for the guests' own threads. */
+static void set_priority(void *ctx)
+{
+	struct mediator *m = ctx;
+
 	int r = 0;
 
 	for (size_t i = 0; i < m->n_disks && r == 0; i++) {
-		if (m->disks[i].sched.depth == 0)
+		const char *name = m->disks[i].policy->name;
+
+		if (m->disks[i].realtime || !promises(live_policy(m->live), name))
 			continue;
 		r = make_realtime(&m->disks[i]);
 		atomic_store(&m->disks[i].realtime, r == 0);
@@ -325,7 +341,7 @@ static void mediator_fini(struct mediator *m)
 {
 	for (size_t i = 0; i < m->n_disks; i++)
 		med_disk_fini(&m->disks[i]);
-	for (size_t i = 0; m->listen_fds && i < m->policy->n_shares; i++)
+	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
 		qfd_close(&m->listen_fds[i]);
 	free(m->listen_fds);
 	if (m->control)
@@ -338,7 +354,10 @@ static void mediator_fini(struct mediator *m)
 		event_free(m->ev_int);
 	if (m->base)
 		event_base_free(m->base);
-	med_policy_free(m->policy);
+	if (m->live)
+		live_free(m->live);
+	else
+		med_policy_free(m->policy);
 }
 
 static int load_policy(struct mediator *m, struct cf_errors *errs)
@@ -349,8 +368,9 @@ static int load_policy(struct mediator *m, struct cf_errors *errs)
 		return failed(m, EXIT_START, "policy", ENOMEM, "out of memory");
 	if (r < 0)
 		return refused(m, errs, "policy", EXIT_POLICY);
-	m->listen_fds = calloc(m->policy->n_shares + 1, sizeof(int));
-	for (size_t i = 0; m->listen_fds && i < m->policy->n_shares; i++)
+	m->n_listen_fds = m->policy->n_shares;
+	m->listen_fds = calloc(m->n_listen_fds + 1, sizeof(int));
+	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
 		m->listen_fds[i] = -1;
 	return m->listen_fds ? EXIT_OK : failed(m, EXIT_START, "policy", ENOMEM, "out of memory");
 }
@@ -419,6 +439,10 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	r = start_disks(m);
 	if (r < 0)
 		return failed(m, EXIT_START, "device", r, "a device's thread does not start");
+	m->live = live_new(m->opt.paths, m->opt.n_paths, m->policy, m->disks, set_priority, m);
+	if (!m->live)
+		return failed(m, EXIT_START, "policy", -ENOMEM, "out of memory");
+	control_set_live(m->control, m->live);
 	set_priority(m);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	control_ready(m->control);

@@ -13,6 +13,9 @@
 #include <sys/stat.h>
 
 #include "mediator/policy_ini.h"
+#include "mediator/policy_keys.h"
+
+#define OVERRIDE "policy set"	/* where errors of such stand */
 
 static int only_policies(const struct dirent *d)
 {
@@ -75,10 +78,26 @@ static void check_name(const char *name, bool with_slash, const char *file, unsi
 			name, with_slash ? "SYSTEM/NAME, each" : "a name");
 }
 
-static int find_device(const struct med_policy *p, const char *name)
+int med_policy_device(const struct med_policy *p, const char *name)
 {
 	for (size_t i = 0; i < p->n_devices; i++)
 		if (strcmp(p->devices[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+int med_policy_share(const struct med_policy *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_shares; i++)
+		if (strcmp(p->shares[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+int med_policy_group(const struct med_policy *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_groups; i++)
+		if (strcmp(p->groups[i].name, name) == 0)
 			return (int)i;
 	return -1;
 }
@@ -90,7 +109,7 @@ static void check_device(struct med_policy *p, size_t i, struct cf_errors *errs)
 	if (!d->flush_limit_ns)
 		d->flush_limit_ns = d->service_limit_ns;
 	check_name(d->name, false, d->file, d->line, errs);
-	if (find_device(p, d->name) != (int)i)
+	if (med_policy_device(p, d->name) != (int)i)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0, "device '%s' is there twice",
 			     d->name);
 	if (!d->path == !d->null_bytes)
@@ -167,9 +186,8 @@ static void find_group(struct med_policy *p, size_t i, struct cf_errors *errs)
 {
 	struct med_share_policy *s = &p->shares[i];
 
-	for (size_t k = 0; s->group_name && k < p->n_groups && !s->group; k++)
-		if (strcmp(p->groups[k].name, s->group_name) == 0)
-			s->group = (uint32_t)k + 1;
+	int group = s->group_name ? med_policy_group(p, s->group_name) : -1;
+	s->group = group < 0 ? 0 : 1 + p->groups[group].place;
 	if (s->group_name && !s->group)
 		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 			     "share '%s': there is no [group %s]", s->name, s->group_name);
@@ -197,7 +215,7 @@ static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
 			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 				     "share '%s' is there already: %s:%u", s->name,
 				     p->shares[k].file, p->shares[k].line);
-	int device = s->device_name ? find_device(p, s->device_name) : -1;
+	int device = s->device_name ? med_policy_device(p, s->device_name) : -1;
 	if (!s->device_name)
 		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 			     "share '%s' has no device: expected device = NAME", s->name);
@@ -246,8 +264,11 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 {
 	for (size_t i = 0; i < p->n_devices; i++)
 		check_device(p, i, errs);
-	for (size_t i = 0; i < p->n_groups; i++)
+	p->n_places = (uint32_t)p->n_groups;
+	for (size_t i = 0; i < p->n_groups; i++) {
+		p->groups[i].place = (uint32_t)i;
 		check_group(p, i, errs);
+	}
 	for (size_t i = 0; i < p->n_shares; i++) {
 		check_share(p, i, errs);
 		check_overlap(p, i, errs);
@@ -303,6 +324,63 @@ static int read_path(struct med_policy *p, const char *path, struct cf_errors *e
 int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *errs,
 		    struct med_policy **ret)
 {
+	return med_policy_load_over(paths, n_paths, NULL, 0, errs, ret);
+}
+
+/* The field's section that @o means: its keys and the object; NULL with an error. */
+static const struct policy_key *find_object(struct med_policy *p, const struct med_override *o,
+					    struct cf_errors *errs, void **ret)
+{
+	static const char dev[] = "device:", grp[] = "group:";
+	bool only_dev = strncmp(o->object, dev, sizeof(dev) - 1) == 0;
+	bool only_grp = strncmp(o->object, grp, sizeof(grp) - 1) == 0;
+	size_t prefix = only_dev ? sizeof(dev) - 1 : only_grp ? sizeof(grp) - 1 : 0;
+	const char *name = o->object + prefix;
+	int share = med_policy_share(p, name);
+	int d = only_grp ? -1 : med_policy_device(p, name);
+	int g = only_dev ? -1 : med_policy_group(p, name);
+
+	if (d >= 0 && g >= 0) {
+		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0,
+			     "'%s' is a device and a group: expected device:%s or group:%s", name,
+			     name, name);
+		return NULL;
+	}
+	*ret = share >= 0 ? (void *)&p->shares[share] :
+	       d >= 0	  ? (void *)&p->devices[d] :
+	       g >= 0	  ? (void *)&p->groups[g] : NULL;
+	if (!*ret)
+		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0,
+			     "there is no share, device or group '%s'", name);
+	return share >= 0 ? policy_share_keys : d >= 0 ? policy_device_keys : policy_group_keys;
+}
+
+static int override(struct med_policy *p, const struct med_override *o, struct cf_errors *errs)
+{
+	const char *names[32], *near;
+	void *object = NULL;
+	size_t n = 0;
+	bool oom = false;
+	const struct policy_key *k = find_object(p, o, errs, &object);
+
+	if (!k || !object)
+		return 0;
+	for (; k->name && strcmp(k->name, o->key) != 0; k++)
+		names[n++] = k->name;
+	near = k->name ? NULL : cf_nearest(o->key, names, n);
+	if (!k->name)
+		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0, "%s: unknown key '%s'%s%s%s",
+			     o->object, o->key, near ? "; did you mean '" : "", near ? near : "",
+			     near ? "'?" : "");
+	else if (!policy_key_set(k, object, o->value, &oom) && !oom)
+		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0, "%s: %s = %s: expected %s", o->object,
+			     o->key, o->value, k->expected);
+	return oom ? -ENOMEM : 0;
+}
+
+int med_policy_load_over(const char *const *paths, size_t n_paths, const struct med_override *over,
+			 size_t n_over, struct cf_errors *errs, struct med_policy **ret)
+{
 	struct med_policy *p = calloc(1, sizeof(*p));
 	int r = p ? 0 : -ENOMEM;
 
@@ -312,6 +390,8 @@ int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *
 		cf_error_add(errs, CF_ERROR, "command line", 0, 0, "no policy file was given");
 	if (r == 0)
 		r = anchor_paths(p);
+	for (size_t i = 0; r == 0 && i < n_over; i++)
+		r = override(p, &over[i], errs);
 	if (r == 0) {
 		check_all(p, errs);
 		r = cf_errors_ok(errs) ? 0 : -EINVAL;
@@ -342,6 +422,23 @@ int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct c
 				(unsigned long long)size);
 	}
 	return cf_errors_ok(errs) ? 0 : -EINVAL;
+}
+
+int med_policy_align(const struct med_policy *now, struct med_policy *next)
+{
+	next->n_places = now->n_places;
+	for (size_t i = 0; i < next->n_groups; i++) {
+		int k = med_policy_group(now, next->groups[i].name);
+
+		next->groups[i].place = k >= 0 ? now->groups[k].place : next->n_places++;
+	}
+	for (size_t i = 0; i < next->n_shares; i++) {
+		struct med_share_policy *s = &next->shares[i];
+
+		if (s->group_name)
+			s->group = 1 + next->groups[med_policy_group(next, s->group_name)].place;
+	}
+	return next->n_places > SCHED_GROUPS_MAX ? -ENOSPC : 0;
 }
 
 struct med_policy *med_policy_free(struct med_policy *p)

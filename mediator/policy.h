@@ -32,6 +32,7 @@ struct med_device_policy {
 struct med_group_policy {
 	char *name;
 	struct limits_cfg limits;
+	uint32_t place;		/* its number in the schedulers */
 	const char *file;
 	unsigned line;
 };
@@ -47,7 +48,7 @@ struct med_share_policy {
 	uint64_t len_bytes;	/* 0 until resolved: the rest of the device */
 	bool read_only;
 	char *group_name;	/* as written, or NULL */
-	uint32_t group;		/* 1 + its index; 0 = none */
+	uint32_t group;		/* 1 + its place; 0 = none */
 	struct limits_cfg limits;
 	uint32_t fault_budget;	/* protocol faults in a window until the share is quarantined */
 	uint64_t fault_window_ns;	/* how long faults are remembered, and a quarantine lasts */
@@ -62,6 +63,7 @@ struct med_policy {
 	size_t n_shares;
 	struct med_group_policy *groups;
 	size_t n_groups;
+	uint32_t n_places;	/* of groups that are, and that once were */
 	char **files;		/* paths as given */
 	size_t n_files;
 };
@@ -79,5 +81,36 @@ int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *
  */
 int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct cf_errors *errs);
 struct med_policy *med_policy_free(struct med_policy *p);
+
+/* The index of the device, share or group of that name; -1: there is none. */
+int med_policy_device(const struct med_policy *p, const char *name);
+int med_policy_share(const struct med_policy *p, const char *name);
+int med_policy_group(const struct med_policy *p, const char *name);
+
+/*
+ * What an operator has set since the files were read: as if @key = @value stood last in the section
+ * of @object, which is "SYSTEM/NAME", or a device's or group's name, with "device:" or "group:" in
+ * front of it where both have one.
+ */
+struct med_override {
+	char *object, *key, *value;
+};
+/* Like med_policy_load(), with @over on top of the files. Its errors stand at "policy set". */
+int med_policy_load_over(const char *const *paths, size_t n_paths, const struct med_override *over,
+			 size_t n_over, struct cf_errors *errs, struct med_policy **ret);
+
+/* The policy that is in force, as a file would have it. */
+void med_policy_print(const struct med_policy *p, FILE *to);
+/*
+ * What is different in @next, both resolved: a line each to @to, and an error each for what a
+ * mediator that runs cannot change (what its devices and shares are, and where). Their number.
+ */
+unsigned med_policy_diff(const struct med_policy *now, const struct med_policy *next, FILE *to,
+			 struct cf_errors *errs);
+/*
+ * Gives the groups of @next the places that they have in @now, behind which new ones come; a place
+ * whose group is no more stays empty. 0, or -ENOSPC: no place is left.
+ */
+int med_policy_align(const struct med_policy *now, struct med_policy *next);
 
 struct sched_cfg med_policy_sched(const struct med_device_policy *d);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads one policy file with inih and turns every key into its field by a table, so that a new key
- * is a row. Main thread. Invariant: a value that is not what its row expects changes nothing and
- * gives one error with file and line.
+ * Reads one policy file with inih; what a key means is in policy_keys.c. Main thread. Invariant: a
+ * value that is not what its key expects changes nothing and gives one error with file and line.
  */
 #include "mediator/policy_ini.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <ini.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "mediator/policy_keys.h"
 
 #define DEFAULT_SLOTS 32
 #define DEFAULT_RESERVE 4
@@ -23,72 +23,6 @@
 #define DEFAULT_BURST_NS (5 * Q_NSEC_PER_MSEC)
 #define DEFAULT_FAULT_BUDGET 16
 #define DEFAULT_FAULT_WINDOW_NS (60 * Q_NSEC_PER_SEC)
-
-enum key_kind { KEY_TEXT, KEY_U32, KEY_U64, KEY_BYTES32, KEY_BYTES, KEY_TIME, KEY_BOOL, KEY_CLASS };
-
-struct key {
-	const char *name;
-	enum key_kind kind;
-	size_t offset;		/* of the field */
-	uint64_t min, max;	/* of the number, in the field's unit */
-	const char *expected;
-};
-
-#define DEV(field) offsetof(struct med_device_policy, field)
-#define SHR(field) offsetof(struct med_share_policy, field)
-#define GRP(field) offsetof(struct med_group_policy, field)
-
-/* The limits of a share, and of a group. */
-#define LIMIT_OPS(name, field) { name, KEY_U64, field, 1, LIMIT_RATE_MAX, "a number, 1 or more" }
-#define LIMIT_BYTES(name, field)                                                                   \
-	{ name, KEY_BYTES, field, 1, LIMIT_RATE_MAX, "a size, such as 30M" }
-#define LIMIT_KEYS(of)                                                                             \
-	LIMIT_OPS("limit-ops", of(limits.ops[LIMIT_BOTH])),                                        \
-	LIMIT_OPS("limit-read-ops", of(limits.ops[LIMIT_READ])),                                   \
-	LIMIT_OPS("limit-write-ops", of(limits.ops[LIMIT_WRITE])),                                 \
-	LIMIT_BYTES("limit-bytes", of(limits.bytes[LIMIT_BOTH])),                                  \
-	LIMIT_BYTES("limit-read-bytes", of(limits.bytes[LIMIT_READ])),                             \
-	LIMIT_BYTES("limit-write-bytes", of(limits.bytes[LIMIT_WRITE])),                           \
-	{ "burst", KEY_TIME, of(limits.burst_ns), 0, 3600 * Q_NSEC_PER_SEC,                        \
-	  "a time from 0s to 3600s, such as 5ms" }
-
-static const struct key device_keys[] = {
-	{ "path", KEY_TEXT, DEV(path), 0, 0, "a file or block device" },
-	{ "null", KEY_BYTES, DEV(null_bytes), 4096, INT64_MAX, "a size, such as 64M" },
-	{ "direct", KEY_BOOL, DEV(direct), 0, 1, "yes or no" },
-	{ "slots", KEY_U32, DEV(slots), 1, 1024, "a number from 1 to 1024" },
-	{ "reserve", KEY_U32, DEV(reserve), 0, 1023, "a number from 0 to slots - 1" },
-	{ "slice", KEY_BYTES32, DEV(slice_bytes), 4096, 16 << 20, "a size from 4K to 16M" },
-	{ "target", KEY_TIME, DEV(target_ns), 1000, 3600 * Q_NSEC_PER_SEC,
-	  "a time from 1us to 1h, such as 10ms" },
-	{ "service-limit", KEY_TIME, DEV(service_limit_ns), 1000, 60 * Q_NSEC_PER_SEC,
-	  "a time from 1us to 60s, such as 1ms" },
-	{ "flush-limit", KEY_TIME, DEV(flush_limit_ns), 1000, 600 * Q_NSEC_PER_SEC,
-	  "a time from 1us to 600s, such as 5ms" },
-	{ "poll", KEY_TIME, DEV(poll_ns), 0, Q_NSEC_PER_MSEC, "a time from 0us to 1ms" },
-	{ NULL },
-};
-
-static const struct key share_keys[] = {
-	{ "device", KEY_TEXT, SHR(device_name), 0, 0, "the name of a [device NAME] section" },
-	{ "class", KEY_CLASS, SHR(class), 0, 0, "safety, normal or best-effort" },
-	{ "weight", KEY_U32, SHR(weight), 1, 1000, "a number from 1 to 1000" },
-	{ "depth", KEY_U32, SHR(depth), 1, 1024, "a number from 1 to 1024" },
-	{ "offset", KEY_BYTES, SHR(offset_bytes), 0, INT64_MAX, "a size, such as 64M" },
-	{ "length", KEY_BYTES, SHR(len_bytes), 512, INT64_MAX, "a size, such as 64M" },
-	{ "read-only", KEY_BOOL, SHR(read_only), 0, 1, "yes or no" },
-	{ "fault-budget", KEY_U32, SHR(fault_budget), 1, 1000000, "a number from 1 to 1000000" },
-	{ "fault-window", KEY_TIME, SHR(fault_window_ns), Q_NSEC_PER_MSEC, 86400 * Q_NSEC_PER_SEC,
-	  "a time from 1ms to 86400s, such as 60s" },
-	{ "group", KEY_TEXT, SHR(group_name), 0, 0, "the name of a [group NAME] section" },
-	LIMIT_KEYS(SHR),
-	{ NULL },
-};
-
-static const struct key group_keys[] = {
-	LIMIT_KEYS(GRP),
-	{ NULL },
-};
 
 enum section { SECTION_NONE, SECTION_DEVICE, SECTION_SHARE, SECTION_GROUP, SECTION_BAD };
 
@@ -115,132 +49,18 @@ static void bad(struct reader *r, const char *fmt, const char *a, const char *b)
 	cf_error_add(r->errs, CF_ERROR, r->file, r->line, 0, "%s", text);
 }
 
-static bool parse_scaled(const char *s, const char *const *units, const uint64_t *factors,
-			 size_t n_units, uint64_t *ret)
-{
-	char *end;
-
-	if (!isdigit((unsigned char)*s))
-		return false;
-	errno = 0;
-	/* Not base 0: nobody means 8 by 010. */
-	bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
-	uint64_t v = strtoull(s, &end, hex ? 16 : 10);
-	if (errno)
-		return false;
-	for (size_t i = 0; i < n_units; i++)
-		if (strcmp(end, units[i]) == 0)
-			return !__builtin_mul_overflow(v, factors[i], ret);
-	return false;
-}
-
-static bool parse_bytes(const char *s, uint64_t *ret)
-{
-	static const char *const units[] = { "", "K", "M", "G", "T", "k", "m", "g" };
-	static const uint64_t factors[] = { 1,	      1 << 10, 1 << 20, 1 << 30,
-					    1ull << 40, 1 << 10, 1 << 20, 1 << 30 };
-
-	return parse_scaled(s, units, factors, Q_ARRAY_LEN(units), ret);
-}
-
-static bool parse_time(const char *s, uint64_t *ret)
-{
-	static const char *const units[] = { "ns", "us", "ms", "s" };
-	static const uint64_t factors[] = { 1, 1000, 1000000, 1000000000 };
-
-	return parse_scaled(s, units, factors, Q_ARRAY_LEN(units), ret);
-}
-
-static bool parse_bool(const char *s, bool *ret)
-{
-	static const char *const yes[] = { "yes", "on", "true", "1" };
-	static const char *const no[] = { "no", "off", "false", "0" };
-
-	for (size_t i = 0; i < Q_ARRAY_LEN(yes); i++) {
-		if (strcmp(s, yes[i]) == 0 || strcmp(s, no[i]) == 0) {
-			*ret = strcmp(s, yes[i]) == 0;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool parse_class(const char *s, enum sched_class *ret)
-{
-	for (unsigned c = 0; c < SCHED_CLASSES; c++) {
-		if (strcmp(s, sched_class_str((enum sched_class)c)) == 0) {
-			*ret = (enum sched_class)c;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Number of @k from @value: false when it is none or out of range. */
-static bool parse_number(const struct key *k, const char *value, uint64_t *ret)
-{
-	bool ok;
-
-	if (k->kind == KEY_TIME)
-		ok = parse_time(value, ret);
-	else if (k->kind == KEY_BYTES || k->kind == KEY_BYTES32)
-		ok = parse_bytes(value, ret);
-	else
-		ok = parse_scaled(value, (const char *const[]){ "" }, (const uint64_t[]){ 1 }, 1,
-				  ret);
-	return ok && *ret >= k->min && *ret <= k->max;
-}
-
-static bool set_field(struct reader *r, const struct key *k, void *object, const char *value)
-{
-	char *field = (char *)object + k->offset;
-	uint64_t num;
-
-	switch (k->kind) {
-	case KEY_TEXT: {
-		char *copy = *value ? strdup(value) : NULL;
-
-		if (!copy) {
-			r->oom |= *value != '\0';
-			return *value != '\0';
-		}
-		free(*(char **)field);
-		*(char **)field = copy;
-		return true;
-	}
-	case KEY_BOOL:
-		return parse_bool(value, (bool *)field);
-	case KEY_CLASS:
-		return parse_class(value, (enum sched_class *)field);
-	case KEY_U32:
-	case KEY_BYTES32:
-		if (!parse_number(k, value, &num))
-			return false;
-		*(uint32_t *)field = (uint32_t)num;
-		return true;
-	case KEY_U64:
-	case KEY_BYTES:
-	case KEY_TIME:
-		if (!parse_number(k, value, &num))
-			return false;
-		*(uint64_t *)field = num;
-		return true;
-	}
-	return false;
-}
-
-static void set_key(struct reader *r, const struct key *keys, void *object, const char *name,
+static void set_key(struct reader *r, const struct policy_key *keys, void *object, const char *name,
 		    const char *value)
 {
 	const char *names[32];
 	size_t n = 0;
 
-	for (const struct key *k = keys; k->name; k++) {
+	for (const struct policy_key *k = keys; k->name; k++) {
 		if (strcmp(k->name, name) == 0) {
 			if (r->seen >> (k - keys) & 1)
 				bad(r, "%s is set twice in this section%s", name, "");
 			r->seen |= 1u << (k - keys);
-			if (!set_field(r, k, object, value))
+			if (!policy_key_set(k, object, value, &r->oom))
 				cf_error_add(r->errs, CF_ERROR, r->file, r->line, 0,
 					     "%s = %s: expected %s", name, value, k->expected);
 			return;
@@ -364,11 +184,11 @@ static int on_key(void *ctx, const char *section, const char *name, const char *
 	if (r->kind == SECTION_NONE)
 		bad(r, "'%s' stands before the first [section]%s", name, "");
 	else if (r->kind == SECTION_DEVICE)
-		set_key(r, device_keys, &r->p->devices[r->p->n_devices - 1], name, value);
+		set_key(r, policy_device_keys, &r->p->devices[r->p->n_devices - 1], name, value);
 	else if (r->kind == SECTION_SHARE)
-		set_key(r, share_keys, &r->p->shares[r->p->n_shares - 1], name, value);
+		set_key(r, policy_share_keys, &r->p->shares[r->p->n_shares - 1], name, value);
 	else if (r->kind == SECTION_GROUP)
-		set_key(r, group_keys, &r->p->groups[r->p->n_groups - 1], name, value);
+		set_key(r, policy_group_keys, &r->p->groups[r->p->n_groups - 1], name, value);
 	return 1;
 }
 

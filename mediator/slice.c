@@ -71,7 +71,7 @@ uint32_t med_slice_next_bytes(const struct med_disk *d, const struct med_req *r)
 	else if (r->op != QBLK_READ && r->op != QBLK_WRITE)
 		most = BARRIER_BYTES;
 	else if (r->unaligned)
-		most = Q_MIN(most, d->policy->slice_bytes);	/* what a bounce buffer takes */
+		most = Q_MIN(most, d->bounce_bytes);
 	/* Linux moves at most 2 GiB in one read or write. */
 	return (uint32_t)Q_MIN(left, Q_MIN(most, 1u << 30));
 }
@@ -130,7 +130,7 @@ static int submit_bounced(struct med_disk *d, struct med_slice *s)
 	void *p;
 
 	if (!s->bounce) {
-		if (posix_memalign(&p, BOUNCE_ALIGN, d->policy->slice_bytes) != 0)
+		if (posix_memalign(&p, BOUNCE_ALIGN, d->bounce_bytes) != 0)
 			return -ENOMEM;
 		s->bounce = p;
 	}

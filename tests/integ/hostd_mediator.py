@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 
-from hostd_world import (CONFIG, NO_SUCH, NOT_RUNNING, OK, POLICY, alive, check, main, same, wait_for)
+from hostd_world import (CONFIG, NO_SUCH, NOT_RUNNING, OK, POLICY, USAGE, alive, check, main, same, wait_for)
 
 
 def running(host):
@@ -39,6 +39,7 @@ def test_no_policy(host):
     same(host.mediator()["state"], "off")
     host.ctl("start", "a")
     host.ctl("priorities", "off", want=NOT_RUNNING)
+    host.ctl("policy", "show", want=NOT_RUNNING)
     answer = host.json("stats")
     same((answer["shares"], answer["mediator_error"]), ([], ""))
 
@@ -177,6 +178,44 @@ def test_priorities(host):
     same(host.json("priorities", "on", "--device", "d0"), {"schema": 1, "done": True})
     same(host.json("stats")["devices"][0]["priorities"], True)
     host.ctl("priorities", "off", "--device", "nosuch", want=NO_SUCH)
+
+
+def test_policy(host):
+    """Shown, checked, set and read again while it runs; what is refused changes nothing."""
+    host.policy(POLICY)
+    host.start()
+    pid = running(host)["pid"]
+    shown = host.ctl("policy", "show")[1]
+    check("[share ivi/root]\n" in shown and "weight = 100\n" in shown, shown)
+    check("nothing changes" in host.ctl("policy", "check")[1], "as the files are")
+    _, out, _ = host.ctl("policy", "set", "ivi/root", "weight=7", "limit-ops=500")
+    check("share ivi/root: weight = 7 (was 100)" in out and "limit-ops = 500 (was none)" in out, out)
+    lines = host.json("policy", "show")["lines"]
+    check("# set since the files were read: ivi/root weight=7" in lines and "limit-ops = 500" in lines, lines)
+    for words, said in ((("ivi/root", "wieght=7"), "did you mean 'weight'?"),
+                        (("ivi/root", "weight=0"), "from 1 to 1000"),
+                        (("ivi/rot", "weight=1"), "no share, device or group 'ivi/rot'"),
+                        (("ivi/root", "weight"), "expected key=value"),
+                        (("ivi/root", "weight=9", "length=4K"), "restart the mediator"),
+                        (("d0", "reserve=32"), "leaves none for lower classes")):
+        _, _, err = host.ctl("policy", "set", *words, want=CONFIG)
+        check(said in err, f"{words}: {err}")
+    same(host.json("policy", "show")["lines"], lines)
+    host.policy(POLICY.replace("class = best-effort", "class = normal"))
+    check("policy check" in host.ctl("policy", "set", "ivi/root", "weight=8", want=CONFIG)[2], "files have changed")
+    _, out, _ = host.ctl("policy", "check")
+    check("share ivi/root: class = normal (was best-effort)" in out and "weight = 100 (was 7)" in out, out)
+    same(host.json("policy", "show")["lines"], lines)
+    host.ctl("policy", "reload")
+    shown = host.ctl("policy", "show")[1]
+    check("class = normal\n" in shown and "weight = 7" not in shown and "limit-ops" not in shown, shown)
+    wait_for("the class", lambda: host.json("stats")["shares"][1]["class"] == "normal")
+    host.policy(POLICY + "[device n]\nnull = 1M\n[share new/root]\ndevice = n\n")
+    _, _, err = host.ctl("policy", "reload", want=CONFIG)
+    check("device 'n' is new" in err and "share 'new/root' is new" in err, err)
+    for words in (("policy",), ("policy", "shw"), ("policy", "show", "x"), ("policy", "set", "x")):
+        host.ctl(*words, want=USAGE)
+    same(running(host)["pid"], pid)
 
 
 def test_one_mediator_a_disk(host):

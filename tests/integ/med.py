@@ -355,6 +355,15 @@ class Control:
     def priorities(self, on, device=""):
         return 4 in self.ask(field(1, device) + field(2, int(on)), 24)
 
+    def policy(self, verb, name="", *settings):
+        """(error code, 0 = done; text). Code 9: the change before is not taken yet."""
+        reply = self.ask(field(1, ("show", "check", "reload", "set").index(verb)) + field(2, name) +
+                         b"".join(field(3, s) for s in settings), 26)
+        if 27 in reply:
+            return 0, b"".join(parse(reply[27][0]).get(1, [])).decode()
+        error = parse(reply[3][0])
+        return error[1][0], error[2][0].decode()
+
     def close(self):
         self.sock.close()
 

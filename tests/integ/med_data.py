@@ -252,5 +252,30 @@ def limits():
     check(all(s["limited"] > 0 and s["errors"] == 0 for s in (a, b, c)), f"{a} {b} {c}")
 
 
+def changes_under_load():
+    """Rules that change a hundred times under two floods that check what they read: nothing is lost or refused."""
+    rows = (("a/data", "class=best-effort", "weight=1"), ("b/data", "class=safety"), ("b/data", "limit-bytes=64M"),
+            ("a/data", "class=safety"), ("b/data", "class=normal", "limit-bytes=none"), ("disk", "slice=4K"),
+            ("a/data", "group=both"), ("both", "limit-ops=20000"), ("disk", "slice=1M", "reserve=8"),
+            ("a/data", "class=normal", "group=none", "weight=1000"), ("disk", "slice=64K", "reserve=4"))
+    policy = TWO.format(direct="no") + "[group both]\nlimit-ops = 50000\n"
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, policy) as m:
+            ps = [med.vublk(m.socket(share), "--verify", "--depth", 32, "--secs", 3, "--read", 50, "--bs", bs,
+                            "--span", 4 * MIB) for share, bs in (("a/data", 4096), ("b/data", 16384))]
+            c, n = med.Control(m), 0
+            while any(p.poll() is None for p in ps):
+                code, text = c.policy("set", *rows[n % len(rows)])
+                check(code in (0, 9), text)
+                n += code == 0
+                time.sleep(0.01)
+            check(n >= 20, f"{n} changes")
+            for p in ps:
+                med.vublk_end(p)
+            check(all(s["errors"] == 0 for s in c.stats()[0].values()), "no error")
+            check(c.policy("reload")[0] == 0 and "nothing changes" in c.policy("check")[1], "as the file has it")
+
+
 med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, shrinks,
-              write_through, limits)
+              write_through, limits, changes_under_load)

@@ -231,12 +231,12 @@ static const struct {
 	  "all\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nlimit-ops = 0\nlimit-read-ops = 1k\nlimit-bytes = -1\n"
 		 "burst = 2h\nlimit-read-byte = 1M\ngroup =\n",
-	  "p:5: error: limit-ops = 0: expected a number, 1 or more\n"
-	  "p:6: error: limit-read-ops = 1k: expected a number, 1 or more\n"
-	  "p:7: error: limit-bytes = -1: expected a size, such as 30M\n"
+	  "p:5: error: limit-ops = 0: expected a number from 1, or none\n"
+	  "p:6: error: limit-read-ops = 1k: expected a number from 1, or none\n"
+	  "p:7: error: limit-bytes = -1: expected a size, such as 30M, or none\n"
 	  "p:8: error: burst = 2h: expected a time from 0s to 3600s, such as 5ms\n"
 	  "p:9: error: unknown key 'limit-read-byte'; did you mean 'limit-read-bytes'?\n"
-	  "p:10: error: group = : expected the name of a [group NAME] section\n" },
+	  "p:10: error: group = : expected the name of a [group NAME] section, or none\n" },
 	{ DEVICE "[share s/a]\ndevice = d\ngroup = nosuch\n",
 	  "p:3: error: share 's/a': there is no [group nosuch]\n" },
 	{ DEVICE "[device e]\npath = other\n[group g]\nlimit-ops = 5\n"

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A share of a disk, and a request of it, as the device's thread has them (disk.h has what happens
+ * to them). All on that thread, except what says otherwise.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "lib/qblk.h"
+#include "lib/qhist.h"
+#include "lib/qlog.h"
+#include "mediator/policy.h"
+
+struct loop_watch;
+struct med_client;
+struct med_disk;
+struct med_share;
+
+struct med_req {
+	struct med_req *next;		/* in the share's queue, or a free list */
+	struct med_share *share;
+	void (*done)(struct med_req *r, int err);	/* 0 or -errno; on the device's thread */
+	enum qblk_op op;
+	uint64_t sector;		/* in the share */
+	uint64_t len_bytes;
+	bool unmap;
+	struct iovec *iov;		/* of the whole request */
+	unsigned n_iov;
+	uint64_t arrival_ns;
+	uint64_t seq;			/* order of arrival on the device */
+	uint64_t given_ns;		/* first slice given, 0 = none yet */
+	uint64_t bound_ns;		/* the promise that stood then */
+	uint64_t next_byte;		/* of the request, not yet given */
+	unsigned iov_at;		/* where next_byte is */
+	size_t iov_off;
+	uint32_t slices;		/* at the device */
+	bool durable;			/* a write is done when it is on stable storage */
+	int err;			/* first error of a slice */
+	bool unaligned;			/* direct I/O cannot take its parts as they are */
+	bool in_depth;			/* was within the share's promised depth when it arrived */
+};
+
+/*
+ * Written by the device's thread, read by any (relaxed: a reader may see one counter newer than
+ * another).
+ */
+struct med_share_stats {
+	_Atomic uint64_t ops[QBLK_WRITE_ZEROES + 1], bytes[QBLK_WRITE_ZEROES + 1];
+	_Atomic uint64_t errors, faults, bound_violations, throttled, limited;
+	_Atomic uint64_t bound_ns;
+	_Atomic uint32_t queued, in_flight;
+	_Atomic bool connected, quarantined;
+	struct qhist latency, wait;
+};
+
+struct med_share {
+	/* Borrowed; the device's thread changes it (med_disk_change()), others read it. */
+	const struct med_share_policy *_Atomic policy;
+	struct med_disk *disk;
+	unsigned sched_id;
+	int listen_fd;			/* owned */
+	struct loop_watch *listen_watch;
+	struct med_client *client;	/* or NULL: a share has one client at a time */
+	bool accept_waits;		/* a connection may stand in the backlog */
+	uint64_t accept_after_ns;	/* 0 = now: there was no descriptor for it */
+	uint32_t window_faults;		/* breaches since window_ns; stats has them all */
+	uint64_t window_ns;
+	uint64_t quarantine_until_ns;	/* while stats.quarantined */
+	struct med_req *head, **tail;
+	uint32_t queued;		/* requests in the list */
+	uint32_t outstanding;		/* requests not yet done, queued ones included */
+	struct qlog_limit bound_limit, error_limit;	/* of events */
+	struct med_share_stats stats;
+};
