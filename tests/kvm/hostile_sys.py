@@ -115,7 +115,7 @@ def t_registers(host):
                                   cmdline=f"test=storm storm_ms={ms} window=0xf8000000")
     n = int(fields(ivi.wait("^pc: storm accesses", 0, ATTACK_S + ms / 1000))["accesses"])
     ivi.wait("^guest: done ok")
-    expect(n > ms, f"{n} accesses in {ms} ms")
+    expect(n > 1000, f"{n} accesses in {ms} ms")
     print(f"{n} accesses, {len(host.log().splitlines())} lines of log")
     unharmed(host, cluster)
 

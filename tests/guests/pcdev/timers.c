@@ -293,7 +293,7 @@ void wdt_test(void)
 			rt_wait(rt_wake, arch_ticks() + rt_ticks(RT_NS_PER_S));
 	}
 	for (unsigned i = 0; i < 5; i++) {
-		arch_out8(0x443, 14);	/* 2 s */
+		arch_out8(0x443, i < 4 ? 5 : 14);	/* 20 s, at last 2 s */
 		uint64_t end = arch_ticks() + rt_ticks(20 * RT_NS_PER_MS);
 		while (arch_ticks() < end)
 			rt_wait(rt_wake, end);
