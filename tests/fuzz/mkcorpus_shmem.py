@@ -74,7 +74,8 @@ def inputs():
         cfg(0x18, 0xffffffff) + cfg(0x1c, 0xffffffff) + cfg(0x18, 0) + create(PCI, Y, 1) + cfg(0x18, 0xe9000000) + \
         cfg(0x1c, 0) + read(PCI, 2, 0, 0) + cfg(4, 0x402) + write(PCI, 2, 0, 8, 1) + cfg(4, 2) + read(PCI, 2, 0, 0)
     yield "stranger", create(MMIO, X, 1) + come(0, 0) + say(0, HELLO, 5) + turn(MMIO) + say(0, BELL, 5) + \
-        turn(MMIO) * 2 + read(MMIO, 1, 0, 0) + come(1, 0) + say(1, HELLO, 5) + say(1, BELL, 5) + say(0, BELL, 6) + turn(MMIO) * 2
+        turn(MMIO) * 2 + read(MMIO, 1, 0, 0) + come(1, 0) + say(1, HELLO, 5) + say(1, BELL, 5) + \
+        say(0, BELL, 6) + turn(MMIO) * 2
     yield "strangers", create(PCI, X, 1) + b"".join(come(i, 0) for i in range(12)) + say(3, HELLO, 3, 1) + \
         say(4, HELLO, 4, 2) + say(5, HELLO, 16) + say(11, HELLO, 7, 7) + create(MMIO, X, 1) + client(1) + turn(PCI) * 3
 
