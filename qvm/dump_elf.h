@@ -40,7 +40,8 @@ struct dump_to {
  */
 int dump_elf_write(const struct dump_to *to, const struct dump_image *img, uint64_t *ret_bytes);
 
-/* Notes of ours, of owner "PARLEY": text, ending with NUL. */
+/* Notes of ours: text, ending with NUL. The types are large because debuggers look at the type of
+ * a note before they look at its owner. */
 #define DUMP_NOTE_OWNER "PARLEY"
-#define DUMP_NOTE_ABOUT 1u	/* struct dump_image.about */
-#define DUMP_NOTE_SYSTEM 2u	/* struct dump_cpu.system, after each vCPU's registers */
+#define DUMP_NOTE_ABOUT 0x50410001u  /* struct dump_image.about */
+#define DUMP_NOTE_SYSTEM 0x50410002u /* struct dump_cpu.system, after each vCPU's registers */
