@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's side of a split virtqueue, and the way to the packed one's (qdriver_packed.c): owns the free list and the memory of who is out, both
- * outside shared memory. Runs on one thread at a time. See qring.c for the protocol; this is its
- * mirror.
+ * The driver's side of a split virtqueue, and the way to the packed one's (qdriver_packed.c):
+ * owns the free list and the memory of who is out, both outside shared memory. Runs on one thread
+ * at a time. See qring.c for the protocol; this is its mirror.
  *
  * Invariants: the device cannot change what we believe about a descriptor, for next[] and slot[]
  * are ours and the shared table is only written; n_free descriptors hang on free_head through

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's side of a virtqueue, split or packed (virtio 1.2, 2.7 and 2.8), for what drives a device without a
- * guest: VM-less clients, tests, benches. Lives in memory that a qmem describes. One thread at a
- * time. The device is the peer here: what it writes into the ring is checked.
+ * The driver's side of a virtqueue, split or packed (virtio 1.2, 2.7 and 2.8), for what drives a
+ * device without a guest: VM-less clients, tests, benches. Lives in memory that a qmem describes.
+ * One thread at a time. The device is the peer here: what it writes into the ring is checked.
  */
 #pragma once
 
@@ -50,10 +50,10 @@ struct qdriver {
 
 /* Bytes that a ring of @num entries needs, 4096-aligned, and the offsets of its parts. */
 uint64_t qdriver_layout(uint32_t num, uint64_t *ret_avail_off, uint64_t *ret_used_off);
-/* Lays out and zeroes a ring at @at (4096-aligned), packed with QRING_PACKED. With QRING_INDIRECT in @features,
- * @indirect_at with room for num * indirect_max * 16 bytes (in one region) turns indirect tables
- * on for chains of 2 to indirect_max parts. 0; -EINVAL (size, alignment), -EFAULT (not guest
- * memory), -ENOMEM. @d needs no fini on failure. */
+/* Lays out and zeroes a ring at @at (4096-aligned), packed with QRING_PACKED. With QRING_INDIRECT
+ * in @features, @indirect_at with room for num * indirect_max * 16 bytes (in one region) turns
+ * indirect tables on for chains of 2 to indirect_max parts. 0; -EINVAL (size, alignment), -EFAULT
+ * (not guest memory), -ENOMEM. @d needs no fini on failure. */
 int qdriver_init(struct qdriver *d, const struct qmem *mem, gpa_t at, uint32_t num,
 		 unsigned features, gpa_t indirect_at, unsigned indirect_max);
 void qdriver_fini(struct qdriver *d);

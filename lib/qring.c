@@ -98,7 +98,8 @@ static inline enum qring_verdict read_desc(const struct qring *r, const struct t
 }
 
 /* Goes on in the indirect table that @d names (2.7.5.3). The write flag means nothing here. */
-static enum qring_verdict enter_indirect(struct qring *r, const struct qring_buf *d, struct table *t)
+static enum qring_verdict enter_indirect(struct qring *r, const struct qring_buf *d,
+					 struct table *t)
 {
 	if (!(r->features & QRING_INDIRECT) || t->indirect || (d->flags & VRING_DESC_F_NEXT) ||
 	    d->len_bytes == 0 || d->len_bytes % QRING_DESC_BYTES ||

@@ -91,10 +91,10 @@ struct qring {
 
 /*
  * Resolves the three parts. 0; -EINVAL (size, alignment); -EFAULT (not guest memory, each inside
- * one region); packed: -ENOMEM. On success qring_fini() is due for a packed ring, and does nothing
- * for a split one. The used index of a split ring goes on from what stands in the used ring. Who takes a
- * ring over after a crash interrupts the driver once, unasked: the predecessor's last signal may
- * have died with it.
+ * one region); packed: -ENOMEM. On success qring_fini() is due for a packed ring, and does
+ * nothing for a split one. The used index of a split ring goes on from what stands in the used
+ * ring. Who takes a ring over after a crash interrupts the driver once, unasked: the
+ * predecessor's last signal may have died with it.
  */
 int qring_init(struct qring *r, const struct qmem *mem, const struct qring_cfg *cfg);
 /* Chains that are out are forgotten. A zeroed ring is fine, and twice is. */
@@ -113,8 +113,8 @@ void qring_fini(struct qring *r);
 enum qring_verdict qring_pop(struct qring *r, struct iovec *iov, unsigned max_iov,
 			     struct qring_chain *ret_chain);
 /* Like qring_pop() for the chain at descriptor @head, not from the avail ring: replay after a
- * crash, which split rings alone can. Never QRING_EMPTY; QRING_BAD_AVAIL when @head is no descriptor, or the ring
- * is packed. */
+ * crash, which split rings alone can. Never QRING_EMPTY; QRING_BAD_AVAIL when @head is no
+ * descriptor, or the ring is packed. */
 enum qring_verdict qring_fetch(struct qring *r, uint16_t head, struct iovec *iov, unsigned max_iov,
 			       struct qring_chain *ret_chain);
 /* True when qring_pop() would find something (or find it broken). */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The split and the packed ring as they stand in memory (virtio 1.2, 2.7 and 2.8), for their two
- * sides in qring*.c and qdriver*.c and for tests that play a hostile peer. Every word is little-endian, written by one
- * side and read by the other while both run: words that both touch at any time go through the
- * atomics here, descriptors and used elements through one volatile copy. Nothing here is checked.
+ * sides in qring*.c and qdriver*.c and for tests that play a hostile peer. Every word is
+ * little-endian, written by one side and read by the other while both run: words that both touch
+ * at any time go through the atomics here, descriptors and used elements through one volatile
+ * copy. Nothing here is checked.
  */
 #pragma once
 

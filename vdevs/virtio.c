@@ -14,7 +14,7 @@
 
 #include "lib/qfd.h"
 #include "lib/qring_wire.h"
-#include "vdevs/virtio.h"
+#include "vdevs/virtio_transport.h"
 
 #define S_ACK VIRTIO_CONFIG_S_ACKNOWLEDGE
 #define S_DRIVER VIRTIO_CONFIG_S_DRIVER

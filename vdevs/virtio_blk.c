@@ -227,7 +227,8 @@ static void blk_status(struct virtio_dev *d, char *buf, size_t buf_bytes)
 
 	snprintf(buf, buf_bytes,
 		 "file=%s in_flight=%u reads=%llu writes=%llu others=%llu errors=%llu",
-		 virtio_blk_media_str(b), b->in_flight, (unsigned long long)b->n_read, (unsigned long long)b->n_write,
+		 virtio_blk_media_str(b), b->in_flight, (unsigned long long)b->n_read,
+		 (unsigned long long)b->n_write,
 		 (unsigned long long)b->n_other, (unsigned long long)b->n_errors);
 }
 
@@ -351,8 +352,8 @@ static void check_of_file(const struct vd_config *cfg, const struct vd_arg *a, b
 			     a->text, expected);
 	else if (hostdev && vd_blk_form(hostdev->text) == VD_BLK_BACKEND)
 		cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
-			     "%s: %s is for a file of this VM; a back end has its own, and is waited "
-			     "for", cfg->type, a->opt->name);
+			     "%s: %s is for a file of this VM; a back end has its own, and is "
+			     "waited for", cfg->type, a->opt->name);
 }
 
 static void blk_check(const struct vd_config *cfg, struct cf_errors *errs)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtio-blk with a file of its own, for virtio_blk.c (requests) and virtio_blk_media.c (the file)
- * alone.
+ * A virtio-blk with a file of its own, for virtio_blk.c (requests) and virtio_blk_media.c (the
+ * file) alone.
  */
 #pragma once
 

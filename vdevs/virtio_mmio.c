@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "lib/qfd.h"
-#include "vdevs/virtio.h"
+#include "vdevs/virtio_transport.h"
 
 #define MAGIC 0x74726976u	/* "virt" */
 #define VERSION 2u

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "vdevs/pcifn.h"
-#include "vdevs/virtio.h"
+#include "vdevs/virtio_transport.h"
 
 #define VIRTIO_PCI_ISR_QUEUE 1u
 #define VIRTIO_PCI_ISR_CONF 2u
@@ -20,7 +20,7 @@ struct virtio_pci {
 	uint16_t config_vector;
 	uint16_t vector[VIRTIO_QUEUES_MAX];
 	bool notify[VIRTIO_QUEUES_MAX];	/* registered with the host */
-	/* While MSI-X is off: whoever has used buffers signals this, and the I/O thread drives INTA. */
+	/* While MSI-X is off: signalled by who has used buffers; the I/O thread drives INTA. */
 	int intx_fd;
 	struct vd_watch *intx_watch;
 };

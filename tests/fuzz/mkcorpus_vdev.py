@@ -92,7 +92,8 @@ def inputs():
         yield "legacy-%s" % name, start(kind) + request(0, 8, 512, True) + up(0, 8) + TURN * 4
         yield "legacy-%s-features" % name, start(kind) + request(1, 8, 512, False) + up(3, 8) + TURN * 4
     yield "legacy-pci-registers", start(LEGACY_PCI) + cfg_out(0x10, 2, 0xC000) + cfg_out(4, 1, 7) + inn(0, 2) + \
-        out(4, 0x30000000, 2) + out(14, 0, 1) + out(8, 0x100, 2) + out(18, 7) + out(16, 0, 1) + TURN + inn(19) + inn(20, 2)
+        out(4, 0x30000000, 2) + out(14, 0, 1) + out(8, 0x100, 2) + out(18, 7) + out(16, 0, 1) + TURN + \
+        inn(19) + inn(20, 2)
     yield "legacy-mmio-registers", start(LEGACY_MMIO) + out(0x28, 4096, 2) + out(0x38, 64, 2) + out(0x3C, 4096, 2) + \
         out(0x40, 0x100, 2) + out(0x50, 0, 2) + TURN + out(0x70, 7, 2) + inn(0x40, 2) + out(0x70, 0, 2)
     yield "pci-bars", start(BLK_PCI) + cfg_out(0x10, 2, 0xFFFFFFFF) + cfg_in(0x10, 2) + \

@@ -576,7 +576,8 @@ static void scribble(void)
 		if (seed & 64)
 			offer((seed >> 8) % NUM, seed >> 12 & 1, one);
 		else
-			put_table(TABLE_AT + 16 * ((seed >> 8) % 8), (struct row_desc[NUM]){ *one });
+			put_table(TABLE_AT + 16 * ((seed >> 8) % 8),
+				  (struct row_desc[NUM]){ *one });
 		seed = seed * 1103515245u + 12345u;
 	}
 }

@@ -14,8 +14,8 @@ struct config {
 	uint64_t start_sector, region_sectors;	/* region 0: not given */
 	unsigned read_percent, bs, qd, segs, dev, flush_every, queue_size,
 		data_offset;
-	bool sequential, verify, init, final, indirect, event_idx, packed, poll, live, errs_ok, paused,
-		check_len;
+	bool sequential, verify, init, final, indirect, event_idx, packed, poll, live, errs_ok,
+		paused, check_len;
 	struct phase phase[8];
 	unsigned n_phases;
 };

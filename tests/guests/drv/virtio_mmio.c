@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over MMIO, versions 2 and 1 (legacy). Where the devices are is told by the device tree, or on the command
- * line as "mmio=ADDR,GSI" or in Linux's words "virtio_mmio.device=SIZE@ADDR:GSI". The interrupt is
- * routed edge-triggered: acknowledge first, look at the rings after, and no edge can be lost.
+ * virtio over MMIO, versions 2 and 1 (legacy). Where the devices are is told by the device tree,
+ * or on the command line as "mmio=ADDR,GSI" or in Linux's words
+ * "virtio_mmio.device=SIZE@ADDR:GSI". The interrupt is routed edge-triggered: acknowledge first,
+ * look at the rings after, and no edge can be lost.
  */
 #include "tests/guests/drv/virtio.h"
 

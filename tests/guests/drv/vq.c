@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Split virtqueue, driver side. Memory of one queue: descriptors, available ring, used ring, laid
- * out as legacy devices want it, one indirect table for each head. Descriptors of a chain are linked through their next fields also
- * while they are free.
+ * out as legacy devices want it, one indirect table for each head. Descriptors of a chain are
+ * linked through their next fields also while they are free.
  *
  * Sleeping: vq_arm() publishes the wish for an interrupt, then looks at the used index once more.
  * Kicking: vq_kick() publishes the entries, then reads the device's wish. Both need the full
