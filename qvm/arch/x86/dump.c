@@ -39,15 +39,17 @@ int arch_vcpu_ip(struct vcpu *v, uint64_t *ret)
 
 static int get_msr(struct vcpu *v, uint32_t index, uint64_t *ret)
 {
-	struct {
+	union {
 		struct kvm_msrs m;
-		struct kvm_msr_entry e;
-	} a = { .m.nmsrs = 1, .e.index = index };
-	int n = ioctl(v->fd, KVM_GET_MSRS, &a);
+		char room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} a = { .room = { 0 } };
 
+	a.m.nmsrs = 1;
+	a.m.entries[0].index = index;
+	int n = ioctl(v->fd, KVM_GET_MSRS, &a);
 	if (n != 1)
 		return n < 0 ? -errno : -ENOENT;
-	*ret = a.e.data;
+	*ret = a.m.entries[0].data;
 	return 0;
 }
 
