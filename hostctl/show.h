@@ -18,6 +18,8 @@ enum hc_exit hc_show_vm_line(const struct hc *hc, const Parley__VmInfo *m);
 enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, const char *only);
 /* HC_CONFIG when something is not right. */
 enum hc_exit hc_show_check(const struct hc *hc, const Parley__CheckReply *m);
+enum hc_exit hc_show_explain(const struct hc *hc, const char *share,
+			     const Parley__ExplainReply *m);
 /* Its text as it is; with --json its lines. */
 enum hc_exit hc_show_policy(const struct hc *hc, const Parley__PolicyReply *m);
 /* {"schema": 1, "done": true} */

@@ -226,6 +226,22 @@ static enum hc_exit verb_policy(struct hc *hc, const struct hc_opts *o, int argc
 		       argv[0]);
 }
 
+static enum hc_exit verb_explain(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__ExplainRequest req = PARLEY__EXPLAIN_REQUEST__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+
+	req.share = argv[0];
+	e.body_case = PARLEY__ENVELOPE__BODY_EXPLAIN_REQUEST;
+	e.explain_request = &req;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_EXPLAIN_REPLY, wait_ns(o, ANSWER_NS),
+				&reply, NULL);
+	if (r == HC_OK)
+		r = hc_show_explain(hc, argv[0], reply->explain_reply);
+	qp_msg_free(reply);
+	return r;
+}
+
 static enum hc_exit verb_events(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
 {
 	Parley__EventsRequest req = PARLEY__EVENTS_REQUEST__INIT;
@@ -294,6 +310,9 @@ const struct hc_verb hc_verbs[] = {
 	{ "policy", "show|check|reload | set OBJECT KEY=VALUE...",
 	  "The mediator's policy: in force, beside its files, changed while it runs", 1, 66,
 	  verb_policy },
+	{ "explain", "SYSTEM/NAME",
+	  "The slowest requests of a safety share, and what stood in their way", 1, 1,
+	  verb_explain },
 	{ "check", "[NAME]", "Are configurations and policies right? Starts nothing", 0, 1,
 	  verb_check },
 	{ "events", "[--follow]", "What happened lately", 0, 0, verb_events },

@@ -396,6 +396,7 @@ void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e)
 		return;
 	case PARLEY__ENVELOPE__BODY_SET_PRIORITIES:
 	case PARLEY__ENVELOPE__BODY_POLICY_REQUEST:
+	case PARLEY__ENVELOPE__BODY_EXPLAIN_REQUEST:
 		hd_gather_relay(c, e);
 		return;
 	case PARLEY__ENVELOPE__BODY_VERSION_REQUEST:

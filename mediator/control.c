@@ -239,6 +239,24 @@ static void on_policy(struct peer *p, const Parley__Envelope *req)
 	cf_errors_fini(&errs);
 }
 
+static void on_explain(struct peer *p, const Parley__Envelope *req)
+{
+	struct control *c = p->control;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	int r = med_explain(c->disks, c->n_disks, req->explain_request->share, &e.explain_reply);
+
+	if (r < 0) {
+		answer_error(p, req->id, r == -ENOENT ? PARLEY__CODE__E_NO_SUCH :
+							PARLEY__CODE__E_FAILED,
+			     r == -ENOENT ? "no share of that name" : "out of memory");
+		return;
+	}
+	e.id = req->id;
+	e.body_case = PARLEY__ENVELOPE__BODY_EXPLAIN_REPLY;
+	peer_send(p, &e);
+	med_explain_free(e.explain_reply);
+}
+
 static void handle(struct peer *p, const Parley__Envelope *e)
 {
 	switch (e->body_case) {
@@ -250,6 +268,9 @@ static void handle(struct peer *p, const Parley__Envelope *e)
 		break;
 	case PARLEY__ENVELOPE__BODY_POLICY_REQUEST:
 		on_policy(p, e);
+		break;
+	case PARLEY__ENVELOPE__BODY_EXPLAIN_REQUEST:
+		on_explain(p, e);
 		break;
 	default:
 		answer_error(p, e->id, PARLEY__CODE__E_USAGE,

@@ -324,6 +324,8 @@ static void count_in(struct sched *s, struct sched_share *sh, uint64_t now_ns)
 	sh->in_flight++;
 	s->in_flight++;
 	s->strays += !s->priorities;
+	s->given_lower += is_lower(sh);
+	s->given_safety += !is_lower(sh);
 	if (is_lower(sh)) {
 		s->lower_in_flight++;
 		s->lower_barriers += barrier;

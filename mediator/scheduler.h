@@ -115,6 +115,7 @@ struct sched {
 	uint32_t n_safety;	/* shares */
 	uint32_t depth;		/* sum of promised depths */
 	uint32_t cap;
+	uint64_t given_safety, given_lower;	/* slices, ever */
 	uint64_t vtime[SCHED_CLASSES];
 	struct sched_peak unit, flush, sync, turn;
 	struct sched_share share[SCHED_SHARES_MAX];

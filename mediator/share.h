@@ -11,6 +11,7 @@
 #include "lib/qhist.h"
 #include "lib/qlog.h"
 #include "mediator/policy.h"
+#include "mediator/recorder.h"
 
 struct loop_watch;
 struct med_client;
@@ -39,6 +40,7 @@ struct med_req {
 	int err;			/* first error of a slice */
 	bool unaligned;			/* direct I/O cannot take its parts as they are */
 	bool in_depth;			/* was within the share's promised depth when it arrived */
+	struct flight flight;		/* of class safety: what stood in its way */
 };
 
 /*
@@ -52,7 +54,11 @@ struct med_share_stats {
 	_Atomic uint32_t queued, in_flight;
 	_Atomic bool connected, quarantined;
 	struct qhist latency, wait;
+	struct recorder worst;		/* of class safety */
 };
+
+/* Any thread. */
+const char *med_op_str(enum qblk_op op);
 
 struct med_share {
 	/* Borrowed; the device's thread changes it (med_disk_change()), others read it. */

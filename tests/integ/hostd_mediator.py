@@ -40,6 +40,7 @@ def test_no_policy(host):
     host.ctl("start", "a")
     host.ctl("priorities", "off", want=NOT_RUNNING)
     host.ctl("policy", "show", want=NOT_RUNNING)
+    host.ctl("explain", "cluster/root", want=NOT_RUNNING)
     answer = host.json("stats")
     same((answer["shares"], answer["mediator_error"]), ([], ""))
 
@@ -178,6 +179,16 @@ def test_priorities(host):
     same(host.json("priorities", "on", "--device", "d0"), {"schema": 1, "done": True})
     same(host.json("stats")["devices"][0]["priorities"], True)
     host.ctl("priorities", "off", "--device", "nosuch", want=NO_SUCH)
+
+
+def test_explain(host):
+    host.policy(POLICY)
+    host.start()
+    running(host)
+    same(host.json("explain", "cluster/root"), {"schema": 1, "share": "cluster/root", "worst": []})
+    check("nothing was done yet" in host.ctl("explain", "cluster/root")[1], "in words")
+    host.ctl("explain", "nosuch/root", want=NO_SUCH)
+    host.ctl("explain", want=USAGE)
 
 
 def test_policy(host):

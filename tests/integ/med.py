@@ -364,6 +364,16 @@ class Control:
         error = parse(reply[3][0])
         return error[1][0], error[2][0].decode()
 
+    def explain(self, share):
+        """The slowest requests: rows of numbers by name; None: no such share."""
+        reply = self.ask(field(1, share), 28)
+        names = ("age_ns", "op", "sector", "bytes", "latency_ns", "wait_ns", "bound_ns", "safety_there", "lower_there",
+                 "barriers_there", "own_before", "safety_passed", "lower_passed")
+        if 29 not in reply:
+            return None
+        return [{**dict.fromkeys(names, 0), **named(f, dict(enumerate(names, 1)))}
+                for f in parse(reply[29][0]).get(1, [])]
+
     def close(self):
         self.sock.close()
 

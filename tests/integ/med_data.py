@@ -252,6 +252,31 @@ def limits():
     check(all(s["limited"] > 0 and s["errors"] == 0 for s in (a, b, c)), f"{a} {b} {c}")
 
 
+def explains():
+    """The slowest requests of a safety share are there afterwards, with what stood in their way."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, TWO.format(direct="no")) as m:
+            flood = med.vublk(m.socket("b/data"), "--depth", 32, "--secs", 3, "--read", 50, "--bs", 16384)
+            with med.Client(m.socket("a/data")) as c:
+                c.setup()
+                for i in range(200):
+                    check(c.request(med.T_IN, i * 8, read=4096)[0] == 0, "read")
+            rows = med.Control(m).explain("a/data")
+            worst = med.Control(m).stats()[0]["a/data"]["latency"]["max_ns"]
+            check(med.Control(m).explain("b/data") == [] and med.Control(m).explain("x/y") is None, "not of these")
+            med.Control(m).stats(reset=True)
+            med.wait_for("nothing", lambda: med.Control(m).explain("a/data") == [])
+            flood.terminate()
+            flood.wait()
+    check(len(rows) == 16 and rows == sorted(rows, key=lambda r: -r["latency_ns"]), rows)
+    check(rows[0]["latency_ns"] == worst and len({r["sector"] for r in rows}) == 16, f"{worst} {rows}")
+    for r in rows:
+        check(r["op"] == "read" and r["bytes"] == 4096 and r["sector"] % 8 == 0 and r["sector"] < 1600, r)
+        check(0 <= r["wait_ns"] <= r["latency_ns"] < r["age_ns"] and r["bound_ns"] > 0, r)
+        check(r["own_before"] == r["safety_there"] == r["safety_passed"] == 0, r)
+
+
 def changes_under_load():
     """Rules that change a hundred times under two floods that check what they read: nothing is lost or refused."""
     rows = (("a/data", "class=best-effort", "weight=1"), ("b/data", "class=safety"), ("b/data", "limit-bytes=64M"),
@@ -278,4 +303,5 @@ def changes_under_load():
 
 
 med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, shrinks,
-              write_through, limits, changes_under_load)
+              write_through, limits, explains,
+              changes_under_load)

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The slowest requests of a share for people and as JSON. */
+#include <inttypes.h>
+#include <jansson.h>
+
+#include "hostctl/show.h"
+#include "hostctl/table.h"
+
+#define SCHEMA 1
+
+static enum hc_exit explain_json(const struct hc *hc, const char *share,
+				 const Parley__ExplainReply *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->n_flights; i++) {
+		const Parley__Flight *f = m->flights[i];
+		const struct {
+			const char *name;
+			uint64_t value;
+		} numbers[] = {
+			{ "age_ns", f->age_ns },
+			{ "sector", f->sector },
+			{ "bytes", f->bytes },
+			{ "latency_ns", f->latency_ns },
+			{ "wait_ns", f->wait_ns },
+			{ "bound_ns", f->bound_ns },
+			{ "safety_there", f->safety_there },
+			{ "lower_there", f->lower_there },
+			{ "barriers_there", f->barriers_there },
+			{ "own_before", f->own_before },
+			{ "safety_passed", f->safety_passed },
+			{ "lower_passed", f->lower_passed },
+		};
+		json_t *j = json_pack("{s:s}", "op", f->op);
+
+		for (size_t k = 0; j && k < Q_ARRAY_LEN(numbers); k++)
+			json_object_set_new(j, numbers[k].name,
+					    json_integer((json_int_t)numbers[k].value));
+		json_array_append_new(list, j);
+	}
+	return hc_print_json(hc, json_pack("{s:i, s:s, s:o}", "schema", SCHEMA, "share", share,
+					   "worst", list));
+}
+
+static void add_flight(struct hc_table *t, const Parley__Flight *f)
+{
+	char buf[HC_UNIT_BYTES];
+
+	hc_table_add(t, "%s ago", hc_uptime(buf, f->age_ns / 1000000));
+	hc_table_add(t, "%s", f->op);
+	hc_table_add(t, "%" PRIu64, f->sector);
+	hc_table_add(t, "%s", hc_bytes(buf, f->bytes));
+	hc_table_add(t, "%s", hc_ns(buf, f->latency_ns));
+	hc_table_add(t, "%s", hc_ns(buf, f->wait_ns));
+	hc_table_add(t, "%s", hc_ns(buf, f->latency_ns - f->wait_ns));
+	hc_table_add(t, "%s%s", hc_ns(buf, f->bound_ns),
+		     f->bound_ns && f->latency_ns > f->bound_ns ? " BROKEN" : "");
+	hc_table_add(t, "%" PRIu64, f->own_before);
+	hc_table_add(t, "%" PRIu64, f->safety_there);
+	hc_table_add(t, "%" PRIu64, f->lower_there);
+	hc_table_add(t, "%" PRIu64, f->barriers_there);
+	hc_table_add(t, "%" PRIu64, f->safety_passed);
+	hc_table_add(t, "%" PRIu64, f->lower_passed);
+}
+
+enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parley__ExplainReply *m)
+{
+	static const char *const heads[] = {
+		"CAME", "OP", ">SECTOR", ">LENGTH", ">TOOK", ">WAITED", ">AT DEVICE", ">BOUND",
+		">OWN", ">SAFETY", ">LOWER", ">FLUSHES", ">SAFETY+", ">LOWER+",
+	};
+	struct hc_table t;
+
+	if (hc->json)
+		return explain_json(hc, share, m);
+	if (m->n_flights == 0) {
+		printf("%s: nothing was done yet, or it is not of class safety\n", share);
+		return HC_OK;
+	}
+	hc_table_init(&t, heads, Q_ARRAY_LEN(heads));
+	for (size_t i = 0; i < m->n_flights; i++)
+		add_flight(&t, m->flights[i]);
+	hc_table_print(&t, stdout);
+	hc_table_fini(&t);
+	puts("OWN: requests of the share that were not done when it came; SAFETY, LOWER, FLUSHES:\n"
+	     "slices at the device then; SAFETY+, LOWER+: slices given to it while it waited");
+	return HC_OK;
+}
