@@ -20,6 +20,7 @@
 
 #define PAGE_BYTES 4096u
 #define BELLS_PER_TURN 16u
+#define EARLY_BYTES (64u << 10) /* the other end begins while we go on */
 
 static struct netpeer *peer_of(struct vd_net *n)
 {
@@ -135,6 +136,15 @@ bool np_link_bells(struct netpeer *p)
 
 /* ---- ops ---- */
 
+static void link_flush(struct vd_net *n);
+
+static void moved(struct netpeer *p, uint32_t bytes)
+{
+	p->unsaid_bytes += bytes;
+	if (p->unsaid_bytes >= EARLY_BYTES)
+		link_flush(&p->n);
+}
+
 static int link_send(struct vd_net *n, unsigned pair, const struct iovec *iov, unsigned n_iov,
 		     uint32_t len)
 {
@@ -144,6 +154,7 @@ static int link_send(struct vd_net *n, unsigned pair, const struct iovec *iov, u
 		return -ENOLINK;
 	switch (np_ring_put(&p->tx[pair % p->pairs], iov, n_iov, len)) {
 	case NP_RING_OK:
+		moved(p, len);
 		return 0;
 	case NP_RING_FULL:
 		p->tx_waits = true;
@@ -163,6 +174,7 @@ static ssize_t link_recv(struct vd_net *n, unsigned pair, void *buf)
 		return 0;
 	switch (np_ring_get(&p->rx[pair], buf, VD_NET_BUF_BYTES, &len)) {
 	case NP_RING_OK:
+		moved(p, len);
 		return len;
 	case NP_RING_EMPTY:
 		return 0;
@@ -184,6 +196,7 @@ static void link_flush(struct vd_net *n)
 	struct netpeer *p = peer_of(n);
 	bool wanted = false;
 
+	p->unsaid_bytes = 0;
 	for (unsigned i = 0; p->st == NP_UP && i < p->pairs; i++) {
 		wanted |= np_ring_wanted_data(&p->tx[i]);
 		wanted |= np_ring_wanted_room(&p->rx[i]);

@@ -71,8 +71,8 @@ enum np_msg_verdict np_msg_get(const uint8_t *buf, size_t len, struct np_msg *re
 		.pairs = le32toh(w.pairs), .mtu = le32toh(w.mtu),
 		.ring_bytes = le32toh(w.ring_bytes),
 	};
-	memcpy(ret->from, w.from, sizeof(ret->from));
-	memcpy(ret->to, w.to, sizeof(ret->to));
+	memcpy(ret->from, w.from, strlen(w.from));	/* name_ok(): it ends */
+	memcpy(ret->to, w.to, strlen(w.to));
 	memcpy(ret->mac, w.mac, sizeof(ret->mac));
 	if (!ret->pairs || ret->pairs > VD_NET_PAIRS_MAX)
 		return NP_MSG_STRANGE;

@@ -49,7 +49,7 @@ void np_ring_init(struct np_ring *r, struct np_ctl *ctl, uint8_t *data);
  * room), BROKEN. */
 enum np_ring_verdict np_ring_put(struct np_ring *r, const struct iovec *iov, unsigned n_iov,
 				 uint32_t len);
-/* Takes a frame of at most @max bytes into @buf. OK, EMPTY, BROKEN (also a frame longer than that). */
+/* Takes a frame of at most @max bytes into @buf. OK, EMPTY, BROKEN (a longer one is that, too). */
 enum np_ring_verdict np_ring_get(struct np_ring *r, void *buf, uint32_t max, uint32_t *ret_len);
 /* np_ring_get() would find something, or find it broken. */
 bool np_ring_has_data(struct np_ring *r);

@@ -61,6 +61,7 @@ struct netpeer {
 	struct np_ring rx[VD_NET_PAIRS_MAX], tx[VD_NET_PAIRS_MAX];
 	unsigned pairs;		/* of the session */
 	bool tx_waits;		/* somebody got -EAGAIN */
+	uint32_t unsaid_bytes;	/* sent or taken since the other end was told */
 	unsigned n_tries;	/* calls in vain since the last session */
 	char told[320];		/* the last complaint, so that it is made once */
 	uint64_t n_sessions, n_bells;

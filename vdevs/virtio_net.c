@@ -137,8 +137,10 @@ static bool net_serve(struct virtio_dev *d, unsigned q, unsigned budget)
 
 	if (q == 2 * n_pairs)
 		return net_ctrl_serve(n, q, budget);
-	if (q > 2 * n_pairs)
-		return false;	/* a queue that this guest has no name for */
+	if (q > 2 * n_pairs) {
+		virtio_hold(d, q);	/* a queue that this guest has no name for */
+		return false;
+	}
 	return q % 2 ? net_tx_serve(n, q / 2, budget) : net_rx_serve(n, q / 2, budget);
 }
 

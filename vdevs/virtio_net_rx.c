@@ -233,6 +233,7 @@ bool net_rx_serve(struct virtio_net *n, unsigned pair, unsigned budget)
 	struct net_rx *x = &n->pairs[pair].rx;
 	bool more = false;
 
+	x->starved &= pair < n->n_pairs;	/* buffers of a pair that is not used are let be */
 	if (pair < n->n_pairs) {
 		more = rx_run(n, pair, budget);
 		virtio_tell(&n->d, net_rx_queue(pair));

@@ -223,8 +223,8 @@ START_TEST(meet)
 	ck_assert_int_eq(_i ? end_open(&a, "a", "x", "b/y") : end_open(&b, "b", "y", "a/x"), 0);
 	if (_i > 1)
 		usleep(100000);
-	ck_assert_int_eq(_i ? end_open(&b, "b", "y", "/dev/qvm/a/x") : end_open(&a, "a", "x", "b/y"),
-			 0);
+	ck_assert_int_eq(_i ? end_open(&b, "b", "y", "/dev/qvm/a/x") :
+			      end_open(&a, "a", "x", "b/y"), 0);
 	wait_link(&a, true);
 	wait_link(&b, true);
 	for (uint32_t i = 0; i < 50; i++) {
@@ -505,7 +505,8 @@ START_TEST(sessions)
 	say_raw(fd, NP_CALL, "a/x", "b/y", 2, mem);
 	ck_assert_int_eq(answer_of(fd, &m), NP_ACCEPT);
 	wait_link(&b, true);
-	struct np_ctl *ctl = mmap(NULL, np_shared_bytes(2), PROT_READ | PROT_WRITE, MAP_SHARED, mem, 0);
+	struct np_ctl *ctl = mmap(NULL, np_shared_bytes(2), PROT_READ | PROT_WRITE, MAP_SHARED,
+				  mem, 0);
 	ck_assert_ptr_ne(ctl, MAP_FAILED);
 	uint8_t *to_b = (uint8_t *)ctl + 4096;
 	const uint8_t bell = NP_BELL;
@@ -541,7 +542,7 @@ START_TEST(sessions)
 
 		while (send_one(&b, 0, 60000, 1) == 0)
 			ck_assert_uint_lt(n++, 100);
-		for (unsigned i = 0; i < 2000; i++)	/* bells that nobody reads do not block us */
+		for (unsigned i = 0; i < 2000; i++)	/* unread bells do not block us */
 			send_one(&b, 1, 60, 1);
 		ck_assert(is_up(&b));
 		qfd_close(&fd);

@@ -510,7 +510,17 @@ START_TEST(pairs)
 		nic_go(&k, 2 * p + 1);
 		ck_assert_uint_eq(k.n.out[p].pair, p);
 	}
+	/* Back to one, with a pair that waits for buffers, and then has some. */
+	for (unsigned p = 0; p < 20; p++)
+		vdn_put(&k.n, 3, hdr, frame, 60);
+	vdh_settle(&k.h);
+	while (nic_take_frame(&k, 6, got))
+		continue;
 	ck_assert_uint_eq(command(&k, 4, 0, "\1\0", 2), 0);
+	nic_give_buffers(&k, 6, 4, 1526);
+	nic_give_buffers(&k, 0, 30, 1526);
+	while (nic_take_frame(&k, 0, got))
+		continue;
 	vdn_put(&k.n, 3, hdr, frame, 60);
 	vdh_settle(&k.h);
 	ck_assert_uint_eq(nic_take_frame(&k, 0, got), 72);
@@ -529,8 +539,16 @@ START_TEST(one_of_many)
 	nic_live(&k, BASE, 1);
 	ck_assert_uint_eq(k.ctrl, 2);
 	ck_assert_uint_eq(command(&k, 0, 0, "\1", 1), 0);
-	vdd_notify(&k.d, 8);	/* a queue that this driver has no name for */
-	vdh_settle(&k.h);
+	/* A queue that this driver has no name for: what it puts there is left alone. */
+	nic_close(&k);
+	nic_config(&k);
+	vdh_arg(&k.h, "queues", "x", 4);
+	nic_create(&k, PCI);
+	nic_live(&k, BASE, 4);
+	const struct qdriver_buf b = { gpa(MEM(1)), 72, true };
+	ck_assert_int_eq(qdriver_add(&k.q[8], &b, 1, &k), QDRIVER_OK);
+	nic_go(&k, 8);
+	ck_assert_uint_eq(qdriver_outstanding(&k.q[8]), 1);
 	ck_assert_uint_eq(vdd_status(&k.d), VDD_STATUS_LIVE);
 	nic_close(&k);
 }

@@ -287,7 +287,8 @@ static const struct {
 	{ CSUM, 0, 1ull << 0, 1ull << 1 },
 	{ CSUM, TCP4, 1ull << 0 | 1ull << 11, 1ull << 1 | 1ull << 7 },
 	{ CSUM, TCP6, 1ull << 0 | 1ull << 12, 1ull << 1 | 1ull << 8 },
-	{ CSUM, TCP4 | ECN, 1ull << 0 | 1ull << 11 | 1ull << 13, 1ull << 1 | 1ull << 7 | 1ull << 9 },
+	{ CSUM, TCP4 | ECN, 1ull << 0 | 1ull << 11 | 1ull << 13,
+	  1ull << 1 | 1ull << 7 | 1ull << 9 },
 	{ CSUM, UDP, 1ull << 0 | 1ull << 14, 1ull << 1 | 1ull << 10 },
 };
 START_TEST(needs)
