@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # guests ARCH OFFSET LENGTH - runs on the board: the small guests of /guests under qvm, on files of their own and on
-# shares of one mediator, by PCI and by MMIO
+# shares of one mediator, by PCI and by MMIO; entropy by both; and on arm64 each register of a serial port
 #
 # LENGTH bytes from OFFSET on of the board's disk /dev/board/disk are four shares: two of a worker, two of an attacker.
 # While the hostile guest attacks its four disks, the worker uses each of its four in turn and checks every byte. Exit
@@ -127,6 +127,43 @@ attack()
 	run hostile
 }
 
+# The second serial port: a byte comes in when the guest has gone through its registers.
+serial()
+{
+	mkfifo /tmp/uart.in
+	{
+		machine uart uart "uart=0x1c0a0000 intid=38"
+		echo "vdev pl011 loc 0x1c0a0000 intr gic:38 hostdev >/tmp/uart.out hostdev </tmp/uart.in"
+	} >/tmp/uart.qvmconf
+	run uart &
+	pid=$!
+	until grep -q '^uart: interrupts' /tmp/uart.log 2>/dev/null || ! kill -0 $pid 2>/dev/null; do
+		sleep 0.1
+	done
+	timeout 10 sh -c 'echo "from the host" >/tmp/uart.in'
+	wait $pid || fail "uart: qvm ended with $?"
+	grep -q '^uart: line="from the host"' /tmp/uart.log || fail "uart: the guest did not get its line"
+	grep -q '^guest: done ok' /tmp/uart.log || fail "uart: the guest did not say that all was well"
+	grep -q 'from the guest' /tmp/uart.out || fail "uart: what the guest sent did not arrive"
+	sed -n 's/^uart: rows/guests: uart: rows/p' /tmp/uart.log
+}
+
+# virtio-entropy, by PCI and by MMIO.
+entropy()
+{
+	case $arch in
+	x86)	place='loc 0xf1000000 intr pic:20' ;;
+	arm64)	place='loc 0x1c0d0000 intr gic:41' ;;
+	esac
+	{
+		machine entropy console "entropy=1"
+		printf 'vdev virtio-entropy\nvdev virtio-entropy %s\n' "$place"
+	} >/tmp/entropy.qvmconf
+	run entropy || fail "entropy: qvm ended with $?"
+	grep -q '^guest: done ok' /tmp/entropy.log || fail "entropy: the guest did not say that all was well"
+	[ "$(grep -c '^entropy: dev=' /tmp/entropy.log)" -eq 2 ] || fail "entropy: the guest did not see two devices"
+}
+
 main()
 {
 	mkdir -p /etc/parley/mediator.d
@@ -141,6 +178,9 @@ main()
 	machine hello hello "sleep_ms=10" >/tmp/hello.qvmconf
 	run hello || fail "hello: qvm ended with $?"
 	grep -q '^guest: done ok' /tmp/hello.log || fail "hello did not say that all was well"
+
+	entropy
+	[ "$arch" = x86 ] || serial	# tests/kvm has that of x86
 
 	attack &
 	attacker=$!

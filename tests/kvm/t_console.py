@@ -119,6 +119,16 @@ def t_echo_mmio(b):
     echo_at(b, MMIO_KEY, MMIO)
 
 
+def t_legacy(b):
+    """The same for a driver of virtio 0.9.5, by PCI and by MMIO; and a named port."""
+    echo_at(b, "", "legacy")
+    echo_at(b, MMIO_KEY, MMIO + " legacy")
+    g = Guest(b, "", "vdev virtio-console name con legacy port agent")
+    with connect(g, os.path.join(b.run_dir, "qvm", "vm", "con.agent")) as s:
+        echo(g, s.fileno(), some_bytes(256 * KIB), 1 << 30)
+    g.finish()
+
+
 def ports_at(b, words, place):
     """Four ports with names: sockets without and with a path, and two files; each gives back what it gets."""
     b.write("cmds", some_bytes(20 * KIB, 2))
