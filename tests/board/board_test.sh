@@ -5,6 +5,7 @@
 #
 #   kvm            the board's KVM runs a guest (kvmprobe)
 #   guests         the guests of tests/guests under qvm: load and attacks on files and on the mediator's shares
+#   unsup          what nobody serves, as each policy has it (arm64)
 #   unit           the unit tests, built for the board's architecture, pass there
 #   linux-pci      Debian's kernel under qvm works on a mediated disk, virtio by PCI; x86: ELF kernel, PVH entry
 #   linux-mmio     the same, virtio by MMIO
@@ -127,6 +128,11 @@ on_board()
 		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 -exec cp {} "$work/unit/" \;
 		"${board[@]}" --timeout "$patience" --put "$work/unit:/unit" \
 			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests ;;
+	unsup)	"$root/tools/board" "$arch" --build "$product" --make
+		mkdir -p "$work/guests"
+		cp "$product"/tests/guests/unsup."$images" "$work/guests/"
+		"${board[@]}" --timeout "$patience" --put "$work/guests:/guests" \
+			--put "$here/unsup.sh:/bin/unsup" -- unsup ;;
 	guests)	{ margin nobody; head -c "$SHARE_BYTES" /dev/zero; margin others; } >"$work/disk"
 		"$root/tools/board" "$arch" --build "$product" --make
 		mkdir -p "$work/guests"

@@ -9,6 +9,8 @@
 extern char _image_end[];
 
 volatile bool rt_bus_errors_ok;
+volatile uint32_t rt_bus_errors;
+volatile uint64_t rt_bus_error_was;
 
 static char cmdline[2048];
 static struct rt_range map[32];

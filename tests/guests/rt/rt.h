@@ -71,6 +71,9 @@ const char *rt_tick_source(void);
  * else it is an exception.
  */
 extern volatile bool rt_bus_errors_ok;
+/* How many exceptions that were, and what the register of the last load had in it (arm64). */
+extern volatile uint32_t rt_bus_errors;
+extern volatile uint64_t rt_bus_error_was;
 
 /* --- interrupts --- */
 extern volatile uint32_t rt_irq_count[ARCH_N_IRQ];

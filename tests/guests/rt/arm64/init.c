@@ -37,12 +37,17 @@ void arm64_sync(uint64_t regs[31])
 
 	__asm__ volatile("mrs %0, esr_el1\n\tmrs %1, elr_el1\n\tmrs %2, far_el1"
 			 : "=r"(esr), "=r"(elr), "=r"(far));
-	if (esr >> ESR_CLASS_SHIFT != CLASS_DATA_ABORT || (esr & 63) != FAULT_EXTERNAL)
+	/* Linux 6.1's KVM extends the sign of what it puts there itself. */
+	if ((uint32_t)esr >> ESR_CLASS_SHIFT != CLASS_DATA_ABORT || (esr & 63) != FAULT_EXTERNAL)
 		arm64_trap(SYNC, esr, elr, far, (uint64_t)regs + 256);
 	uint32_t insn = *(const uint32_t *)elr;
 	unsigned to = insn & 31;
-	if (insn >> 22 & 3 && to != 31)
+	rt_bus_errors++;
+	rt_bus_error_was = 0;
+	if (insn >> 22 & 3 && to != 31) {
+		rt_bus_error_was = regs[to];
 		regs[to] = UINT64_MAX >> (64 - (8u << (insn >> 30)));
+	}
 	__asm__ volatile("msr elr_el1, %0" : : "r"(elr + 4));
 }
 
