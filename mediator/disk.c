@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "mediator/account.h"
 #include "mediator/client.h"
 #include "mediator/disk_open.h"
 #include "mediator/queue.h"
@@ -32,12 +33,6 @@
 #define GIVE_BYTES (256u << 10)
 #define PUBLISH_SLICES 8u
 #define WATCH_ENTRIES 256u
-
-static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
-{
-	/* One writer: no need for a locked add. */
-	atomic_store_explicit(c, atomic_load_explicit(c, RELAXED) + v, RELAXED);
-}
 
 /* ---- the device's thread ---- */
 
@@ -66,116 +61,13 @@ static void unlink_head(struct med_share *sh)
 	sh->queued--;
 }
 
-const char *med_op_str(enum qblk_op op)
-{
-	static const char *const words[] = {
-		[QBLK_READ] = "read", [QBLK_WRITE] = "write", [QBLK_FLUSH] = "flush",
-		[QBLK_GET_ID] = "id", [QBLK_DISCARD] = "discard",
-		[QBLK_WRITE_ZEROES] = "write-zeroes",
-	};
-
-	return (unsigned)op < Q_ARRAY_LEN(words) && words[op] ? words[op] : "unknown";
-}
-
-/* Clients can make these at will: the first is told, then a sum a minute. */
-static void tell_limited(const struct med_req *r, struct qlog_limit *limit, uint64_t now,
-			 const char *kind, const char *text)
-{
-	const struct med_event_sink *sink = &r->share->disk->sink;
-	char line[128];
-	uint64_t n;
-
-	if (!qlog_limit_hit(limit, now, &n))
-		return;
-	snprintf(line, sizeof(line), "%s, %llu so far", text, (unsigned long long)limit->total);
-	sink->event(sink->ctx, kind, r->share->policy->name, line);
-}
-
-static void tell_violated(const struct med_req *r, uint64_t latency, uint64_t now)
-{
-	char text[96];
-
-	snprintf(text, sizeof(text), "took %llu us, promised were %llu us",
-		 (unsigned long long)(latency / 1000), (unsigned long long)(r->bound_ns / 1000));
-	tell_limited(r, &r->share->bound_limit, now, "bound_violated", text);
-}
-
-static void tell_error(const struct med_req *r, int err, uint64_t now)
-{
-	char text[96];
-
-	snprintf(text, sizeof(text), "%s at sector %llu: %s", med_op_str(r->op),
-		 (unsigned long long)r->sector, strerror(-err));
-	tell_limited(r, &r->share->error_limit, now, "device_error", text);
-}
-
-static void count_done(struct med_req *r, int err, uint64_t now)
-{
-	struct med_share_stats *st = &r->share->stats;
-	uint64_t latency = now - r->arrival_ns;
-
-	add_relaxed(&st->ops[r->op], 1);
-	add_relaxed(&st->bytes[r->op], r->len_bytes);
-	if (err) {
-		add_relaxed(&st->errors, 1);
-		tell_error(r, err, now);
-	}
-	if (med_req_is_barrier(r))
-		return;
-	qhist_add(&st->latency, latency);
-	qhist_add(&st->wait, r->given_ns - r->arrival_ns);
-	if (r->bound_ns && latency > r->bound_ns) {
-		add_relaxed(&st->bound_violations, 1);
-		tell_violated(r, latency, now);
-	}
-}
-
-/* What is there when @r comes, of class safety: what it may have to wait for. */
-static void note_arrival(struct med_req *r)
-{
-	const struct med_share *sh = r->share;
-	const struct sched *s = &sh->disk->sched;
-
-	r->flight = (struct flight){
-		.arrival_ns = r->arrival_ns,
-		.op = r->op,
-		.sector = r->sector,
-		.len_bytes = r->len_bytes,
-		.safety_there = s->in_flight - s->lower_in_flight,
-		.lower_there = s->lower_in_flight,
-		.barriers_there = s->lower_barriers + s->safety_barriers,
-		.own_before = sh->outstanding,
-		.safety_passed = s->given_safety,
-		.lower_passed = s->given_lower,
-	};
-}
-
-/* Its first slice is one of those that were given. */
-static void note_given(struct med_req *r, bool as_lower)
-{
-	const struct sched *s = &r->share->disk->sched;
-
-	r->flight.safety_passed = s->given_safety - r->flight.safety_passed - !as_lower;
-	r->flight.lower_passed = s->given_lower - r->flight.lower_passed - as_lower;
-}
-
-static void note_end(struct med_req *r, uint64_t now)
-{
-	r->flight.latency_ns = now - r->arrival_ns;
-	r->flight.wait_ns = r->given_ns - r->arrival_ns;
-	r->flight.bound_ns = r->bound_ns;
-	recorder_add(&r->share->stats.worst, &r->flight);
-}
-
 static void finish_request(struct med_req *r, uint64_t now)
 {
 	struct med_share *sh = r->share;
 	int err = r->err;
 
 	sh->outstanding--;
-	count_done(r, err, now);
-	if (r->flight.arrival_ns && r->given_ns)
-		note_end(r, now);
+	account_done(r, err, now);
 	r->done(r, err);
 }
 
@@ -230,8 +122,7 @@ static bool give_one(struct med_disk *d, uint64_t *bytes, unsigned *n)
 	if (!r->given_ns) {
 		r->given_ns = now;
 		r->bound_ns = r->in_depth ? ticket.bound_ns : 0;
-		if (r->flight.arrival_ns)
-			note_given(r, ticket.lower);
+		account_given(r, ticket.lower);
 	}
 	med_slice_cut(s, r, med_slice_next_bytes(d, r));
 	if (sh->policy->class != SCHED_SAFETY) {
@@ -282,9 +173,7 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 	r->slices = 0;
 	r->err = 0;
 	r->unaligned = med_req_is_unaligned(d, r);
-	r->flight.arrival_ns = 0;
-	if (sh->policy->class == SCHED_SAFETY)
-		note_arrival(r);
+	account_arrival(r);
 	sh->outstanding++;
 	r->in_depth = sh->outstanding <= sh->policy->depth;
 	*sh->tail = r;
