@@ -27,6 +27,7 @@
 #define EVENTS_MAX 32
 #define ACCEPTS_MAX 16u	/* one round's budget of a listener ... */
 #define MESSAGES_MAX 64u	/* ... and of a peer */
+#define DEAF_MS 100		/* how often a place for a stranger is looked for */
 
 /* What an event is about, below the connection's number. */
 enum { AT_PEER = 0, AT_NEXT = 32, AT_STRANGER = 64, AT_LISTEN = 128 };
@@ -127,7 +128,7 @@ static void hello(struct qshm_conn *c, unsigned slot, int take_fd)
 static void stranger_event(struct qshm_conn *c, unsigned i)
 {
 	struct shm_msg m;
-	int fd = -1, sock = c->strangers[i];
+	int fd = -1, sock = c->strangers[i].fd;
 
 	if (sock < 0)
 		return;
@@ -135,7 +136,7 @@ static void stranger_event(struct qshm_conn *c, unsigned i)
 	if (r == -EAGAIN)
 		return;
 	qfd_close(&fd);
-	c->strangers[i] = -1;
+	c->strangers[i].fd = -1;
 	if (r < 0 || m.kind != SHM_HELLO || m.slot >= QSHM_CLIENTS || m.slot == c->slot ||
 	    c->slot >= QSHM_CLIENTS)
 		qfd_close(&sock);
@@ -143,26 +144,49 @@ static void stranger_event(struct qshm_conn *c, unsigned i)
 		hello(c, m.slot, sock);
 }
 
-/* A free place, or the next one's in turn: silent ones cannot keep others out. */
-static unsigned stranger_place(struct qshm_conn *c)
+/* A free place, or SHM_STRANGERS. */
+static unsigned stranger_place(const struct qshm_conn *c)
 {
-	for (unsigned i = 0; i < SHM_STRANGERS; i++)
-		if (c->strangers[i] < 0)
-			return i;
-	unsigned i = c->stranger_at++ % SHM_STRANGERS;
-	qfd_close(&c->strangers[i]);
+	unsigned i = 0;
+
+	while (i < SHM_STRANGERS && c->strangers[i].fd >= 0)
+		i++;
 	return i;
 }
 
-static void stranger_new(struct qshm_conn *c, int take_fd)
+static void stranger_new(struct qshm_conn *c, unsigned i, int take_fd)
 {
-	unsigned i = stranger_place(c);
-
 	if (shm_send(take_fd, SHM_WELCOME, c->slot, c->data_fd) < 0 ||
-	    watch(c, AT_STRANGER + i, take_fd, EPOLLIN) < 0)
+	    watch(c, AT_STRANGER + i, take_fd, EPOLLIN) < 0) {
 		qfd_close(&take_fd);
-	else
-		c->strangers[i] = take_fd;
+		return;
+	}
+	c->strangers[i] = (struct shm_stranger){ take_fd, qnow_ns() };
+	stranger_event(c, i);	/* it may have said hello already */
+}
+
+/* Looks at the listener, or not. */
+static void listen_set(struct qshm_conn *c, bool deaf)
+{
+	struct epoll_event e = { .events = deaf ? 0 : EPOLLIN,
+				 .data.u64 = (uint64_t)c->id << 8 | AT_LISTEN };
+
+	if (c->is_deaf != deaf && epoll_ctl(c->hub->epoll_fd, EPOLL_CTL_MOD, c->listen_fd, &e) == 0)
+		c->is_deaf = deaf;
+}
+
+/* Listens again where there is a place, after those who were silent for too long are sent away. */
+static void listen_again(struct qshm_conn *c)
+{
+	uint64_t now = qnow_ns();
+
+	if (!c->is_deaf)
+		return;
+	for (unsigned i = 0; i < SHM_STRANGERS; i++)
+		if (c->strangers[i].fd >= 0 && now - c->strangers[i].since_ns > SHM_SILENCE_NS)
+			qfd_close(&c->strangers[i].fd);
+	if (stranger_place(c) < SHM_STRANGERS)
+		listen_set(c, false);
 }
 
 /* Descriptors ran out: the connection is taken with the one that was kept for it, and closed, so
@@ -179,11 +203,16 @@ static void refuse_one(struct qshm_conn *c)
 
 static void listen_event(struct qshm_conn *c)
 {
-	for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
-		int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	for (unsigned n = 0; n < ACCEPTS_MAX; n++) {
+		unsigned i = stranger_place(c);
 
+		if (i == SHM_STRANGERS) {
+			listen_set(c, true);
+			return;
+		}
+		int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
-			stranger_new(c, fd);
+			stranger_new(c, i, fd);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE)
@@ -225,17 +254,22 @@ static void *run(void *arg)
 {
 	struct qshm *s = arg;
 	struct epoll_event e[EVENTS_MAX];
-	bool stop = false;
+	bool stop = false, any_deaf = false;
 
 	/* Threads that begin before a program gives up its privileges do not inherit that. */
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	while (!stop) {
-		int n = epoll_wait(s->epoll_fd, e, EVENTS_MAX, -1);
+		int n = epoll_wait(s->epoll_fd, e, EVENTS_MAX, any_deaf ? DEAF_MS : -1);
 
 		pthread_mutex_lock(&s->lock);
 		for (int i = 0; i < n; i++) {
 			stop |= e[i].data.u64 == 0;
 			event(s, e[i].data.u64);
+		}
+		any_deaf = false;
+		for (struct qshm_conn *c = s->conns; c; c = c->next) {
+			listen_again(c);
+			any_deaf |= c->is_deaf;
 		}
 		pthread_mutex_unlock(&s->lock);
 	}

@@ -30,7 +30,7 @@ static struct qshm_conn *conn_free(struct qshm_conn *c)
 		qfd_close(&c->peers[i].next_fd);
 	}
 	for (unsigned i = 0; i < SHM_STRANGERS; i++)
-		qfd_close(&c->strangers[i]);
+		qfd_close(&c->strangers[i].fd);
 	qfd_close(&c->data_fd);
 	qfd_close(&c->event_fd);
 	free(c);
@@ -54,7 +54,7 @@ static struct qshm_conn *conn_new(struct qshm *s, const char *name)
 	for (unsigned i = 0; i < QSHM_CLIENTS; i++)
 		c->peers[i] = (struct shm_peer){ -1, -1 };
 	for (unsigned i = 0; i < SHM_STRANGERS; i++)
-		c->strangers[i] = -1;
+		c->strangers[i].fd = -1;
 	c->event_fd = qfd_eventfd();
 	return c->event_fd < 0 ? conn_free(c) : c;
 }
@@ -137,6 +137,24 @@ static int meet(struct qshm_conn *c, const struct shm_place *p, struct members *
 	return r == -EAGAIN ? QSHM_NO_ANSWER : r;
 }
 
+/*
+ * Says hello to who is at @at; the connection, or -1 when nobody is there any more. @take_sock may
+ * be one that was closed for what came on it, or by the other, who had no descriptor left.
+ */
+static int greet(const struct qshm_conn *c, const struct shm_place *p, unsigned at, int take_sock)
+{
+	for (unsigned i = 0; i < TRIES_MAX; i++) {
+		if (take_sock >= 0 && shm_send(take_sock, SHM_HELLO, c->slot, -1) == 0)
+			return take_sock;
+		qfd_close(&take_sock);
+		take_sock = shm_place_connect(p, at);
+		if (take_sock < 0)
+			return -1;
+	}
+	qfd_close(&take_sock);
+	return -1;
+}
+
 /* Tells the other clients, and is reachable from then on. */
 static int settle(struct qshm_conn *c, const struct shm_place *p, struct members *m)
 {
@@ -148,11 +166,12 @@ static int settle(struct qshm_conn *c, const struct shm_place *p, struct members
 	if (!keeper)
 		c->connected = 1u << c->slot;
 	for (unsigned i = 0; i < QSHM_CLIENTS && !keeper; i++) {
-		if (m->socks[i] < 0 || shm_send(m->socks[i], SHM_HELLO, c->slot, -1) < 0)
+		if (!(m->there >> i & 1))
 			continue;
-		c->peers[i].fd = m->socks[i];
+		c->peers[i].fd = greet(c, p, i, m->socks[i]);
 		m->socks[i] = -1;
-		c->connected |= 1u << i;
+		if (c->peers[i].fd >= 0)
+			c->connected |= 1u << i;
 	}
 	int r = shm_hub_add(c->hub, c);
 	if (r < 0)

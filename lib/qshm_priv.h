@@ -20,7 +20,13 @@
 
 #define SHM_SLOTS (QSHM_CLIENTS + QSHM_KEEPERS)
 #define SHM_WAIT_NS Q_NSEC_PER_SEC
-#define SHM_STRANGERS 8u	/* connections that have not said hello yet */
+/*
+ * Connections that have not said hello yet. When there are so many, no more are taken until one
+ * says it or ends, or was silent for longer than any join takes: who joins has connected long
+ * before it says hello, and must not lose that connection to those who came after it.
+ */
+#define SHM_STRANGERS 16u
+#define SHM_SILENCE_NS (3 * SHM_WAIT_NS)
 
 /* ---- messages, in host order: both ends are on one host ---- */
 
@@ -98,8 +104,11 @@ struct qshm_conn {
 	uint32_t n_pages;
 	int listen_fd, data_fd, event_fd;
 	struct shm_peer peers[QSHM_CLIENTS];
-	int strangers[SHM_STRANGERS];
-	unsigned stranger_at;	/* whose turn it is to go when all are in use */
+	struct shm_stranger {
+		int fd;		/* -1 = none */
+		uint64_t since_ns;
+	} strangers[SHM_STRANGERS];
+	bool is_deaf;		/* listen_fd is not looked at: no place for a stranger */
 	uint32_t connected, bells;	/* bits 0..15 */
 	bool moved;
 };

@@ -633,17 +633,23 @@ START_TEST(same_index_twice)
 }
 END_TEST
 
-/* Many who connect and say nothing, and many who come and go: there is room for one who joins. */
+/* Many who connect and say nothing: there is room for one who joins in the end. */
 START_TEST(silent_strangers)
 {
 	struct room r;
-	int fd[40];
+	int fd[2 * SHM_STRANGERS];
 
 	room_open(&r);
 	struct qshm_conn *c = joined(r.hub, "x", 1);
 	for (unsigned i = 0; i < Q_ARRAY_LEN(fd); i++)
 		fd[i] = stranger(&r, 0);
-	struct qshm_conn *d = joined(r.hub, "x", 1);
+	/* They are sent away one after the other; who joins meanwhile has to wait, or is told. */
+	uint64_t end = qnow_ns() + WAIT_MS * Q_NSEC_PER_MSEC;
+	struct qshm_conn *d = NULL;
+	while (qshm_join(r.hub, "x", 1, &d) == QSHM_NO_ANSWER)
+		ck_assert_uint_lt(qnow_ns(), end);
+	ck_assert_ptr_nonnull(d);
+	until(d, 3 << 16);
 	until(c, 3 << 16);
 	unsigned gone = 0;
 	for (unsigned i = 0; i < Q_ARRAY_LEN(fd); i++) {
@@ -652,6 +658,49 @@ START_TEST(silent_strangers)
 	}
 	ck_assert_uint_ge(gone, Q_ARRAY_LEN(fd) - SHM_STRANGERS);
 	qshm_leave(d);
+	qshm_leave(c);
+	room_close(&r);
+}
+END_TEST
+
+/* While others come without pause and say nothing, who joins is seen by all and sees all. */
+START_TEST(crowd)
+{
+	struct room r;
+
+	room_open(&r);
+	struct qshm_conn *c = joined(r.hub, "x", 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		int fd[24] = { 0 };
+
+		for (unsigned n = 0;; n = (n + 1) % Q_ARRAY_LEN(fd)) {
+			if (fd[n] > 0)
+				close(fd[n]);
+			struct shm_place p;
+			shm_place_open(&p, r.hub->base_fd, "x");
+			fd[n] = shm_place_connect(&p, 0);
+			shm_place_fini(&p);
+		}
+	}
+	uint64_t end = qnow_ns() + WAIT_MS * Q_NSEC_PER_MSEC;
+	for (unsigned n = 0; n < 100;) {
+		struct qshm_conn *d = NULL;
+		int res = qshm_join(r.hub, "x", 1, &d);
+
+		/* The queue of those who come may be full at that moment, which is told. */
+		ck_assert_uint_lt(qnow_ns(), end);
+		if (res == QSHM_NO_ANSWER)
+			continue;
+		n++;
+		ck_assert_int_eq(res, 0);
+		until(d, 3 << 16);
+		until(c, 3 << 16);
+		qshm_leave(d);
+		until(c, 1 << 16);
+	}
+	kill(pid, SIGKILL);
+	wait_child(pid);
 	qshm_leave(c);
 	room_close(&r);
 }
@@ -915,6 +964,7 @@ int main(void)
 	tcase_add_loop_test(tc, liars, 0, Q_ARRAY_LEN(liar_rows));
 	tcase_add_test(tc, same_index_twice);
 	tcase_add_test(tc, silent_strangers);
+	tcase_add_test(tc, crowd);
 	tcase_add_loop_test(tc, false_data, 0, Q_ARRAY_LEN(data_rows));
 	tcase_add_test(tc, ten_thousand_cycles);
 	tcase_add_test(tc, no_descriptors);
