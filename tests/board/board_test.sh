@@ -6,6 +6,7 @@
 #   kvm            the board's KVM runs a guest (kvmprobe)
 #   guests         the guests of tests/guests under qvm: load and attacks on files and on the mediator's shares
 #   unsup          what nobody serves, as each policy has it (arm64)
+#   process        a VM is watched, asked for its status, and dumped; the dump is opened here by a debugger
 #   unit           the unit tests, built for the board's architecture, pass there
 #   linux-pci      Debian's kernel under qvm works on a mediated disk, virtio by PCI; x86: ELF kernel, PVH entry
 #   linux-mmio     the same, virtio by MMIO
@@ -106,6 +107,24 @@ check_disk()
 	printf 'board_test: %d bytes of the guest are on the disk, its file system is clean\n' "$(expected | wc -c)"
 }
 
+# Each vCPU is a thread; the first one is in the guest's own loop, with its frames around it.
+check_dump()
+{
+	local core said word
+	local -a words=(-ex 'info threads' -ex 'thread 1' -ex bt)
+	core=$(echo "$work"/share/boxed-*.gcore)
+	# The arm64 image runs where it was loaded to; its ELF file begins at 0.
+	if [ "$arch" = arm64 ]; then
+		words=(-ex "add-symbol-file $product/tests/guests/hello.elf -o 0x80000000" "${words[@]}")
+	else
+		words=(-ex "symbol-file $product/tests/guests/hello.elf" "${words[@]}")
+	fi
+	said=$(gdb-multiarch -q -nx -batch -c "$core" "${words[@]}" 2>&1) || fail "gdb: $said"
+	for word in 'LWP 1' 'LWP 2' 'in guest_main'; do
+		grep -q "$word" <<<"$said" || fail "no '$word' in what gdb says: $said"
+	done
+}
+
 # Only this program: whether the rest of the product builds is another test's question.
 make_kvmprobe()
 {
@@ -140,6 +159,12 @@ on_board()
 		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" --put "$work/guests:/guests" \
 			--put "$here/guests.sh:/bin/guests" \
 			-- guests "$arch" "$MARGIN_BYTES" "$SHARE_BYTES" ;;
+	process) needs gdb-multiarch
+		"$root/tools/board" "$arch" --build "$product" --make
+		mkdir -p "$work/guests" "$work/share"
+		cp "$product/tests/guests/hello.$images" "$work/guests/"
+		"${board[@]}" --timeout "$patience" --put "$work/guests:/guests" --share "$work/share" \
+			--put "$here/process.sh:/bin/process" -- process "$arch" ;;
 	linux-*)
 		make_disk
 		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" \
@@ -177,6 +202,7 @@ main()
 	fi
 	case $kind in
 	guests)		check_margins ;;
+	process)	check_dump ;;
 	linux-*)	check_disk ;;
 	esac
 }
