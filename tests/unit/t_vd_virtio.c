@@ -8,6 +8,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_pci.h>
+#include <linux/virtio_ring.h>
 
 #include "tests/unit/fixture.h"
 #include "tests/unit/vddriver.h"
@@ -163,6 +164,75 @@ START_TEST(queue_checks)
 	ck_assert_msg(vdd_queue_enabled(&d, 0) == row->ok, "%s", row->what);
 	ck_assert_uint_eq(vdd_status(&d), row->ok ? A | D | F : A | D | F | N);
 	ck_assert_uint_eq(vdh_fault_count(&h, VD_FAULT_BAD_RING), !row->ok);
+	vdh_fini(&h);
+}
+END_TEST
+
+/* A packed ring may have any number of places; what each side asks for stands on 4 bytes. */
+static const struct {
+	const char *what;
+	uint64_t num, desc, avail, used;
+	bool ok;
+} packed_rows[] = {
+	{ "usual", 256, 0x100000, 0x101000, 0x101004, true },
+	{ "not a power of 2", 96, 0x100000, 0x101000, 0x101004, true },
+	{ "one", 1, 0x100000, 0x101000, 0x101004, true },
+	{ "at the end of memory", 16, 0x4fff00, 0x4ffefc, 0x4ffef8, true },
+	{ "across the end", 17, 0x4fff00, 0x4ffefc, 0x4ffef8, false },
+	{ "none", 0, 0x100000, 0x101000, 0x101004, false },
+	{ "more than offered", 257, 0x100000, 0x102000, 0x102004, false },
+	{ "descriptors unaligned", 16, 0x100008, 0x101000, 0x101004, false },
+	{ "driver's unaligned", 16, 0x100000, 0x101002, 0x101004, false },
+	{ "device's unaligned", 16, 0x100000, 0x101000, 0x101006, false },
+	{ "device's outside", 16, 0x100000, 0x101000, 0x90000000, false },
+};
+START_TEST(packed_queue_checks)
+{
+	const typeof(packed_rows[0]) *row = &packed_rows[_i / 2];
+	const struct qring_cfg cfg = { .num = (uint32_t)row->num, .desc = gpa(row->desc),
+				       .avail = gpa(row->avail), .used = gpa(row->used) };
+	struct vdh h;
+	struct vdd d;
+
+	dev_open(&h, &d, _i % 2);
+	vdd_negotiate(&d, VDD_VERSION_1 | VDD_PACKED);
+	vdd_queue_set(&d, 0, &cfg);
+	vdd_queue_enable(&d, 0);
+	ck_assert_msg(vdd_queue_enabled(&d, 0) == row->ok, "%s", row->what);
+	ck_assert_uint_eq(vdh_fault_count(&h, VD_FAULT_BAD_RING), !row->ok);
+	vdd_set_status(&d, 0);		/* and again, as a split ring */
+	vdd_negotiate(&d, VDD_VERSION_1);
+	vdd_queue_set(&d, 0, &(struct qring_cfg){ .num = 16, .desc = gpa(0x100000),
+						  .avail = gpa(0x101000), .used = gpa(0x102000) });
+	vdd_queue_enable(&d, 0);
+	ck_assert(vdd_queue_enabled(&d, 0));
+	vdh_fini(&h);
+}
+END_TEST
+
+/* A chain that goes round and round: the ring is lost, the device says so, a reset heals it. */
+START_TEST(packed_broken)
+{
+	const struct vring_packed_desc desc = {
+		.addr = htole64(DATA), .len = htole32(16), .flags = htole16(1 << 7 | 1),
+	};
+	struct vdh h;
+	struct vdd d;
+	struct qdriver q;
+
+	dev_open(&h, &d, _i);
+	vdd_live(&d, VDD_VERSION_1 | VDD_PACKED, &q, RING, 4);
+	for (unsigned i = 0; i < 4; i++)
+		qmem_write(h.mem, gpa(RING.v + 16 * i), &desc, sizeof(desc));
+	vdd_notify(&d, 0);
+	vdh_settle(&h);
+	ck_assert_uint_eq(vdh_fault_count(&h, VD_FAULT_BAD_INDEX), 1);
+	ck_assert_uint_eq(vdd_status(&d), A | D | F | O | N);
+	qdriver_fini(&q);
+	vdd_live(&d, VDD_VERSION_1 | VDD_PACKED, &q, RING, 4);
+	vdh_settle(&h);
+	ck_assert_uint_eq(vdd_status(&d), VDD_STATUS_LIVE);
+	qdriver_fini(&q);
 	vdh_fini(&h);
 }
 END_TEST
@@ -334,8 +404,8 @@ START_TEST(reset_in_flight)
 	struct qdriver q;
 	uint8_t status = 0xaa;
 
-	dev_open(&h, &d, _i);
-	vdd_live(&d, VDD_VERSION_1, &q, RING, 16);
+	dev_open(&h, &d, _i % 2);
+	vdd_live(&d, VDD_VERSION_1 | (_i / 2 ? VDD_PACKED : 0), &q, RING, 16);
 	vdh_settle(&h);
 	h.hold = true;
 	add_read(&q, 0, &q);
@@ -364,9 +434,10 @@ START_TEST(reset_not_waited_for)
 	struct vdh h;
 	struct vdd d;
 	struct qdriver q;
+	uint64_t features = VDD_VERSION_1 | (_i / 2 ? VDD_PACKED : 0);
 
-	dev_open(&h, &d, _i);
-	vdd_live(&d, VDD_VERSION_1, &q, RING, 16);
+	dev_open(&h, &d, _i % 2);
+	vdd_live(&d, features, &q, RING, 16);
 	vdh_settle(&h);
 	h.hold = true;
 	add_read(&q, 0, &q);
@@ -377,10 +448,11 @@ START_TEST(reset_not_waited_for)
 	vdd_set_status(&d, 0);
 	vdd_set_status(&d, vdd_status(&d) | A);
 	vdd_set_status(&d, vdd_status(&d) | D);
-	vdd_ack(&d, VDD_VERSION_1);
+	vdd_ack(&d, features);
 	vdd_set_status(&d, vdd_status(&d) | F);
 	ck_assert(vdd_status(&d) & F);
-	ck_assert_int_eq(qdriver_init(&q, h.mem, gpa(VDH_RAM_GPA + 0x80000), 16, 0, gpa(0), 0), 0);
+	ck_assert_int_eq(qdriver_init(&q, h.mem, gpa(VDH_RAM_GPA + 0x80000), 16,
+				      _i / 2 ? QRING_PACKED : 0, gpa(0), 0), 0);
 	vdd_queue_set(&d, 0, &q.cfg);
 	vdd_queue_enable(&d, 0);
 	add_read(&q, 2, &q);
@@ -527,8 +599,10 @@ int main(void)
 	tcase_add_loop_test(tc, notify_and_interrupt, 0, 4);
 	tcase_add_loop_test(tc, early_buffers, 0, 2);
 	tcase_add_loop_test(tc, broken_ring, 0, 2 * Q_ARRAY_LEN(bad_rings));
-	tcase_add_loop_test(tc, reset_in_flight, 0, 2);
-	tcase_add_loop_test(tc, reset_not_waited_for, 0, 2);
+	tcase_add_loop_test(tc, reset_in_flight, 0, 4);
+	tcase_add_loop_test(tc, reset_not_waited_for, 0, 4);
+	tcase_add_loop_test(tc, packed_queue_checks, 0, 2 * Q_ARRAY_LEN(packed_rows));
+	tcase_add_loop_test(tc, packed_broken, 0, 2);
 	tcase_add_loop_test(tc, config_space, 0, 2);
 	tcase_add_loop_test(tc, mmio_registers, 0, Q_ARRAY_LEN(mmio_rows));
 	tcase_add_test(tc, mmio_interrupt_status);
