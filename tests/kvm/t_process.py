@@ -299,6 +299,27 @@ def t_dump_watchdog(b):
     expect("ev=dump_refused" in r.err(), r.said())
 
 
+def t_held_at_work(b):
+    """Dumps and status in the middle of disk I/O and interrupts: nothing is lost, torn or done twice."""
+    b.write("disk.img", bytes(16 << 20))
+    os.makedirs(b.path("dumps"))
+    r = b.start(b.machine("blkworker", "secs=0 region=8M qd=16 segs=4 flush_every=50",
+                          "cpu dump dumps vdev virtio-blk hostdev disk.img"))
+    r.until("blk: init done")
+    for n in range(1, 6):
+        for _ in range(10):
+            r.signal(signal.SIGUSR1)
+            time.sleep(0.005)
+        ask_dump(r, n)
+    r.signal(signal.SIGTERM)
+    r.wait(0)
+    total = re.search(r"blk: total .* ops=(\d+) err=0 .* verified=(\d+)", r.out())
+    expect(total and int(total[1]) > 10 and "guest: done ok" in r.out(), r.said())
+    cores = sorted(glob.glob(b.path("dumps/*.gcore")))
+    equal(len(cores), 5, "dumps")
+    expect("LWP 2" in gdb(b, cores[-1], "info threads"), "vCPUs of the last one")
+
+
 # ---- the runtime directory ----
 
 def env_of(b, name="vm"):
