@@ -132,6 +132,9 @@ static int add_host_side(const struct cfg_vdev *v, json_t *j)
 		r |= json_object_set_new(j, "priority", int_json(v->sched_prio));
 	}
 	r |= json_object_set_new(j, "debug", json_boolean(v->debug));
+	r |= json_object_set_new(j, "block_timeout_ms", int_json(v->cfg.block_timeout_ms));
+	if (v->host_vector != UINT64_MAX)
+		r |= json_object_set_new(j, "hostvector", int_json(v->host_vector));
 	return r;
 }
 
