@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mediator/slice.h"
+
 #define RELAXED memory_order_relaxed
 
 static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
