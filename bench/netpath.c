@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * netpath: what it costs to carry frames from one process to another, the two ways that were
- * weighed for virtio-net between two qvm (docs/decisions/0013): the rings of qvm/netpeer_ring.h with
- * bells on a socket, or messages of a SOCK_SEQPACKET socket, many a system call. No guest, no copy
- * into one: only the path. Prints one JSON object.
+ * weighed for virtio-net between two qvm (docs/decisions/0013): the rings of qvm/netpeer_ring.h
+ * with bells on a socket, or messages of a SOCK_SEQPACKET socket, many a system call. No guest, no
+ * copy into one: only the path. Prints one JSON object.
  *
  * netpath ring|socket FRAMES BYTES. The child sends, the parent takes; both sleep when they must.
  *

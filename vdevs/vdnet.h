@@ -54,7 +54,7 @@ struct vd_net_ops {
 	void (*flush)(struct vd_net *n);
 	/* Throws away what has come. */
 	void (*purge)(struct vd_net *n);
-	/* What the guest takes now (GUEST_* of VD_NET_PEER_FEATURES), and how many pairs it uses. */
+	/* What the guest takes now (GUEST_* of VD_NET_PEER_FEATURES), and the pairs it uses. */
 	void (*guest)(struct vd_net *n, uint64_t features, unsigned pairs);
 	/* key=value words. */
 	void (*status)(struct vd_net *n, char *buf, size_t buf_bytes);
@@ -80,7 +80,8 @@ struct vd_net_cfg {
 	const uint8_t *mac;	/* NULL = stable, made by the host */
 	/* I/O thread. n->link_up changed. */
 	void (*link)(struct vdev *v);
-	/* There is something to recv(). Again and again until it is taken, or once after listen(). */
+	/* There is something to recv(): again and again until it is taken, or once after
+	 * listen(). */
 	void (*readable)(struct vdev *v, unsigned pair);
 	/* Where send() said -EAGAIN there is room again. */
 	void (*writable)(struct vdev *v);

@@ -170,9 +170,10 @@ static void net_status(struct virtio_dev *d, char *buf, size_t buf_bytes)
 {
 	struct virtio_net *n = net_of(d);
 	int len = snprintf(buf, buf_bytes,
-			   "link=%s pairs=%u/%u tx=%" PRIu64 " tx_bytes=%" PRIu64 " tx_drop=%" PRIu64
-			   " rx=%" PRIu64 " rx_bytes=%" PRIu64 " rx_drop=%" PRIu64 " rx_bad=%" PRIu64
-			   " rx_filtered=%" PRIu64 " rx_cut=%" PRIu64 " ",
+			   "link=%s pairs=%u/%u tx=%" PRIu64 " tx_bytes=%" PRIu64
+			   " tx_drop=%" PRIu64 " rx=%" PRIu64 " rx_bytes=%" PRIu64
+			   " rx_drop=%" PRIu64 " rx_bad=%" PRIu64 " rx_filtered=%" PRIu64
+			   " rx_cut=%" PRIu64 " ",
 			   n->net->link_up ? "up" : "down", n->n_pairs, n->max_pairs, n->n_tx,
 			   n->n_tx_bytes, n->n_tx_drop, n->n_rx, n->n_rx_bytes, n->n_rx_drop,
 			   n->n_rx_bad, n->n_rx_filtered, n->n_rx_cut);

@@ -24,7 +24,7 @@ static bool rx_suit(struct virtio_net *n, struct net_rx *x)
 	if (!lacks)
 		return true;
 	if (x->meta.gso == VIRTIO_NET_HDR_GSO_UDP)
-		return false;	/* fragments of UDP would have to be made: see VD_NET_PEER_DEFAULT */
+		return false;	/* fragments would have to be made: see VD_NET_PEER_DEFAULT */
 	if (x->meta.gso != VIRTIO_NET_HDR_GSO_NONE) {
 		x->cut = true;
 		x->seg = 0;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the corpora of fz_net and fz_netpeer: guests and peers that do the right thing, from which the mutations depart.
-Run it after a change of the input formats and commit what it wrote: mkcorpus_net.py tests/fuzz/corpus
+"""Writes the corpora of fz_net and fz_netpeer: guests and peers that do the right thing, from which the mutations
+depart. Run it after a change of the input formats and commit what it wrote: mkcorpus_net.py tests/fuzz/corpus
 """
 
 import os
@@ -52,7 +52,8 @@ def again(features=ALL):
 
 
 def command(head, cls, cmd, data=b""):
-    return scribble(0x800, bytes([cls, cmd]) + data) + chain(CTRL, head, (2 + len(data), 0x800, False), (1, 0x900, True))
+    return scribble(0x800, bytes([cls, cmd]) + data) + \
+        chain(CTRL, head, (2 + len(data), 0x800, False), (1, 0x900, True))
 
 
 def net_inputs():
@@ -62,8 +63,8 @@ def net_inputs():
             chain(RX0, 1, (2000, 0x3000, True))
     yield "merge", start(0) + b"".join(chain(RX0, i, (200, 0x1000 + 256 * i, True)) for i in range(8)) + frame(1000, 1)
     yield "pieces", start(0) + chain(TX0, 0, (7, 0, False), (30, 0x100, False), (300, 0x200, False))
-    yield "room", start(0) + room(1) + b"".join(chain(TX0, i, (72, 0, False)) for i in range(4)) + wait(20) + room(2) + \
-        wait(60) + wait(60) + room(7)
+    yield "room", start(0) + room(1) + b"".join(chain(TX0, i, (72, 0, False)) for i in range(4)) + \
+        wait(20) + room(2) + wait(60) + wait(60) + room(7)
     yield "link", start(0) + link(0) + chain(TX0, 0, (72, 0, False)) + link(1) + chain(TX0, 1, (72, 0, False))
     yield "again", start(0) + room(0) + chain(TX0, 0, (72, 0, False)) + chain(RX0, 0, (100, 0, True)) + \
         frame(5000, 1) + again() + frame(60)
@@ -75,7 +76,8 @@ def net_inputs():
             b"".join(chain(RX0, i, (2000, 0x1000 * i, True)) for i in range(8)) + frame(5000, kind | 1, hdr=tso)
         yield "tso" + name, start(0) + b"".join(chain(RX0, i, (2000, 0x1000 * i, True)) for i in range(8)) + \
             frame(5000, kind | 1, hdr=tso)
-    yield "commands", start(0) + command(0, 0, 0, b"\0") + command(2, 1, 0, struct.pack("<I6sI6s", 1, b"abcdef", 1, b"ghijkl")) + \
+    tables = struct.pack("<I6sI6s", 1, b"abcdef", 1, b"ghijkl")
+    yield "commands", start(0) + command(0, 0, 0, b"\0") + command(2, 1, 0, tables) + \
         command(4, 1, 1, b"\2\0\0\0\0\1") + command(6, 4, 0, b"\2\0") + command(8, 5, 0, struct.pack("<Q", 0x82)) + \
         chain(RX1, 0, (2000, 0, True)) + frame(60, pair=1) + chain(TX1, 0, (72, 0, False)) + command(10, 4, 0, b"\1\0")
 
