@@ -15,22 +15,18 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/falloc.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lib/qfd.h"
 #include "lib/qlog.h"
+#include "qvm/blkinfo.h"
 #include "qvm/loop.h"
 
 #define RING_ENTRIES 128u
 #define REAPS_MAX    64u /* completions of one round: others on the thread wait */
-#define BLOCK_MAX    4096u
 
 struct blk_req {
 	struct vd_blk_io *io;
@@ -322,87 +318,6 @@ static int lock_file(int fd, bool read_only)
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
-/* What a block device says of itself; what it does not say stays unknown. */
-static void find_hints(int fd, struct vd_blk_info *ret)
-{
-	unsigned physical = 0, io_min = 0, io_best = 0;
-
-	if (ioctl(fd, BLKPBSZGET, &physical) == 0)
-		ret->physical_bytes = physical;
-	if (ioctl(fd, BLKIOMIN, &io_min) == 0)
-		ret->io_min_bytes = io_min;
-	if (ioctl(fd, BLKIOOPT, &io_best) == 0)
-		ret->io_best_bytes = io_best;
-}
-
-static int find_size(int fd, struct vd_blk_info *ret)
-{
-	struct stat st;
-	int block = 0;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	ret->block_bytes = 512;
-	if (S_ISREG(st.st_mode)) {
-		ret->len_bytes = (uint64_t)st.st_size;
-		if ((uint64_t)st.st_blksize <= BLOCK_MAX)
-			ret->physical_bytes = ret->discard_bytes = (uint32_t)st.st_blksize;
-		return 0;
-	}
-	if (!S_ISBLK(st.st_mode))
-		return -ENOTBLK;
-	if (ioctl(fd, BLKGETSIZE64, &ret->len_bytes) < 0 || ioctl(fd, BLKSSZGET, &block) < 0)
-		return -errno;
-	if (block > 0)
-		ret->block_bytes = (uint32_t)block;
-	find_hints(fd, ret);
-	return 0;
-}
-
-/* Asks the file system with a hole behind the end, which changes nothing. */
-static bool can_allocate(int fd, int mode, uint64_t end)
-{
-	return fallocate(fd, FALLOC_FL_KEEP_SIZE | mode, (off_t)Q_ALIGN_UP(end, 4096), 4096) == 0;
-}
-
-/* A number of the queue of block device @dev, which may be a partition; 0 when there is none. */
-static uint64_t queue_number(dev_t dev, const char *what)
-{
-	static const char *const from[] = { "", "/.." };
-	unsigned long long v = 0;
-	char path[128];
-
-	for (unsigned i = 0; i < Q_ARRAY_LEN(from) && !v; i++) {
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u%s/queue/%s", major(dev),
-			 minor(dev), from[i], what);
-		FILE *f = fopen(path, "re");
-		if (f && fscanf(f, "%llu", &v) != 1)
-			v = 0;
-		if (f)
-			fclose(f);
-	}
-	return v;
-}
-
-static void find_abilities(struct vd_blk *b, struct vd_blk_info *info)
-{
-	struct stat st;
-
-	if (b->read_only || fstat(b->fd, &st) < 0)
-		return;
-	if (S_ISREG(st.st_mode)) {
-		b->can_punch = can_allocate(b->fd, FALLOC_FL_PUNCH_HOLE, info->len_bytes);
-		b->can_zero_range = can_allocate(b->fd, FALLOC_FL_ZERO_RANGE, info->len_bytes);
-	} else {
-		/* The kernel writes zeroes where the device cannot. */
-		b->can_zero_range = true;
-		b->can_punch = queue_number(st.st_rdev, "discard_max_bytes");
-		info->discard_bytes = (uint32_t)queue_number(st.st_rdev, "discard_granularity");
-	}
-	info->can_discard = b->can_punch;
-	info->can_zero = b->can_punch || b->can_zero_range;
-}
-
 static int ring_init(struct vd_blk *b)
 {
 	int r = io_uring_queue_init(RING_ENTRIES, &b->ring, 0);
@@ -432,19 +347,6 @@ static const char *open_text(int err)
 	}
 }
 
-/* The blocks that direct requests are made of, where the kernel tells (6.1 and later). */
-static uint32_t direct_block_bytes(int fd)
-{
-#ifdef STATX_DIOALIGN
-	struct statx stx;
-
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
-	    (stx.stx_mask & STATX_DIOALIGN))
-		return stx.stx_dio_offset_align;
-#endif
-	return 0;
-}
-
 static int open_file(struct vd_blk *b, const char *path)
 {
 	/*
@@ -466,21 +368,12 @@ static int open_file(struct vd_blk *b, const char *path)
 	return 0;
 }
 
-/* A guest that makes requests of these blocks keeps what it asked for. */
-static void use_direct_blocks(const struct vd_blk *b, struct vd_blk_info *info)
-{
-	uint32_t block = b->direct ? direct_block_bytes(b->fd) : 0;
-
-	if (block > info->block_bytes && block <= BLOCK_MAX && !(block & (block - 1)))
-		info->block_bytes = block;
-}
-
 static int open_all(struct vd_blk *b, const char *path, char *text, size_t text_bytes,
 		    struct vd_blk_info *info)
 {
 	int r = open_file(b, path);
 	if (r == 0)
-		r = find_size(b->fd, info);
+		r = blkinfo_size(b->fd, info);
 	if (r == 0)
 		r = lock_file(b->fd, b->read_only);
 	if (r < 0) {
@@ -493,10 +386,12 @@ static int open_all(struct vd_blk *b, const char *path, char *text, size_t text_
 			 (unsigned long long)info->len_bytes);
 		return -EINVAL;
 	}
-	use_direct_blocks(b, info);
+	if (b->direct)
+		blkinfo_direct(b->fd, info);
 	info->len_bytes &= ~(uint64_t)(info->block_bytes - 1);
 	info->read_only = b->read_only;
-	find_abilities(b, info);
+	if (!b->read_only)
+		blkinfo_abilities(b->fd, info, &b->can_punch, &b->can_zero_range);
 	r = ring_init(b);
 	if (r < 0)
 		snprintf(text, text_bytes, "%s: io_uring is not to be had: %s%s", path,
