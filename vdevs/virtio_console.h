@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-console, shared by its two halves: the ports and their bytes (virtio_console.c), and the
- * control queues, by which device and driver tell each other about ports (virtio_console_ctrl.c).
+ * virtio-console, shared by its parts: the ports and their bytes (virtio_console.c), the control
+ * queues, by which device and driver tell each other about ports (virtio_console_ctrl.c), and what
+ * the configuration says of ports (virtio_console_cfg.c).
  */
 #pragma once
 
@@ -79,3 +80,12 @@ void vcon_tell(struct vcon_port *p, enum vcon_tell what);
 void vcon_tell_open(struct vcon_port *p);
 /* All that was agreed is forgotten: a reset. */
 void vcon_ctrl_stop(struct virtio_console *c);
+
+/* ---- configuration ---- */
+
+/* As vd_type.check. */
+void vcon_check(const struct vd_config *cfg, struct cf_errors *errs);
+/* How long the name is that @text, of a port option, begins with; 0 when it is none. */
+size_t vcon_name_len(const char *text);
+/* True when argument @i names a port, and no argument before it does. */
+bool vcon_is_new_port(const struct vd_config *cfg, size_t i);

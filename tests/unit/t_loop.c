@@ -116,6 +116,45 @@ START_TEST(watch_of_a_file)
 }
 END_TEST
 
+static void on_room(void *owner, void *arg)
+{
+	struct owner *o = owner;
+
+	o->n++;
+	loop_unwatch(o->watch);
+}
+
+/* A full pipe waits for its reader; a reader that goes wakes the writer, too. */
+START_TEST(watch_for_room)
+{
+	static char bytes[65536];
+	struct owner o;
+	int fds[2];
+
+	owner_init(&o);
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		while (write(fds[1], bytes, sizeof(bytes)) > 0)
+			continue;
+		pthread_mutex_lock(&o.lock);
+		o.watch = loop_watch_out(o.loop, &o.lock, fds[1], on_room, &o, NULL);
+		ck_assert_ptr_nonnull(o.watch);
+		pthread_mutex_unlock(&o.lock);
+		usleep(20000);
+		pthread_mutex_lock(&o.lock);
+		ck_assert_uint_eq(o.n, i - 1);
+		pthread_mutex_unlock(&o.lock);
+		if (i == 1)
+			ck_assert_int_gt(read(fds[0], bytes, sizeof(bytes)), 0);
+		else
+			qfd_close(&fds[0]);
+		wait_for(&o, i);
+	}
+	qfd_close(&fds[1]);
+	owner_fini(&o);
+}
+END_TEST
+
 static void on_time(void *owner, void *arg)
 {
 	struct owner *o = owner;
@@ -251,6 +290,7 @@ int main(void)
 
 	tcase_add_test(tc, watch_sees_and_is_cancelled);
 	tcase_add_test(tc, watch_of_a_file);
+	tcase_add_test(tc, watch_for_room);
 	tcase_add_test(tc, timer_is_never_early);
 	tcase_add_test(tc, posts_keep_their_order);
 	tcase_add_test(tc, calls_work_without_the_lock);
