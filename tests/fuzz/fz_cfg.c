@@ -29,8 +29,8 @@ static const char *const words[] = {
 	"fdt-dump-file", "out.dtb", "dryrun", "pass", "dump", "unsupported", "safety", "cluster",
 	"instruction", "reference", "register", "abort", "fail", "ignore", "warn", "required",
 	"node0", "isolated", "hostvector", "virtio-net", "peer", "vm1/a", "tap:t0", "a", "debug",
-	"counter-offset", "slog-buffer", "4k", "message-block-timeout", "vdev-message-block-timeout",
-	"100", "|x", "$asinfo_start{a}", "8259", "0x20", "timer8254", "hpet", "0xf8008000",
+	"counter-offset", "slog-buffer", "4k", "message-block-timeout",
+	"vdev-message-block-timeout", "100", "|x", "$asinfo_start{a}", "8259", "0x20", "timer8254", "hpet", "0xf8008000",
 	"pic:0,pic:8,pic:10", "pci:0:2.0=pci:0x8086/1", "0xe0000000,0x1000,rwn", "gic:44=150",
 	"version", "3", "batch", "legacy", "@linux", "$env{HOME}", "$env{NO_SUCH}", "#\n", "\n",
 };
@@ -49,7 +49,8 @@ static const char *const sentences[] = {
 	"logger error,info slog", "log debug none", "unsupported reference abort", "dump \"|x\"",
 	"vdev virtio-net peer tap:t0", "vdev virtio-net name a peer vm/b", "set debug off",
 	"vdev hpet loc 0xf8008000 intr pic:0,pic:8,pic:10", "vdev timer8254 intr pic:0",
-	"vdev 8259 loc 0x20", "vdev 8259 loc 0xa0", "safety warn", "set slog-buffer 8k", "set exit-on-halt off", "sched 5", "name disk",
+	"vdev 8259 loc 0x20", "vdev 8259 loc 0xa0", "safety warn", "set slog-buffer 8k",
+	"set exit-on-halt off", "sched 5", "name disk",
 };
 
 static char folder[] = "/tmp/fz_cfg.XXXXXX";
