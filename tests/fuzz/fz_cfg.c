@@ -30,9 +30,10 @@ static const char *const words[] = {
 	"instruction", "reference", "register", "abort", "fail", "ignore", "warn", "required",
 	"node0", "isolated", "hostvector", "virtio-net", "peer", "vm1/a", "tap:t0", "a", "debug",
 	"counter-offset", "slog-buffer", "4k", "message-block-timeout",
-	"vdev-message-block-timeout", "100", "|x", "$asinfo_start{a}", "8259", "0x20", "timer8254", "hpet", "0xf8008000",
-	"pic:0,pic:8,pic:10", "pci:0:2.0=pci:0x8086/1", "0xe0000000,0x1000,rwn", "gic:44=150",
-	"version", "3", "batch", "legacy", "@linux", "$env{HOME}", "$env{NO_SUCH}", "#\n", "\n",
+	"vdev-message-block-timeout", "100", "|x", "$asinfo_start{a}", "8259", "0x20",
+	"timer8254", "hpet", "0xf8008000", "pic:0,pic:8,pic:10", "pci:0:2.0=pci:0x8086/1",
+	"0xe0000000,0x1000,rwn", "gic:44=150", "version", "3", "batch", "legacy", "@linux",
+	"$env{HOME}", "$env{NO_SUCH}", "#\n", "\n",
 };
 
 /* Sound by themselves, after "ram 64m load linux": what is wrong comes of putting them together. */
