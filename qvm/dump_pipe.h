@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The process that starts `dump "|command"`. It exists from before qvm drops its privileges, so
- * that qvm itself need not start anything while a guest runs (docs/decisions/0013). It is this very
+ * that qvm itself need not start anything while a guest runs (docs/decisions/0016). It is this very
  * program in another role, and ends with its qvm.
  */
 #pragma once

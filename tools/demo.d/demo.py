@@ -160,7 +160,7 @@ class Console:
 
 def safety_sched():
     """How the vCPU of a safety VM is scheduled, as far as this user may: 8 ms of each 10 ms guaranteed, or a real-time
-    priority, which the kernel takes away for 50 ms in a second where threads that have one leave nothing to the others."""
+    priority, which the kernel takes away for 50 ms in a second where such threads leave nothing to the others."""
     if subprocess.run(["chrt", "--deadline", "--sched-runtime", "8000000", "--sched-period", "10000000",
                        "--sched-deadline", "10000000", "0", "true"],
                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
