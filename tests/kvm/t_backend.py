@@ -69,6 +69,21 @@ def t_late(b):
     expect("guest: done ok" in r.out(), r.said())
 
 
+def t_old_guests(b):
+    """Guests of virtio 0.9.5, by PCI and MMIO, and one without MSI-X, which the mediator does not tell from others."""
+    mmio = "loc mem:0xf0000000 intr pic:5"
+    mediator(b)
+    wait_socket(b)
+    for words, extra, says in (("", "legacy", "legacy=1"), ("mmio=0xf0000000,5", "legacy " + mmio, "legacy=1"),
+                               ("intx=1", "", "legacy=0"), ("packed=1", "", "packed=0")):
+        r = b.start(b.machine("blkworker", f"ops=500 qd=8 segs=3 flush_every=40 region=2M {words}",
+                              f"vdev virtio-blk hostdev mediator:disk {extra}"))
+        r.wait(0)
+        expect("guest: done ok" in r.out() and says in r.out() and "err=0" in r.out(), r.said())
+        irqs = re.search(r"blk: total .* irqs=(\d+)", r.out())
+        expect(irqs and int(irqs[1]) > 0, r.said())
+
+
 def t_never(b):
     """Nobody comes: after 5 s a sentence with the place in the configuration; no guest ran."""
     began = time.monotonic()
