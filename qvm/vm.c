@@ -72,8 +72,8 @@ static int open_failed(struct vm *vm, int err)
 
 /*
  * KVM looks for an interrupt for a while (200 us) before it lets the thread of a guest that halted
- * sleep. Where the thread has a real-time priority or a budget, that is other people's processor, or
- * the vCPU's own time: shorter. A kernel without the call keeps its own time.
+ * sleep. Where the thread has a real-time priority or a budget, that is other people's processor,
+ * or the vCPU's own time: shorter. A kernel without the call keeps its own time.
  */
 #define RT_HALT_POLL_NS 20000u
 
