@@ -71,6 +71,7 @@ static bool mmio_queue_set(struct vio_dev *d, unsigned q, uint16_t num, const ui
 	*vio_reg32(d->regs, R_Q_SELECT) = q;
 	*vio_reg32(d->regs, R_Q_SIZE) = num;
 	if (d->legacy) {
+		*vio_reg32(d->regs, R_PAGE_SIZE) = 4096;
 		*vio_reg32(d->regs, R_Q_ALIGN) = 4096;
 		*vio_reg32(d->regs, R_Q_PFN) = (uint32_t)(addr[0] / 4096);
 		return *vio_reg32(d->regs, R_Q_PFN) != 0;
@@ -126,8 +127,6 @@ static bool probe(struct vio_dev *d, uint64_t addr, unsigned gsi)
 	*d = (struct vio_dev){ .ops = &mmio_ops, .id = *vio_reg32(regs, R_DEVICE_ID),
 			       .regs = regs, .gsi = gsi, .config_bytes = 0x100,
 			       .legacy = version == 1 };
-	if (d->legacy)
-		*vio_reg32(regs, R_PAGE_SIZE) = 4096;
 	memcpy(d->name, "mmio-", 6);
 	for (unsigned i = 0; i < 8; i++)
 		d->name[5 + i] = "0123456789abcdef"[addr >> (28 - 4 * i) & 15];
