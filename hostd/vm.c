@@ -180,13 +180,16 @@ static const struct hd_child_ops child_ops = {
 static int spawn(struct hd_vm *vm)
 {
 	char qvm[PATH_MAX], cwd[PATH_MAX], run[PATH_MAX + 16], conf[HD_NAME_MAX + 16];
-	char *const argv[] = { qvm, (char *)"--control-fd=" HD_CONTROL_FD, run, conf, NULL };
+	char class[32];
+	char *const argv[] = { qvm,   (char *)"--control-fd=" HD_CONTROL_FD, run,
+			       class, conf,				      NULL };
 	QCLEAN(qfd_close) int console_fd = -1;
 	struct hd_child_spec spec = { .path = qvm, .cwd = cwd, .argv = argv, .control = true };
 
 	snprintf(qvm, sizeof(qvm), "%s/qvm", vm->env->bin_dir);
 	snprintf(cwd, sizeof(cwd), "%s/vms", vm->env->config_dir);
 	snprintf(run, sizeof(run), "--run-dir=%s", vm->env->run_dir);
+	snprintf(class, sizeof(class), "--class=%s", qp_class_str(vm->conf.class));
 	snprintf(conf, sizeof(conf), "@%s.qvmconf", vm->name);
 	int r = hd_console_open(&vm->console, &console_fd);
 	if (r < 0)

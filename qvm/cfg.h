@@ -145,6 +145,7 @@ struct vm_cfg {
 	size_t n_loggers;
 	bool dryrun;
 	bool dryrun_json;
+	bool lock_memory;	/* main sets it: --class safety */
 	const char *fdt_dump_file;	/* set fdt-dump-file, or NULL */
 	bool exit_on_halt;		/* set exit-on-halt; default on */
 	const char *dump_to;		/* a directory, or "|shell command"; NULL: none */

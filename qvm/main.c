@@ -31,6 +31,7 @@ struct options {
 	const char *run_dir, *syslog;
 	int helper_fd; /* -1; else we are the helper of a qvm, and first_arg is its command */
 	bool check, json;
+	bool safety;
 	int first_arg; /* of the configuration */
 };
 
@@ -43,6 +44,8 @@ static const char usage_text[] =
 	"\n"
 	"  --check           say whether the configuration is right, and stop\n"
 	"  --json            with dryrun: print the plan as JSON\n"
+	"  --class CLASS     safety, normal (default) or best-effort: the memory of a safety VM is\n"
+	"                    there and locked before its guest runs\n"
 	"  --run-dir DIR     where sockets and locks are\n"
 	"                    (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
 	"  --syslog SOCKET   where the system's log listens (default: " LOGS_SYSLOG_DEFAULT ")\n"
@@ -72,12 +75,27 @@ static int parse_fd(const char *text)
 	return errno || *end || end == text || n < 0 || n > 1 << 20 ? -1 : (int)n;
 }
 
+static bool parse_class(const char *text, struct options *o)
+{
+	static const char *const classes[] = { "safety", "normal", "best-effort" };
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(classes); i++) {
+		if (strcmp(text, classes[i]) == 0) {
+			o->safety = i == 0;
+			return true;
+		}
+	}
+	fprintf(stderr, "qvm: --class %s: expected safety, normal or best-effort\n", text);
+	return false;
+}
+
 /* -1: go on; else the exit status. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{ "control-fd", required_argument, NULL, 'c' },
 		{ "run-dir", required_argument, NULL, 'r' },
+		{ "class", required_argument, NULL, 'C' },
 		{ "syslog", required_argument, NULL, 's' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "json", no_argument, NULL, 'j' },
@@ -104,6 +122,10 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'r':
 			o->run_dir = optarg;
+			break;
+		case 'C':
+			if (!parse_class(optarg, o))
+				return VM_EXIT_CONFIG;
 			break;
 		case 's':
 			o->syslog = optarg;
@@ -302,6 +324,7 @@ static int with_config(int argc, char **argv, const struct options *o, struct co
 		qlog_init("qvm", cfg->system);
 		logs_open(cfg, o->syslog);
 		cfg->dryrun_json = o->json;
+		cfg->lock_memory = o->safety;
 		if (o->check)
 			code = VM_EXIT_OK;
 		else if (o->json && !cfg->dryrun)

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "lib/qfd.h"
 #include "qvm/arch.h"
@@ -128,6 +129,23 @@ static int add_slot(struct vm *vm, unsigned slot, const struct qmem_region *r)
 	return 0;
 }
 
+/* A guest that keeps a promise must not wait for a page: all are made, and none is taken away. */
+static int lock_memory(struct vm *vm)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < vm->mem->n; i++)
+		bytes += vm->mem->r[i].len_bytes;
+	for (unsigned i = 0; i < vm->mem->n; i++)
+		if (mlock(vm->mem->r[i].host, vm->mem->r[i].len_bytes) < 0)
+			return vm_fail(vm, "memory", errno,
+				       "the %llu MiB of a safety VM are to be locked in memory: it "
+				       "takes CAP_IPC_LOCK or a limit on locked memory that reaches "
+				       "(ulimit -l), and so much free memory",
+				       (unsigned long long)(bytes >> 20));
+	return 0;
+}
+
 static int make_memory(struct vm *vm)
 {
 	vm->mem = qmem_new();
@@ -148,7 +166,7 @@ static int make_memory(struct vm *vm)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return vm->cfg->lock_memory ? lock_memory(vm) : 0;
 }
 
 /* ---- assembling ---- */

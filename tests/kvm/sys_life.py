@@ -30,6 +30,10 @@ def check_list(host):
               ("running", "up", klass, 1, None, ""), name)
         expect(alive(v["pid"]) and v["uptime_ms"] > 0, f"{name}: {v}")
         equal(v["config"], host.path("etc", "vms", name + ".qvmconf"), "config")
+    for name, locked in (("cluster", True), ("ivi", False)):
+        with open(f"/proc/{vms[name]['pid']}/status", encoding="utf-8") as f:
+            kib = int(re.search(r"^VmLck:\s+(\d+)", f.read(), re.M)[1])
+        equal(kib > 1024, locked, f"{name}: {kib} KiB of memory are locked")
     med, = answer["processes"]
     equal((med["name"], med["state"], med["starts"]), ("mediator", "running", 1), "mediator")
     text = host.ctl("list")

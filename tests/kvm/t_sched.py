@@ -100,6 +100,32 @@ def t_no_such_cpu(b):
     refused(b.start(machine(b, f"cpu cpu runmask {min(os.sched_getaffinity(0))},{absent}")), "cpu 1", "runmask")
 
 
+def locked_kib(r):
+    with open(f"/proc/{r.process.pid}/status", encoding="utf-8") as f:
+        return int(next(line for line in f if line.startswith("VmLck:")).split()[1])
+
+
+def t_locked_memory(b):
+    """The memory of a safety VM is there and locked; without the right to that it does not start, and says why."""
+    def start(cls, prefix=()):
+        b.write("class.qvmconf", machine(b, "cpu"))
+        return kvmtest.Run(b, [*prefix, b.qvm, "--run-dir", b.run_dir, f"--class={cls}", "@class.qvmconf"])
+
+    for cls, locked in (("safety", True), ("normal", False), ("best-effort", False)):
+        r = start(cls)
+        r.until("hello: map")
+        expect((locked_kib(r) >= 16 * 1024) == locked, f"{cls}: {locked_kib(r)} KiB are locked")
+        end(r)
+    r = start("urgent")
+    r.wait(65)
+    expect("expected safety, normal or best-effort" in r.err(), r.said())
+    less = ["setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock", "prlimit", "--memlock=65536:65536"]
+    if subprocess.run([*less, "true"], check=False, capture_output=True).returncode != 0:
+        print("skipped: privileges cannot be given up here")
+        sys.exit(kvmtest.SKIPPED)
+    refused(start("safety", less), "locked in memory", "CAP_IPC_LOCK", "ulimit -l")
+
+
 def t_not_permitted(b):
     """Without the privilege: no guest that only seems to have its priority. An ordinary thread is fine."""
     less = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice", "prlimit", "--rtprio=0:0"]
