@@ -7,6 +7,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "lib/qfd.h"
 #include "vdevs/virtio_net.h"
 
 #define CMD_BYTES_MAX 4096u	/* two tables of 64 addresses, five times over */
@@ -140,9 +141,11 @@ static bool pairs_cmd(struct virtio_net *n, const struct net_cmd *c)
 	}
 	n->n_pairs = want;
 	net_guest_changed(n);
-	/* Frames may wait where another pair looks for them now. */
-	for (unsigned i = 0; i < want; i++)
+	/* Every queue finds out anew what it waits for: frames may be another's to look for now. */
+	for (unsigned i = 0; i < n->max_pairs; i++) {
 		virtio_resume(&n->d, net_rx_queue(i));
+		qfd_event_signal(n->d.q[net_rx_queue(i)].kick_fd);
+	}
 	return true;
 }
 

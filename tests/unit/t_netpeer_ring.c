@@ -131,6 +131,7 @@ static const struct {
 	{ 8, 1, NP_RING_OK },
 	{ 8, 5, NP_RING_BROKEN },
 	{ 4, 1, NP_RING_BROKEN },		/* not aligned */
+	{ 12, 1, NP_RING_BROKEN },
 	{ NP_RING_BYTES, 1 << 17, NP_RING_BROKEN },	/* longer than we take */
 	{ NP_RING_BYTES, UINT32_MAX, NP_RING_BROKEN },
 	{ NP_RING_BYTES, UINT32_MAX - 3, NP_RING_BROKEN },

@@ -528,6 +528,37 @@ START_TEST(pairs)
 }
 END_TEST
 
+/* Buffers that were taken for a frame that is gone serve the next ones, each as it is needed. */
+START_TEST(left_over)
+{
+	static const uint8_t hdr[12];
+	static uint8_t frame[5000];
+	uint8_t got[1100];
+	struct nic k = { 0 };
+
+	nic_config(&k);
+	vdh_arg(&k.h, "queues", "x", 2);
+	nic_create(&k, PCI);
+	nic_live(&k, ALL_CTRL, 2);
+	ck_assert_uint_eq(command(&k, 4, 0, "\2\0", 2), 0);
+	nic_give_buffers(&k, 2, 3, 1000);
+	vdn_put(&k.n, 1, hdr, frame, 5000);	/* takes all three, and waits for more */
+	vdh_settle(&k.h);
+	ck_assert_uint_eq(nic_take_frame(&k, 2, got), 0);
+	ck_assert_uint_eq(command(&k, 4, 0, "\1\0", 2), 0);
+	ck_assert_uint_eq(command(&k, 4, 0, "\2\0", 2), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		frame[59] = (uint8_t)(i + 1);
+		vdn_put(&k.n, 1, hdr, frame, 60);
+		vdh_settle(&k.h);
+		ck_assert_uint_eq(nic_take_frame(&k, 2, got), 72);
+		ck_assert_uint_eq(got[71], i + 1);
+		ck_assert_uint_eq(qdriver_outstanding(&k.q[2]), 2 - i);
+	}
+	nic_close(&k);
+}
+END_TEST
+
 /* Without MQ the control queue is the third, whatever the device could do. */
 START_TEST(one_of_many)
 {
@@ -708,6 +739,7 @@ int main(void)
 	tcase_add_loop_test(tc, filters, 0, Q_ARRAY_LEN(filter_rows));
 	tcase_add_test(tc, filtering);
 	tcase_add_loop_test(tc, pairs, 0, 2);
+	tcase_add_test(tc, left_over);
 	tcase_add_test(tc, one_of_many);
 	tcase_add_test(tc, link_changes);
 	tcase_add_test(tc, link_interrupt);
