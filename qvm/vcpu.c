@@ -19,10 +19,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "lib/qsched.h"
 #include "qvm/arch.h"
 #include "qvm/pause.h"
 #include "qvm/unsup.h"
@@ -235,33 +235,6 @@ static void vcpu_loop(struct vcpu *v)
 
 /* ---- the thread ---- */
 
-/* struct sched_attr of the kernel, which libc does not have. */
-struct deadline_attr {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t prio;
-	uint64_t runtime_ns, deadline_ns, period_ns;
-};
-
-#define FLAG_RESET_ON_FORK 1u
-
-/*
- * The flag is for KVM: the first KVM_RUN of a VM makes a kernel thread in the name of its caller,
- * and what has a deadline may not fork without it: KVM_RUN would say EAGAIN for ever.
- */
-static int set_deadline(const struct cfg_cpu *c)
-{
-	struct deadline_attr a = { .size = sizeof(a),
-				   .policy = SCHED_DEADLINE,
-				   .flags = FLAG_RESET_ON_FORK,
-				   .runtime_ns = c->budget_ns,
-				   .deadline_ns = c->repl_period_ns,
-				   .period_ns = c->repl_period_ns };
-
-	return syscall(SYS_sched_setattr, 0, &a, 0) < 0 ? -errno : 0;
-}
-
 static int set_policy(const struct cfg_cpu *c)
 {
 	struct sched_param prm = { 0 };
@@ -272,7 +245,7 @@ static int set_policy(const struct cfg_cpu *c)
 	case CFG_SCHED_OTHER:
 		return -pthread_setschedparam(pthread_self(), SCHED_OTHER, &prm);
 	case CFG_SCHED_SPORADIC:
-		return set_deadline(c);
+		return qsched_deadline(0, c->budget_ns, c->repl_period_ns);
 	case CFG_SCHED_RR:
 	case CFG_SCHED_FIFO:
 		break;
