@@ -69,7 +69,7 @@ def t_legacy_hostile(b):
     """A guest that breaks every rule it can of a device of virtio 0.9.5."""
     for words, extra in (("", ""), (MMIO_WORDS, MMIO)):
         make_disk(b)
-        r = b.start(b.machine("hostile", "wait_ms=5 " + words, f"vdev virtio-blk hostdev disk.img legacy {extra}"))
+        r = b.start(b.machine("hostile", "wait_ms=5 every=3 " + words, f"vdev virtio-blk hostdev disk.img legacy {extra}"))
         r.wait(0, 300)
         expect("guest: done ok" in r.out() and "lost=0" in r.out(), r.said())
         expect(os.path.getsize(b.path("disk.img")) == 16 * MIB, "the file has another size")
@@ -159,7 +159,7 @@ def t_dio(b):
     print(f"the host takes direct requests at odd addresses: {bears}")
 
 
-def t_delayed(b):
+def t_late_disk(b):
     """The VM starts without the file; the guest sees the disk when it comes."""
     r = check(b, "wait=1", disk="late.img", extra="delayed forever")
     r.until("blkcheck: capacity=0")
@@ -171,7 +171,7 @@ def t_delayed(b):
     expect("ev=disk_there" in r.err(), r.said())
 
 
-def t_delayed_in_vain(b):
+def t_never_a_disk(b):
     r = check(b, "wait=1", disk="late.img", extra="delayed 1")
     r.until("blkcheck: capacity=0")
     r.until("ev=disk_missing .*No such file", where="err")
