@@ -109,14 +109,14 @@ bool pause_is_on(struct vm *vm)
 	return on;
 }
 
-void pause_point(struct vcpu *v)
+bool pause_point(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 	bool held = false;
 
 	/* Pairs with the store in vcpu_kick(): who set it had said why before. */
 	if (!__atomic_exchange_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST))
-		return;
+		return false;
 	pthread_mutex_lock(&vm->gate_lock);
 	vm->n_parked++;
 	while (vm->n_pauses && !is_stopping(vm)) {
@@ -128,6 +128,7 @@ void pause_point(struct vcpu *v)
 	pthread_mutex_unlock(&vm->gate_lock);
 	if (held)
 		arch_vcpu_resumed(v);
+	return held;
 }
 
 void pause_gone(struct vcpu *v)

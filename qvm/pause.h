@@ -24,7 +24,10 @@ int pause_io(struct vm *vm, uint64_t limit_ns);
 void pause_end(struct vm *vm);
 bool pause_is_on(struct vm *vm);
 
-/* Of a vCPU thread: KVM_RUN said EINTR, so nothing of the guest is half done: the place to wait. */
-void pause_point(struct vcpu *v);
+/*
+ * Of a vCPU thread: KVM_RUN said EINTR, so nothing of the guest is half done: the place to wait.
+ * True when it was held there: an exit that we made.
+ */
+bool pause_point(struct vcpu *v);
 /* Of a vCPU thread that is about to end: it counts as standing still. */
 void pause_gone(struct vcpu *v);

@@ -223,9 +223,9 @@ static void vcpu_loop(struct vcpu *v)
 			continue;
 		}
 		if (errno == EINTR || (errno == EAGAIN && ++n_agains < AGAINS_MAX)) {
-			count(v, VCPU_EXIT_INTR);
 			tell_ip(v);
-			pause_point(v);
+			if (!pause_point(v))
+				count(v, VCPU_EXIT_INTR);
 			continue;
 		}
 		count(v, run_failed(v, errno));
