@@ -39,5 +39,7 @@ uint64_t fdtgen_mpidr(unsigned idx);
  * (no such vdev), -ENODEV (it is found by the guest and has no node).
  */
 int fdtgen_path(const struct vm_cfg *cfg, const char *name, char *path);
-/* "virtio-blk0" as a label: letters, digits and underscores. Into @label of FDTGEN_PATH_MAX bytes. */
+/*
+ * "virtio-blk0" as a label: letters, digits and underscores. Into @label of FDTGEN_PATH_MAX bytes.
+ */
 void fdtgen_label(const char *name, char *label);

@@ -76,7 +76,8 @@ int fdt_holders_find(const void *tree, const struct vm_cfg *cfg, const struct fd
 			return fdt_bad(say, "more than %d nodes have " FDT_PROP_VDEV,
 				       FDT_HOLDERS_MAX);
 		if (fdt_get_path(tree, at, h->path, sizeof(h->path)) < 0)
-			return fdt_bad(say, "the path of a node with " FDT_PROP_VDEV " is too long");
+			return fdt_bad(say, "the path of a node with " FDT_PROP_VDEV
+					    " is too long");
 		if (len < 2 || name[len - 1] || strlen(name) + 1 != (size_t)len ||
 		    (size_t)len > sizeof(h->name))
 			return fdt_bad(say, "%s: " FDT_PROP_VDEV " is not the name of a vdev",

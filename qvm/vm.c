@@ -139,9 +139,9 @@ static int lock_memory(struct vm *vm)
 	for (unsigned i = 0; i < vm->mem->n; i++)
 		if (mlock(vm->mem->r[i].host, vm->mem->r[i].len_bytes) < 0)
 			return vm_fail(vm, "memory", errno,
-				       "the %llu MiB of a safety VM are to be locked in memory: it "
-				       "takes CAP_IPC_LOCK or a limit on locked memory that reaches "
-				       "(ulimit -l), and so much free memory",
+				       "the %llu MiB of a safety VM are to be locked in memory: "
+				       "it takes CAP_IPC_LOCK or a limit on locked memory that "
+				       "reaches (ulimit -l), and so much free memory",
 				       (unsigned long long)(bytes >> 20));
 	return 0;
 }

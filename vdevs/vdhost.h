@@ -145,8 +145,10 @@ struct vd_host_ops {
 	uint64_t (*now)(struct vd_host *h);
 	/* The host's UTC, in ns since 1970. It may jump. */
 	uint64_t (*utc)(struct vd_host *h);
-	/* The number by which the guest knows the vdev's @n-th interrupt: the pin of the ioapic, the
-	 * INTID of the GIC. -1 when there is none. */
+	/*
+	 * The number by which the guest knows the vdev's @n-th interrupt: the pin of the ioapic,
+	 * the INTID of the GIC. -1 when there is none.
+	 */
 	int (*irq_number)(struct vd_host *h, unsigned n);
 	/* Connects the machine's interval timer to its interrupt line, or cuts it off while another
 	 * timer has the line (HPET legacy replacement). */

@@ -69,7 +69,8 @@ def t_legacy_hostile(b):
     """A guest that breaks every rule it can of a device of virtio 0.9.5."""
     for words, extra in (("", ""), (MMIO_WORDS, MMIO)):
         make_disk(b)
-        r = b.start(b.machine("hostile", "wait_ms=5 every=3 " + words, f"vdev virtio-blk hostdev disk.img legacy {extra}"))
+        r = b.start(b.machine("hostile", "wait_ms=5 every=3 " + words,
+                              f"vdev virtio-blk hostdev disk.img legacy {extra}"))
         r.wait(0, 300)
         expect("guest: done ok" in r.out() and "lost=0" in r.out(), r.said())
         expect(os.path.getsize(b.path("disk.img")) == 16 * MIB, "the file has another size")

@@ -548,7 +548,9 @@ START_TEST(file_row)
 }
 END_TEST
 
-/* A good file cut anywhere, and with any byte changed: refused, or joined into a tree that is one. */
+/*
+ * A good file cut anywhere, and with any byte changed: refused, or joined into a tree that is one.
+ */
 START_TEST(damaged)
 {
 	struct ftw w;

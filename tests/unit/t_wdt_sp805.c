@@ -253,7 +253,9 @@ START_TEST(lock)
 }
 END_TEST
 
-/* Accesses of other sizes and at odd places: reads show the register's bytes, writes need a word. */
+/*
+ * Accesses of other sizes and at odd places: reads show the register's bytes, writes need a word.
+ */
 START_TEST(widths)
 {
 	open_with(NULL, HZ, 1);

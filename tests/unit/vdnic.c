@@ -14,10 +14,11 @@ void nic_config(struct nic *k)
 
 void nic_create(struct nic *k, enum how how)
 {
+	enum vd_space space = how == MMIO ? VD_MEM : VD_PCI;
+
 	if (how == LEGACY)
 		vdh_arg(&k->h, "legacy", NULL, 0);
-	ck_assert_int_eq(vdh_create(&k->h, "virtio-net", how == MMIO ? VD_MEM : VD_PCI, VDD_MMIO, 1),
-			 0);
+	ck_assert_int_eq(vdh_create(&k->h, "virtio-net", space, VDD_MMIO, 1), 0);
 	vdd_init(&k->d, &k->h);
 }
 
@@ -123,7 +124,9 @@ uint32_t nic_take_frame(struct nic *k, unsigned q, uint8_t *buf)
 			ck_assert_uint_eq(i, 0);
 			return 0;
 		}
-		ck_assert_int_eq(qmem_read(k->h.mem, gpa((uintptr_t)token), buf + total, written), 0);
+		gpa_t from = gpa((uintptr_t)token);
+
+		ck_assert_int_eq(qmem_read(k->h.mem, from, buf + total, written), 0);
 		total += written;
 		if (i == 0 && nic_hdr_bytes(k) == 12)
 			n = buf[10] | buf[11] << 8;

@@ -2,8 +2,8 @@
 /*
  * The frame of `vdev gic msi`: a page with a doorbell, for guests without an ITS (GICv2m, of ARM's
  * Server Base System Architecture). Devices do not come here: their messages are irqfds on the
- * frame's interrupts (irq.c). What comes here is a guest that reads what the frame has, or rings the
- * doorbell itself. vCPU threads; nothing changes after it is made.
+ * frame's interrupts (irq.c). What comes here is a guest that reads what the frame has, or rings
+ * the doorbell itself. vCPU threads; nothing changes after it is made.
  */
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
