@@ -173,10 +173,11 @@ static void net_status(struct virtio_dev *d, char *buf, size_t buf_bytes)
 			   "link=%s pairs=%u/%u tx=%" PRIu64 " tx_bytes=%" PRIu64
 			   " tx_drop=%" PRIu64 " rx=%" PRIu64 " rx_bytes=%" PRIu64
 			   " rx_drop=%" PRIu64 " rx_bad=%" PRIu64 " rx_filtered=%" PRIu64
-			   " rx_cut=%" PRIu64 " ",
+			   " rx_cut=%" PRIu64 " rx_waits_for=%s ",
 			   n->net->link_up ? "up" : "down", n->n_pairs, n->max_pairs, n->n_tx,
 			   n->n_tx_bytes, n->n_tx_drop, n->n_rx, n->n_rx_bytes, n->n_rx_drop,
-			   n->n_rx_bad, n->n_rx_filtered, n->n_rx_cut);
+			   n->n_rx_bad, n->n_rx_filtered, n->n_rx_cut,
+			   d->q[0].held ? "frames" : n->pairs[0].rx.starved ? "buffers" : "turn");
 
 	if (len > 0 && (size_t)len < buf_bytes)
 		n->net->ops->status(n->net, buf + len, buf_bytes - (size_t)len);

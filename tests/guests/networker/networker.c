@@ -45,7 +45,7 @@ struct flow {
 static struct net net;
 static struct flow flows[NET_PAIRS_MAX];
 static unsigned n_pairs, win, times, n_done;
-static uint32_t n_words;
+static uint32_t n_words, nap_ms;
 static uint64_t send_bytes, n_again, n_in, n_in_bytes, n_out_of_order, started, first_in, n_partial;
 static uint8_t dst[6], my_ip[4], peer_ip[4];
 static bool partial, sum_it, verify, was_up, sink;
@@ -331,7 +331,7 @@ static void run(uint64_t until)
 		if (rt_power_button(false))
 			break;
 		if (!did)
-			rest(seen, arch_ticks() + rt_ticks(5 * RT_NS_PER_MS));
+			rest(seen, arch_ticks() + rt_ticks(nap_ms * RT_NS_PER_MS));
 	}
 }
 
@@ -363,13 +363,15 @@ static void read_args(struct net_setup *s)
 	sink = number("recv", !send_bytes, 0, 1);
 	sum_it = number("sum", 0, 0, 1);
 	verify = number("verify", 1, 0, 1);
+	nap_ms = number("nap_ms", 5, 1, 60000);
 	n_words = bs / 8;
 	*s = (struct net_setup){
 		.features = (number("mrg", 1, 0, 1) ? NET_F_MRG_RXBUF : 0) |
 			    (number("csum", 0, 0, 1) ? NET_F_CSUM : 0) |
 			    (number("guest_csum", 0, 0, 1) ? NET_F_GUEST_CSUM : 0) |
 			    (number("indirect", 1, 0, 1) ? VIO_F_INDIRECT : 0) |
-			    (number("event_idx", 1, 0, 1) ? VIO_F_EVENT_IDX : 0),
+			    (number("event_idx", 1, 0, 1) ? VIO_F_EVENT_IDX : 0) |
+			    (number("packed", 0, 0, 1) ? VIO_F_PACKED : 0),
 		.n_pairs = n_pairs, .queue_size = VQ_MAX_SIZE, .n_tx = BUFS,
 		.rx_bytes = number("rxbuf", 2048, 64, NET_HDR_BYTES + NET_FRAME_MAX),
 		.n_rx = number("n_rx", BUFS, 1, VQ_MAX_SIZE), .tx_bytes = FRAME_HEADS + 8 * n_words,
@@ -381,11 +383,12 @@ static void begin_flows(void)
 	uint64_t frame = 8 * (uint64_t)n_words;
 
 	started = arch_ticks();
-	for (unsigned i = 0; i < n_pairs && send_bytes; i++)
-		flows[i] = (struct flow){
-			.epoch = mix(started + i) | 1, .heard = started,
-			.n_frames = (uint32_t)((send_bytes / n_pairs + frame - 1) / frame),
-		};
+	/* What came meanwhile stays: the other end may be ahead of us. */
+	for (unsigned i = 0; i < n_pairs && send_bytes; i++) {
+		flows[i].epoch = mix(started + i) | 1;
+		flows[i].heard = started;
+		flows[i].n_frames = (uint32_t)((send_bytes / n_pairs + frame - 1) / frame);
+	}
 }
 
 void guest_main(void)
