@@ -274,3 +274,14 @@ int pci_assign(struct pci *p)
 	}
 	return 0;
 }
+
+void pci_windows_off(struct pci *p)
+{
+	for (unsigned dev = 1; dev < MM_PCI_SLOTS; dev++) {
+		uint32_t command = pci_cfg_read(p, dev << 3, PCI_COMMAND, 2);
+
+		if (p->slots[dev])
+			pci_cfg_write(p, dev << 3, PCI_COMMAND, 2,
+				      command & ~(uint32_t)(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
+	}
+}

@@ -40,6 +40,11 @@ int pci_map_ecam(struct pci *p, struct bus *mem, uint64_t base, uint64_t len_byt
  * switches the windows on. 0, or -ENOSPC when the windows are full. Before the guest runs.
  */
 int pci_assign(struct pci *p);
+/*
+ * Switches the windows off again, for guests that place them anew one after the other and switch
+ * each on when its driver comes: what moves must not come to stand on what has not moved yet.
+ */
+void pci_windows_off(struct pci *p);
 
 /*
  * Configuration space of bus 0; what is not there reads all ones. @off < 4096, @size 1, 2 or 4,

@@ -8,9 +8,8 @@
 #   unsup          what nobody serves, as each policy has it (arm64)
 #   process        a VM is watched, asked for its status, and dumped; the dump is opened here by a debugger
 #   unit           the unit tests, built for the board's architecture, pass there
-#   linux-pci      Debian's kernel under qvm works on a mediated disk, virtio by PCI; x86: ELF kernel, PVH entry
-#   linux-mmio     the same, virtio by MMIO
-#   linux-bzimage  the same by PCI, booted from the bzImage
+#   linux-FORM     Debian's kernel under qvm works on a mediated disk, and looks at the rest of its machine:
+#                  linux_guest.sh says what is in each FORM. linux-gicv2 wants a board of its own.
 #
 # The disk is a file of this machine: a file system between two margins that belong to nobody. The guest checks the
 # files that we put there and writes some of its own; afterwards we look here, from outside, at what it wrote, and that
@@ -84,6 +83,12 @@ make_disk()
 	mkfs.ext4 -q -F -E root_owner=0:0 -d "$work/files" "$work/fs"
 	{ margin nobody; cat "$work/fs"; margin others; } >"$work/disk"
 	rm "$work/fs"
+}
+
+make_trees()
+{
+	dtc -q -@ -I dts -O dtb -o "$work/guest-overlay.dtb" "$here/overlay.dts"
+	dtc -q -I dts -O dtb -o "$work/guest-tree.dtb" "$here/tree.dts"
 }
 
 check_margins()
@@ -167,7 +172,12 @@ on_board()
 			--put "$here/process.sh:/bin/process" -- process "$arch" ;;
 	linux-*)
 		make_disk
+		make_trees
+		[ "$kind" != linux-gicv2 ] || board+=(--gic 2)
 		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" \
+			--put "$work/guest-overlay.dtb:/guest-overlay.dtb" \
+			--put "$work/guest-tree.dtb:/guest-tree.dtb" \
+			--put "$root/tools/board.d/guest-checks:/guest-checks" \
 			--put "$here/linux_guest.sh:/bin/linux_guest" \
 			-- linux_guest "$arch" "${kind#linux-}" "$MARGIN_BYTES" "$SHARE_BYTES" ;;
 	*)	fail "no kind of test is called '$kind'" ;;
@@ -182,7 +192,7 @@ main()
 		qemu=qemu-system-aarch64 product=${PARLEY_BUILD_ROOT:-$root/build}/arm64 images=img
 		needs aarch64-linux-gnu-gcc
 	fi
-	needs "$qemu" cpio depmod modprobe mkfs.ext4 e2fsck debugfs
+	needs "$qemu" cpio depmod modprobe mkfs.ext4 e2fsck debugfs dtc
 
 	work=$(mktemp -d "${TMPDIR:-/tmp}/board_test.XXXXXX")
 	trap 'rm -rf "$work"' EXIT

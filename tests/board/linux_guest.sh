@@ -1,25 +1,44 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# linux_guest ARCH FORM OFFSET LENGTH - runs on the board: a Linux guest under qvm, its disk a share of the mediator's
+# linux_guest ARCH FORM OFFSET LENGTH - runs on the board: Linux guests under qvm, the first one's disk a share of the
+# mediator's
 #
-# FORM is pci, mmio or bzimage. The board's disk /dev/board/disk holds the guest's file system at OFFSET, LENGTH bytes
-# long (/init of the guest, tools/board.d/guest-init, says what it does there). Exit status 0: qvm ended with 0, the
-# guest said that all was well, and the mediator stopped when told.
+#   pci       four vCPUs and everything by PCI; beside it a second guest, without a disk, that ends by a reboot: memory
+#             shared between the two, bulk data with the board by a tap
+#   mmio      arm64: one vCPU, devices at the addresses and lines of Arm's models; an overlay on the device tree
+#   gicv2     arm64, on a board with a GICv2: messages through a frame, a user's device tree, the watchdog bites
+#   bzimage   x86: one vCPU, booted from the bzImage, the watchdog bites
+#
+# The board's disk /dev/board/disk holds the guest's file system at OFFSET, LENGTH bytes long. /init of the guest
+# (tools/board.d/guest-init, guest-checks) says what it does there. Exit status 0: qvm ended as it had to, the guest
+# said that all was well and what it saw is what the configuration says, and the mediator stopped when told.
 
 set -u
 arch=$1 form=$2 offset=$3 length=$4
 conf=/etc/parley/vms/linux.qvmconf
+peer_conf=/etc/parley/vms/peer.qvmconf
 policy=/etc/parley/mediator.d/board.policy
 serial=/tmp/serial.log
+peer_serial=/tmp/peer.log
 mediator_log=/tmp/mediator.log
+UPLINK=02:00:00:00:02:01	# MAC of the interface to the board
+asker=
 
 fail()
 {
 	echo "linux_guest: $*"
+	[ ! -s $serial ] || sed 's/^/guest console: /' $serial
+	[ ! -s $peer_serial ] || sed 's/^/second guest: /' $peer_serial
 	echo "--- mediator:"
 	tail -n 20 $mediator_log
 	exit 1
+}
+
+# saw PATTERN WHAT: the first guest printed it.
+saw()
+{
+	grep -q "$1" $serial || fail "$2"
 }
 
 write_policy()
@@ -36,42 +55,38 @@ write_policy()
 	TEXT
 }
 
-write_x86()
+# machine NAME CPUS MIB COMMAND-LINE: what every VM here has.
+machine()
 {
-	kernel=/guest/vmlinux
-	[ "$form" = bzimage ] && kernel=/guest/bzImage
-	cat >$conf <<-TEXT
-	system linux
-	ram 0,0xa0000
-	reserve loc 0xa0000,0x20000
-	rom 0xc0000,0x40000
-	ram 1m,255m
-	cpu
-	cpu
-	load $kernel
-	initrd load /guest/initrd
-	cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off panic=-1 rdinit=/init guest.end=poweroff"
-	vdev ioapic intr apic name myioapic
-	vdev ser8250 hostdev >- intr myioapic:4
-	vdev virtio-blk hostdev mediator:disk
-	TEXT
-}
-
-write_arm64()
-{
-	place=
-	[ "$form" = mmio ] && place='loc 0x1c0d0000 intr gic:41 '
-	cat >$conf <<-TEXT
-	system linux
-	ram 0x80000000,256M
-	cpu
-	cpu
-	load /guest/Image
-	initrd load /guest/initrd
-	cmdline "console=ttyAMA0 quiet loglevel=4 panic=-1 rdinit=/init guest.end=poweroff"
-	vdev pl011 hostdev >- loc 0x1c090000 intr gic:37
-	vdev virtio-blk ${place}hostdev mediator:disk
-	TEXT
+	echo "system $1"
+	if [ "$arch" = x86 ]; then
+		kernel=/guest/vmlinux
+		[ "$form" = bzimage ] && kernel=/guest/bzImage
+		cat <<-TEXT
+		ram 0,0xa0000
+		reserve loc 0xa0000,0x20000
+		rom 0xc0000,0x40000
+		ram 1m,$(($3 - 1))m
+		load $kernel
+		cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off panic=-1 rdinit=/init $4"
+		vdev ioapic intr apic name myioapic
+		vdev ser8250 hostdev >- intr myioapic:4
+		TEXT
+	else
+		cat <<-TEXT
+		ram 0x80000000,${3}M
+		load /guest/Image
+		cmdline "console=ttyAMA0 quiet loglevel=4 panic=-1 rdinit=/init $4"
+		TEXT
+		[ "$form" != gicv2 ] || echo "vdev gic version 2 msi 0x30000000,0x50,0x100"
+		echo "vdev pl011 hostdev >- loc 0x1c090000 intr gic:37"
+	fi
+	echo "initrd load /guest/initrd"
+	n=0
+	while [ $n -lt "$2" ]; do
+		echo cpu
+		n=$((n + 1))
+	done
 }
 
 # Waits until the share's socket is there, at most 10 s.
@@ -86,21 +101,163 @@ wait_for_mediator()
 	done
 }
 
+# What the second console of the first guest is asked, once it says that it listens; what is typed ahead is lost on
+# a driver that is not there yet.
+ask()
+{
+	: >/tmp/hvc.out
+	mkfifo /tmp/hvc.in
+	exec 9<>/tmp/hvc.in
+	{
+		until grep -q '^ask me' /tmp/hvc.out; do
+			sleep 0.2
+		done
+		echo "$1" >&9
+	} &
+	asker=$!
+}
+
+# run STATUS: the first VM, which must end with that.
+run()
+{
+	timeout 600 qvm @$conf >$serial
+	status=$?
+	[ -z "$asker" ] || kill "$asker" 2>/dev/null
+	[ $status -eq "$1" ] || fail "qvm ended with $status"
+	saw '^guest: ok' "the guest did not say that all was well"
+}
+
+# ---- the whole by PCI ----
+
+# The board's end of the second interface: the same exchange as between guests, by the same functions.
+talk_with_guest()
+{
+	# shellcheck source=/dev/null
+	. /guest-checks
+	serve
+	exchange 10.2.0.1
+	wait_for 200 "10.2.0.1 did not hear us out" is_heard 10.2.0.1 10.2.0.2
+}
+
+finish()
+{
+	echo "board: $1"
+	exit 1
+}
+
+form_pci()
+{
+	modprobe tun
+	{ tunctl -t parley0 && ip addr add 10.2.0.2/24 dev parley0 && ip link set parley0 up; } >/dev/null ||
+		fail "the board makes no tap"
+	ask "what is the answer?"
+	{
+		machine linux 4 256 "guest.check=devices,cpus,console,entropy,net,share guest.share=ask guest.net=$(
+			)$UPLINK/10.2.0.1/10.2.0.2 guest.end=poweroff"
+		cat <<-TEXT
+		vdev virtio-blk hostdev mediator:disk
+		vdev virtio-console hostdev >/tmp/hvc.out hostdev </tmp/hvc.in
+		vdev virtio-entropy
+		vdev virtio-net name uplink peer tap:parley0 mac $UPLINK
+		vdev shmem allow meet
+		TEXT
+	} >$conf
+	{
+		machine peer 1 192 "guest.disk=none guest.check=share guest.share=answer guest.end=reboot"
+		echo "vdev shmem create meet,8192 allow meet"
+	} >$peer_conf
+	timeout 600 qvm @$peer_conf >$peer_serial &
+	peer=$!
+	talk_with_guest &
+	talk=$!
+	run 0
+	wait $talk || fail "the board's bulk data went wrong"
+	wait $peer
+	status=$?
+	[ $status -eq 0 ] || fail "the second qvm ended with $status"
+	grep -q '^guest: ok' $peer_serial || fail "the second guest did not say that all was well"
+	sed 's/^/second guest: /' $peer_serial
+	grep -q '^answer to: what is the answer?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
+	saw '4 processors' "the guest has not started its four vCPUs"
+	saw '^guest: pci 0000:00:00.0 1c05:0002' "no host bridge 1c05:0002"
+	saw '^guest: pci 0000:00:01.0 1af4:1042 sub 1c05 class 01' "the disk is not 1af4:1042 of 1c05"
+	saw '^guest: pci 0000:00:02.0 1af4:1043 sub 1c05' "the console is not 1af4:1043"
+	saw '^guest: pci 0000:00:03.0 1af4:1044 sub 1c05' "the random source is not 1af4:1044"
+	saw '^guest: pci 0000:00:04.0 1af4:1041 sub 1c05 class 02' "the network is not 1af4:1041"
+	saw '^guest: pci 0000:00:05.0 1c05:0001 .* class 0580' "shared memory is not 1c05:0001 of class 0580"
+	saw '^guest: irq .*MSI.*virtio0-req' "the disk does not signal by messages"
+}
+
+# ---- MMIO, as in configurations for Arm's models ----
+
+form_mmio()
+{
+	{
+		machine linux 1 256 "guest.check=devices,tree,console,entropy guest.end=reboot"
+		cat <<-TEXT
+		fdt load /guest-overlay.dtb
+		vdev virtio-blk loc 0x1c0d0000 intr gic:41 hostdev mediator:disk
+		vdev virtio-console loc 0x20000000 intr gic:42 hostdev >/tmp/hvc.out hostdev </tmp/hvc.in
+		vdev virtio-entropy loc 0x20010000 intr gic:43
+		TEXT
+	} >$conf
+	ask "how are you?"
+	run 0
+	saw '^guest: .* 1 processors' "the guest has not one processor"
+	saw '^guest: tree QVM-v8A from an overlay' "the overlay is not in the tree"
+	saw '^guest: vdev 1c090000.uart uart-pl011' "no uart at its place"
+	saw '^guest: vdev 1c0d0000.virtio_mmio virtio-mmio' "no disk at its place"
+	saw '^guest: irq GICv3  37 Level  *uart-pl011' "the uart is not gic:37"
+	saw '^guest: irq GICv3  41 Edge  *virtio' "the disk is not gic:41"
+	grep -q '^answer to: how are you?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
+	# This board's GIC cannot do what another one can: that is said, with what it can do.
+	sed 's/^vdev pl011/vdev gic version 2 &/' $conf >/tmp/wrong.qvmconf
+	qvm @/tmp/wrong.qvmconf 2>/tmp/wrong.log
+	status=$?
+	[ $status -eq 64 ] || fail "with a GIC that this host has not, qvm ended with $status"
+	grep -q 'GICv3.*write version 3' /tmp/wrong.log || fail "a wrong version was told as: $(cat /tmp/wrong.log)"
+}
+
+form_gicv2()
+{
+	{
+		machine linux 2 256 "guest.check=devices,cpus,tree guest.last=bite"
+		cat <<-TEXT
+		fdt load /guest-tree.dtb
+		vdev virtio-blk hostdev mediator:disk
+		vdev wdt-sp805
+		TEXT
+	} >$conf
+	run 4
+	saw '^guest: .* 2 processors' "the guest has not started its second vCPU"
+	saw '^guest: tree Somebody.s board from a tree' "the user's tree is not the guest's"
+	saw '^guest: irq MSI .*virtio0-req' "the disk does not signal through the frame"
+}
+
+form_bzimage()
+{
+	{
+		machine linux 1 256 "guest.check=devices guest.last=bite"
+		cat <<-TEXT
+		vdev virtio-blk hostdev mediator:disk
+		vdev wdt-ib700
+		TEXT
+	} >$conf
+	run 4
+	saw '^guest: .* 1 processors' "the guest has not one processor"
+	saw '^guest: pci 0000:00:01.0 1af4:1042 sub 1c05' "the disk is not 1af4:1042 of 1c05"
+}
+
 main()
 {
 	mkdir -p /etc/parley/vms /etc/parley/mediator.d
 	write_policy
-	"write_$arch"
 	mediator $policy >$mediator_log 2>&1 &
 	mediator=$!
 	wait_for_mediator
 
-	timeout 400 qvm @$conf >$serial
-	status=$?
+	"form_$form"
 	sed 's/^/guest console: /' $serial
-	[ $status -eq 0 ] || fail "qvm ended with $status"
-	grep -q '^guest: ok' $serial || fail "the guest did not say that all was well"
-	grep -q '^guest: .* 2 processors' $serial || fail "the guest has not started its second vCPU"
 
 	kill -TERM "$mediator"
 	wait "$mediator"

@@ -30,6 +30,7 @@ int arch_boot(struct vm *vm)
 
 	if (pci_assign(&vm->pci) < 0)
 		return vm_fail(vm, "devices", ENOSPC, "the PCI window is too small for the BARs");
+	pci_windows_off(&vm->pci);
 	for (size_t i = 0; i < vm->n_vcpus; i++) {
 		int r = arm64_vcpu_mpidr(&vm->vcpus[i], &mpidrs[i]);
 		if (r < 0)
