@@ -107,6 +107,20 @@ static void ring_bell(struct netpeer *p)
 	(void)!send(p->out.fd, &bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/*
+ * A bell may ring for what was taken meanwhile; with it the other end has struck out our wish for
+ * the next one. So each bell that finds nothing is a new wish.
+ */
+void np_link_look(struct netpeer *p)
+{
+	for (unsigned i = 0; p->st == NP_UP && i < p->pairs; i++) {
+		if (!p->listens[i] || !*p->host.v || !np_ring_listen(&p->rx[i]))
+			continue;
+		p->listens[i] = false;
+		p->cfg.readable(*p->host.v, i);
+	}
+}
+
 bool np_link_bells(struct netpeer *p)
 {
 	uint8_t buf[2];
@@ -124,9 +138,7 @@ bool np_link_bells(struct netpeer *p)
 	}
 	if (!came)
 		return true;
-	for (unsigned i = 0; p->st == NP_UP && i < p->pairs; i++)
-		if (np_ring_has_data(&p->rx[i]))
-			p->cfg.readable(*p->host.v, i);
+	np_link_look(p);
 	if (p->st == NP_UP && p->tx_waits) {
 		p->tx_waits = false;
 		p->cfg.writable(*p->host.v);
@@ -187,8 +199,10 @@ static ssize_t link_recv(struct vd_net *n, unsigned pair, void *buf)
 static bool link_listen(struct vd_net *n, unsigned pair)
 {
 	struct netpeer *p = peer_of(n);
+	bool came = p->st == NP_UP && pair < p->pairs && np_ring_listen(&p->rx[pair]);
 
-	return p->st == NP_UP && pair < p->pairs && np_ring_listen(&p->rx[pair]);
+	p->listens[pair] = !came;
+	return came;
 }
 
 static void link_flush(struct vd_net *n)

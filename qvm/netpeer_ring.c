@@ -140,11 +140,6 @@ enum np_ring_verdict np_ring_get(struct np_ring *r, void *buf, uint32_t max, uin
 	return NP_RING_OK;
 }
 
-bool np_ring_has_data(struct np_ring *r)
-{
-	return r->pos != r->seen || look_for_data(r) != NP_RING_EMPTY;
-}
-
 bool np_ring_listen(struct np_ring *r)
 {
 	if (r->pos != r->seen)

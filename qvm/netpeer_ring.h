@@ -51,8 +51,6 @@ enum np_ring_verdict np_ring_put(struct np_ring *r, const struct iovec *iov, uns
 				 uint32_t len);
 /* Takes a frame of at most @max bytes into @buf. OK, EMPTY, BROKEN (a longer one is that, too). */
 enum np_ring_verdict np_ring_get(struct np_ring *r, void *buf, uint32_t max, uint32_t *ret_len);
-/* np_ring_get() would find something, or find it broken. */
-bool np_ring_has_data(struct np_ring *r);
 /* The reader is about to sleep: true when something has come (or broke) meanwhile. */
 bool np_ring_listen(struct np_ring *r);
 /* Throws away what is in it. */

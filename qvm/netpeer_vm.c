@@ -133,10 +133,7 @@ static void session_begin(struct netpeer *p, const struct np_msg *m)
 			 "other end expects may be lost: say the same mtu for both\"", p->other,
 			 p->n.mtu, m->mtu);
 	tell_vdev(p, true);
-	/* What came before anybody listened has no bell of its own. */
-	for (unsigned i = 0; p->st == NP_UP && i < p->pairs; i++)
-		if (np_ring_listen(&p->rx[i]) && *p->host.v)
-			p->cfg.readable(*p->host.v, i);
+	np_link_look(p);	/* what came before we listened has no bell of its own */
 }
 
 /* ---- our call, our knock ---- */

@@ -61,6 +61,7 @@ struct netpeer {
 	struct np_ring rx[VD_NET_PAIRS_MAX], tx[VD_NET_PAIRS_MAX];
 	unsigned pairs;		/* of the session */
 	bool tx_waits;		/* somebody got -EAGAIN */
+	bool listens[VD_NET_PAIRS_MAX]; /* the vdev waits for frames: also between sessions */
 	uint32_t unsaid_bytes;	/* sent or taken since the other end was told */
 	unsigned n_tries;	/* calls in vain since the last session */
 	char told[320];		/* the last complaint, so that it is made once */
@@ -77,6 +78,8 @@ int np_shared_take(struct np_shared *m, unsigned pairs, int take_fd);
 void np_shared_drop(struct np_shared *m);
 /* Lays the rings of both directions over p->mem. */
 void np_link_begin(struct netpeer *p, unsigned pairs);
+/* The vdev hears of what came to a pair that it waits for; else we listen on for it. */
+void np_link_look(struct netpeer *p);
 /* The session's socket is readable: bells. False: it is over. */
 bool np_link_bells(struct netpeer *p);
 extern const struct vd_net_ops np_link_ops;

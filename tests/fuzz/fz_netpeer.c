@@ -81,7 +81,6 @@ static bool ours(struct fuzz_in *in, struct np_ring *r, struct np_ring *w)
 		return true;
 	case 1:
 		np_ring_listen(r);
-		np_ring_has_data(r);
 		return true;
 	case 2:
 		return fuzz_u8(in) % 8 || np_ring_purge(r) != NP_RING_BROKEN;

@@ -93,6 +93,8 @@ static int end_open(struct end *e, const char *system, const char *name, const c
 		return r;
 	pthread_mutex_lock(&e->lock);
 	e->vp = &e->v;
+	for (unsigned i = 0; i < c.pairs; i++)	/* as a guest that is there does */
+		e->net->ops->listen(e->net, i);
 	pthread_mutex_unlock(&e->lock);
 	ck_assert_int_eq(loop_start(e->loop, "t"), 0);
 	return 0;
@@ -560,6 +562,41 @@ START_TEST(sessions)
 }
 END_TEST
 
+/*
+ * A bell for what was taken already: the other end has struck out the wish for the next bell, so
+ * that there must be a new one, or nobody hears of the next frame.
+ */
+START_TEST(idle_bell)
+{
+	static struct end b;
+	const uint8_t bell = NP_BELL;
+	struct np_msg m;
+	int mem = qfd_memfd("t", np_shared_bytes(2));
+
+	ck_assert_int_eq(end_open(&b, "b", "y", "a/x"), 0);
+	int fd = raw_connect("b/y");
+	say_raw(fd, NP_CALL, "a/x", "b/y", 2, mem);
+	ck_assert_int_eq(answer_of(fd, &m), NP_ACCEPT);
+	wait_link(&b, true);
+	struct np_ctl *ctl = mmap(NULL, np_shared_bytes(2), PROT_READ | PROT_WRITE, MAP_SHARED,
+				  mem, 0);
+	ck_assert_ptr_ne(ctl, MAP_FAILED);
+	for (unsigned i = 0; i < 20; i++) {
+		struct np_ctl *c = &ctl[i % 2 * 2];	/* of either pair */
+		uint64_t until = qnow_ns() + WAIT_NS;
+
+		while (!atomic_load(&c->want_data))
+			ck_assert_msg(qnow_ns() < until, "nobody waits any more, after %u", i);
+		atomic_store(&c->want_data, 0);
+		ck_assert_int_eq(send(fd, &bell, 1, 0), 1);
+	}
+	munmap(ctl, np_shared_bytes(2));
+	qfd_close(&fd);
+	qfd_close(&mem);
+	end_close(&b);
+}
+END_TEST
+
 /* Connections that say nothing, or nonsense, do not keep the peer out. */
 START_TEST(crowd)
 {
@@ -615,6 +652,7 @@ int main(void)
 	tcase_add_test(tc, addresses);
 	tcase_add_loop_test(tc, calls, 0, Q_ARRAY_LEN(call_rows));
 	tcase_add_loop_test(tc, sessions, 0, BADNESSES);
+	tcase_add_test(tc, idle_bell);
 	tcase_add_test(tc, crowd);
 	tcase_add_test(tc, other_version);
 	suite_add_tcase(s, tc);

@@ -112,7 +112,7 @@ START_TEST(bells)
 	put(2, 100);
 	put(3, 100);
 	ck_assert_int_eq(np_ring_purge(&r), NP_RING_OK);
-	ck_assert(!np_ring_has_data(&r));
+	ck_assert(!np_ring_listen(&r));
 	put(4, 100);
 	got(4, 100);
 }
