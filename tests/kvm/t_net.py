@@ -39,7 +39,7 @@ def pair(b, a_words, b_words, a_extra="", b_extra="", first="b"):
 
 
 def received(run):
-    m = run.until(r"net: received flow=\d+ frames=(\d+) bytes=(\d+) ms=\d+ merged=(\d+) again=(\d+) partial=(\d+)")
+    m = run.until(r"net: received flow=\d+ frames=(\d+) bytes=(\d+) ms=\d+ merged=(\d+) again=(\d+) partial=(\d+)\s")
     return [int(x) for x in m.groups()]
 
 
@@ -260,7 +260,7 @@ def host_socket(name):
 def to_host(b, peer, words, extra="", name="vp0"):
     """A worker sends to a socket of the host behind @peer; then the host sends to the worker."""
     guest = b.start(worker(b, "a", peer, "ip=1 peer=2 linger_ms=200 " + words, extra))
-    mac = bytes.fromhex(guest.until(r"mac=(\S+)")[1].replace(":", ""))
+    mac = bytes.fromhex(guest.until(r"mac=(\S{17}) ")[1].replace(":", ""))
     return guest, mac
 
 
