@@ -3,6 +3,7 @@
 """The main job: a safety guest and a best-effort guest on one disk through the mediator, run by hostctl; and what
 hostctl says of them, as text, as JSON and as exit codes."""
 
+import os
 import re
 
 import sysworld
@@ -33,7 +34,8 @@ def check_list(host):
     for name, locked in (("cluster", True), ("ivi", False)):
         with open(f"/proc/{vms[name]['pid']}/status", encoding="utf-8") as f:
             kib = int(re.search(r"^VmLck:\s+(\d+)", f.read(), re.M)[1])
-        equal(kib > 1024, locked, f"{name}: {kib} KiB of memory are locked")
+        # The address sanitizer makes nothing of mlock(2).
+        equal(kib > 1024, locked and "ASAN_OPTIONS" not in os.environ, f"{name}: {kib} KiB of memory are locked")
     med, = answer["processes"]
     equal((med["name"], med["state"], med["starts"]), ("mediator", "running", 1), "mediator")
     text = host.ctl("list")
