@@ -274,44 +274,49 @@ static void fragment_end(struct ftw *w)
 	ftw_end(w);
 }
 
+static void user_overlay(struct ftw *w)
+{
+	ftw_begin(w, 0);
+	fragment(w, 0, "/");
+	ftw_node(w, "gic");
+	ftw_str(w, "qvm,vdev", "gic");
+	ftw_u32(w, "phandle", 1);
+	ftw_end(w);
+	ftw_node(w, "device@9000");
+	ftw_u32(w, "phandle", 2);
+	ftw_u32(w, "interrupt-parent", 1);
+	ftw_u32(w, "self", 2);
+	ftw_u32(w, "disk", UINT32_MAX);
+	ftw_u32(w, "one", 1);		/* a number, and no reference */
+	ftw_end(w);
+	fragment_end(w);
+	fragment(w, 1, NULL);
+	ftw_u32(w, "current-speed", 9600);
+	fragment_end(w);
+	ftw_node(w, "__fixups__");
+	ftw_str(w, "root_disk", "/fragment@0/__overlay__/device@9000:disk:0");
+	ftw_str(w, "con", "/fragment@1:target:0");
+	ftw_end(w);
+	ftw_node(w, "__local_fixups__");
+	ftw_node(w, "fragment@0");
+	ftw_node(w, "__overlay__");
+	ftw_node(w, "device@9000");
+	ftw_u32(w, "interrupt-parent", 0);
+	ftw_u32(w, "self", 0);
+	ftw_end(w);
+	ftw_end(w);
+	ftw_end(w);
+	ftw_end(w);
+	ftw_node(w, "__symbols__");
+	ftw_str(w, "liar", "no path at all");
+	ftw_end(w);
+}
+
 START_TEST(overlay)
 {
 	struct ftw w;
 
-	ftw_begin(&w, 0);
-	fragment(&w, 0, "/");
-	ftw_node(&w, "gic");
-	ftw_str(&w, "qvm,vdev", "gic");
-	ftw_u32(&w, "phandle", 1);
-	ftw_end(&w);
-	ftw_node(&w, "device@9000");
-	ftw_u32(&w, "phandle", 2);
-	ftw_u32(&w, "interrupt-parent", 1);
-	ftw_u32(&w, "self", 2);
-	ftw_u32(&w, "disk", UINT32_MAX);
-	ftw_u32(&w, "one", 1);		/* a number, and no reference */
-	ftw_end(&w);
-	fragment_end(&w);
-	fragment(&w, 1, NULL);
-	ftw_u32(&w, "current-speed", 9600);
-	fragment_end(&w);
-	ftw_node(&w, "__fixups__");
-	ftw_str(&w, "root_disk", "/fragment@0/__overlay__/device@9000:disk:0");
-	ftw_str(&w, "con", "/fragment@1:target:0");
-	ftw_end(&w);
-	ftw_node(&w, "__local_fixups__");
-	ftw_node(&w, "fragment@0");
-	ftw_node(&w, "__overlay__");
-	ftw_node(&w, "device@9000");
-	ftw_u32(&w, "interrupt-parent", 0);
-	ftw_u32(&w, "self", 0);
-	ftw_end(&w);
-	ftw_end(&w);
-	ftw_end(&w);
-	ftw_end(&w);
-	ftw_node(&w, "__symbols__");
-	ftw_str(&w, "liar", "no path at all");
-	ftw_end(&w);
+	user_overlay(&w);
 	ft_make(&t, w.buf, ftw_finish(&w));
 
 	ck_assert_str_eq(ft_str(&t, "/", "model"), "QVM-v8A");
@@ -551,22 +556,38 @@ END_TEST
 /*
  * A good file cut anywhere, and with any byte changed: refused, or joined into a tree that is one.
  */
-START_TEST(damaged)
+static void all_damages(struct ftw *w)
+{
+	static const uint8_t flips[] = { 0x01, 0x80, 0xff };
+	uint8_t copy[FTW_BYTES];
+	size_t len = ftw_finish(w);
+
+	for (size_t i = 0; i < len; i++)
+		ft_refused(&t, w->buf, i, "");
+	for (size_t i = 0; i < len * Q_ARRAY_LEN(flips); i++) {
+		memcpy(copy, w->buf, len);
+		copy[i / Q_ARRAY_LEN(flips)] ^= flips[i % Q_ARRAY_LEN(flips)];
+		ft_try(&t, copy, len);
+	}
+}
+
+START_TEST(damaged_tree)
 {
 	struct ftw w;
-	uint8_t copy[FTW_BYTES];
 
 	user_board(&w);
 	user_soc(&w);
 	user_gic(&w);
-	size_t len = ftw_finish(&w);
-	for (size_t i = 0; i < len; i++)
-		ft_refused(&t, w.buf, i, "");
-	for (size_t i = 0; i < len; i++) {
-		memcpy(copy, w.buf, len);
-		copy[i] ^= (uint8_t)(1 + i % 255);
-		ft_try(&t, copy, len);
-	}
+	all_damages(&w);
+}
+END_TEST
+
+START_TEST(damaged_overlay)
+{
+	struct ftw w;
+
+	user_overlay(&w);
+	all_damages(&w);
 }
 END_TEST
 
@@ -624,7 +645,8 @@ int main(void)
 	tcase_add_test(tc, overlay);
 	tcase_add_loop_test(tc, wrong_row, 0, Q_ARRAY_LEN(wrong_rows));
 	tcase_add_loop_test(tc, file_row, 0, Q_ARRAY_LEN(file_rows));
-	tcase_add_test(tc, damaged);
+	tcase_add_test(tc, damaged_tree);
+	tcase_add_test(tc, damaged_overlay);
 	tcase_add_test(tc, too_large);
 	tcase_add_test(tc, read_file);
 	return fixture_main(s);
