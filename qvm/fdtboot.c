@@ -184,5 +184,5 @@ int fdtboot_dry(const struct vm_cfg *cfg, char *text, size_t text_bytes)
 	r = dump(cfg, tree);
 	if (r < 0)
 		snprintf(text, text_bytes, "%s: %s", cfg->fdt_dump_file, strerrordesc_np(-r));
-	return r;
+	return r < 0 ? r : 1;
 }

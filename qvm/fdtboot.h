@@ -20,6 +20,6 @@ int fdtboot_put(const struct fdtgen *g, const struct qmem *mem, const struct loa
 /*
  * The tree of a dry run into the dump file: everything is loaded as it would be, into memory that
  * nobody runs in. A GIC whose version is not said is taken for a GICv3 with an ITS. Nothing is done
- * where nobody asked. 0, or -errno with a sentence in @text.
+ * where nobody asked. 1: the file is there; 0: nobody asked; or -errno with a sentence in @text.
  */
 int fdtboot_dry(const struct vm_cfg *cfg, char *text, size_t text_bytes);

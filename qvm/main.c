@@ -19,6 +19,7 @@
 #include "qvm/control.h"
 #include "qvm/dump_pipe.h"
 #include "qvm/env.h"
+#include "qvm/fdtboot.h"
 #include "qvm/logs.h"
 #include "qvm/rundir.h"
 #include "qvm/sandbox.h"
@@ -187,6 +188,7 @@ static int config_failed(struct control *c, const struct cf_errors *errs, int er
 
 static int dry_run(const struct vm_cfg *cfg)
 {
+	char text[512] = "";
 	int r = cfg_plan_print(cfg, stdout, cfg->dryrun_json);
 
 	if (r < 0 || fflush(stdout) != 0) {
@@ -194,6 +196,13 @@ static int dry_run(const struct vm_cfg *cfg)
 			strerrordesc_np(r < 0 ? -r : errno));
 		return VM_EXIT_FATAL_START;
 	}
+	r = fdtboot_dry(cfg, text, sizeof(text));
+	if (r < 0) {
+		fprintf(stderr, "qvm: %s\n", text);
+		return r == -EINVAL ? VM_EXIT_CONFIG : VM_EXIT_FATAL_START;
+	}
+	if (r > 0)
+		fprintf(stderr, "FDT saved to '%s'\n", cfg->fdt_dump_file);
 	fprintf(stderr, "Exiting: dryrun completed\n");
 	return VM_EXIT_OK;
 }

@@ -46,6 +46,13 @@ knows_where()
 
 cd "$(mktemp -d)" || exit 1
 machine >vm.qvmconf
+if [ "$arch" = arm64 ]; then
+	qvm @vm.qvmconf set fdt-dump-file tree.dtb dryrun >out 2>err || fail "dryrun: exit status $?"
+	grep -q "FDT saved to 'tree.dtb'" err || fail "dryrun does not say where the device tree is"
+	[ "$(head -c 4 tree.dtb | od -An -tx1 | tr -d ' ')" = d00dfeed ] || fail "what dryrun saved is no device tree"
+	qvm @vm.qvmconf set fdt-dump-file /nosuch/tree.dtb dryrun >out 2>err && fail "a file in no folder"
+	grep -q '/nosuch/tree.dtb: No such file' err || fail "it is not said why the tree could not be saved"
+fi
 mkfifo keys
 qvm @vm.qvmconf <keys >out 2>err &
 qvm=$!
