@@ -120,11 +120,12 @@ check_dump()
 	core=$(echo "$work"/share/boxed-*.gcore)
 	# The arm64 image runs where it was loaded to; its ELF file begins at 0.
 	if [ "$arch" = arm64 ]; then
-		words=(-ex "add-symbol-file $product/tests/guests/hello.elf -o 0x80000000" "${words[@]}")
+		words=(-ex "add-symbol-file hello.elf -o 0x80000000" "${words[@]}")
 	else
-		words=(-ex "symbol-file $product/tests/guests/hello.elf" "${words[@]}")
+		words=(-ex "symbol-file hello.elf" "${words[@]}")
 	fi
-	said=$(gdb-multiarch -q -nx -batch -c "$core" "${words[@]}" 2>&1) || fail "gdb: $said"
+	# From where the file is: gdb's commands end a name at a space.
+	said=$(cd "$product/tests/guests" && gdb-multiarch -q -nx -batch -c "$core" "${words[@]}" 2>&1) || fail "gdb: $said"
 	for word in 'LWP 1' 'LWP 2' 'in guest_main'; do
 		grep -q "$word" <<<"$said" || fail "no '$word' in what gdb says: $said"
 	done
