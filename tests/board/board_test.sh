@@ -125,7 +125,8 @@ check_dump()
 		words=(-ex "symbol-file hello.elf" "${words[@]}")
 	fi
 	# From where the file is: gdb's commands end a name at a space.
-	said=$(cd "$product/tests/guests" && gdb-multiarch -q -nx -batch -c "$core" "${words[@]}" 2>&1) || fail "gdb: $said"
+	said=$(cd "$product/tests/guests" && gdb-multiarch -q -nx -batch -c "$core" "${words[@]}" 2>&1) ||
+		fail "gdb: $said"
 	for word in 'LWP 1' 'LWP 2' 'in guest_main'; do
 		grep -q "$word" <<<"$said" || fail "no '$word' in what gdb says: $said"
 	done
@@ -150,7 +151,10 @@ on_board()
 			--put "$product/tools/kvmprobe:/bin/kvmprobe" -- kvmprobe ;;
 	unit)	"$root/tools/board" "$arch" --build "$product" --make
 		mkdir -p "$work/unit"
-		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 -exec cp {} "$work/unit/" \;
+		# Not those that simulate hours or kill processes by the thousand: an emulated processor needs minutes
+		# for them, and what they show is the same on each.
+		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 ! -name 't_med_scheduler' \
+			! -name 't_med_limits' ! -name '*shm*' -exec cp {} "$work/unit/" \;
 		"${board[@]}" --timeout "$patience" --put "$work/unit:/unit" \
 			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests ;;
 	unsup)	"$root/tools/board" "$arch" --build "$product" --make
@@ -175,9 +179,6 @@ on_board()
 		make_disk
 		make_trees
 		[ "$kind" != linux-gicv2 ] || board+=(--gic 2)
-		# Where two emulated processors run guests of their own, now and then a guest ends by a triple fault or
-		# all stand still; with one, that was not seen.
-		[ "$arch" != x86 ] || board+=(--qemu -smp --qemu 1)
 		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" \
 			--put "$work/guest-overlay.dtb:/guest-overlay.dtb" \
 			--put "$work/guest-tree.dtb:/guest-tree.dtb" \
@@ -202,11 +203,13 @@ main()
 	trap 'rm -rf "$work"' EXIT
 	local r=0 patience=$FIRST_PATIENCE_S
 	[ "$kind" != unit ] || patience=$SECOND_PATIENCE_S	# all of them, one after the other
-	on_board "$patience" || r=$?
-	# QEMU's own clock ran out: the whole board stood still, kernel and all, which emulated nested virtualization
-	# does once in many runs. What is wrong with the product is wrong the second time, too.
-	if [ $r -eq 124 ]; then
-		echo "board_test: the emulated board stood still for $patience s; once more, from the start"
+	on_board "$patience" >"$work/said" 2>&1 || r=$?
+	cat "$work/said"
+	# QEMU's own clock ran out: the whole board stood still, kernel and all, or a guest fell into a triple fault,
+	# which emulated nested virtualization does once in many runs. What is wrong with the product is wrong the
+	# second time, too.
+	if [ $r -eq 124 ] || { [ $r -ne 0 ] && [ "$arch" = x86 ] && grep -q 'triple fault' "$work/said"; }; then
+		echo "board_test: the emulated board ended with $r after at most $patience s; once more, from the start"
 		r=0
 		on_board "$SECOND_PATIENCE_S" || r=$?
 	fi
