@@ -274,7 +274,8 @@ START_TEST(memory)
 	ck_assert_uint_eq(rd(&h, 0xc0), 0x5a);	/* bit 7 of the index is the gate of the NMI */
 	wr(&h, C, 0xff);
 	wr(&h, D, 0);
-	ck_assert_uint_eq(rd(&h, C), 0);
+	/* What was written is not there; flags are, when this machine is slow. */
+	ck_assert_uint_eq(rd(&h, C) & 0x0f, 0);
 	ck_assert_uint_eq(rd(&h, D), 0x80);
 	wr(&h, A, 0xff);
 	ck_assert_uint_eq(rd(&h, A), 0x7f);
