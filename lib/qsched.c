@@ -27,3 +27,13 @@ int qsched_deadline(pid_t tid, uint64_t budget_ns, uint64_t period_ns)
 
 	return syscall(SYS_sched_setattr, tid, &a, 0) < 0 ? -errno : 0;
 }
+
+void qsched_mutex_init(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}

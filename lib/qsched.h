@@ -2,6 +2,7 @@
 /* Scheduling of threads where libc has no call for it. No state; any thread. */
 #pragma once
 
+#include <pthread.h>
 #include <sys/types.h>
 
 #include "lib/qdef.h"
@@ -16,3 +17,9 @@
  * already), -EINVAL (@budget_ns < 1024 or > @period_ns, or a period that the host does not allow).
  */
 int qsched_deadline(pid_t tid, uint64_t budget_ns, uint64_t period_ns);
+
+/*
+ * A mutex that a real-time thread may meet an ordinary one at: who holds it has the priority of who
+ * waits (PTHREAD_PRIO_INHERIT). pthread_mutex_destroy() is due.
+ */
+void qsched_mutex_init(pthread_mutex_t *lock);

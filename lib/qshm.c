@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "lib/qsched.h"
 #include "lib/qshm_priv.h"
 
 #define EVENTS_MAX 32
@@ -290,17 +291,6 @@ static int start(struct qshm *s, const char *name)
 	return -r;
 }
 
-static void lock_init(pthread_mutex_t *lock)
-{
-	pthread_mutexattr_t attr;
-
-	/* A real-time vCPU that reads its status may meet the thread here. */
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
-	pthread_mutex_init(lock, &attr);
-	pthread_mutexattr_destroy(&attr);
-}
-
 static int hub_open(struct qshm *s, const char *run_dir)
 {
 	s->base_fd = shm_base_open(run_dir, true);
@@ -324,7 +314,8 @@ int qshm_new(const char *run_dir, const char *thread, struct qshm **ret)
 	if (!s)
 		return -ENOMEM;
 	s->base_fd = s->epoll_fd = s->stop_fd = s->spare_fd = -1;
-	lock_init(&s->lock);
+	/* A real-time vCPU that reads its status may meet the thread here. */
+	qsched_mutex_init(&s->lock);
 	int r = hub_open(s, run_dir);
 	if (r == 0)
 		r = start(s, thread);

@@ -11,18 +11,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/qsched.h"
+
 #define SPINS_MAX 64
 
 void bus_init(struct bus *b)
 {
-	pthread_mutexattr_t attr;
-
 	atomic_init(&b->seq, 0);
 	atomic_init(&b->n, 0);
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
-	pthread_mutex_init(&b->lock, &attr);
-	pthread_mutexattr_destroy(&attr);
+	qsched_mutex_init(&b->lock);
 }
 
 void bus_fini(struct bus *b)

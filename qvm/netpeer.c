@@ -5,6 +5,8 @@
 #include "qvm/netpeer.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* FNV-1a, 64 bits: names that differ by one letter are far apart. */
@@ -24,6 +26,19 @@ void netpeer_mac(const char *system, const char *name, uint8_t ret[VD_NET_MAC_BY
 	for (unsigned i = 0; i < VD_NET_MAC_BYTES; i++)
 		ret[i] = (uint8_t)(h >> (8 * i));
 	ret[0] = (uint8_t)((ret[0] & ~0x01u) | 0x02u);
+}
+
+int np_refuse(const struct vd_net_cfg *cfg, struct cf_errors *errs, int err, const char *fmt, ...)
+{
+	const struct vd_arg *a = cfg->peer;
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	cf_error_add(errs, CF_ERROR, a->file, a->line, a->col, "peer %s: %s", a->text, text);
+	return err;
 }
 
 int netpeer_open(const struct netpeer_host *h, const struct vd_net_cfg *cfg,

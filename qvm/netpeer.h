@@ -27,6 +27,10 @@ struct netpeer_host {
 int netpeer_open(const struct netpeer_host *h, const struct vd_net_cfg *cfg,
 		 struct cf_errors *errs, struct vd_net **ret);
 
+/* For the two kinds: says in @errs, where the peer of @cfg stands, what is wrong. Returns @err. */
+int np_refuse(const struct vd_net_cfg *cfg, struct cf_errors *errs, int err, const char *fmt, ...)
+	Q_PRINTF(4, 5);
+
 /* Stable, of the two names: the same at every start, locally administered, not a group's. */
 void netpeer_mac(const char *system, const char *name, uint8_t ret[VD_NET_MAC_BYTES]);
 

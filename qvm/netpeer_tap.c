@@ -15,7 +15,6 @@
 #include <linux/sockios.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,40 +174,29 @@ static const struct vd_net_ops tap_ops = {
 
 /* ---- opening ---- */
 
-static int Q_PRINTF(4, 5) fail(const struct tap *t, struct cf_errors *errs, int err,
-			       const char *fmt, ...)
-{
-	const struct vd_arg *a = t->cfg.peer;
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	cf_error_add(errs, CF_ERROR, a->file, a->line, a->col, "peer %s: %s", a->text, text);
-	return err;
-}
-
 static int attach_failed(const struct tap *t, struct cf_errors *errs, int err, bool there)
 {
 	switch (-err) {
 	case EPERM:
-		return there ? fail(t, errs, err, "the tap %s is another user's: ip tuntap add dev "
-				    "%s mode tap user USER makes one that is yours", t->name,
-				    t->name) :
-			       fail(t, errs, err, "there is no tap %s, and making one needs "
-				    "CAP_NET_ADMIN: let root say ip tuntap add dev %s mode tap "
-				    "user USER", t->name, t->name);
+		if (there)
+			return np_refuse(&t->cfg, errs, err,
+					 "the tap %s is another user's: ip tuntap add dev %s mode "
+					 "tap user USER makes one that is yours", t->name, t->name);
+		return np_refuse(&t->cfg, errs, err,
+				 "there is no tap %s, and making one needs CAP_NET_ADMIN: let root "
+				 "say ip tuntap add dev %s mode tap user USER", t->name, t->name);
 	case EBUSY:
-		return fail(t, errs, err, "the tap %s is in use by another program", t->name);
+		return np_refuse(&t->cfg, errs, err, "the tap %s is in use by another program",
+				 t->name);
 	case EINVAL:
-		return there ? fail(t, errs, err, "%s is no tap, or one with%s several queues: "
-				    "queues here and multi_queue there must agree", t->name,
-				    t->n.pairs > 1 ? "out" : "") :
-			       fail(t, errs, err, "the tap %s cannot be made", t->name);
+		return there ? np_refuse(&t->cfg, errs, err,
+					 "%s is no tap, or one with%s several queues: "
+					 "queues here and multi_queue there must agree",
+					 t->name, t->n.pairs > 1 ? "out" : "") :
+			       np_refuse(&t->cfg, errs, err, "the tap %s cannot be made", t->name);
 	default:
-		return fail(t, errs, err, "the tap %s cannot be opened: %s", t->name,
-			    strerrordesc_np(-err));
+		return np_refuse(&t->cfg, errs, err, "the tap %s cannot be opened: %s", t->name,
+				 strerrordesc_np(-err));
 	}
 }
 
@@ -218,9 +206,9 @@ static int tun_open(const struct tap *t, struct cf_errors *errs)
 
 	if (fd >= 0)
 		return fd;
-	return fail(t, errs, -errno, errno == ENOENT || errno == ENODEV ?
-		    TUN_DEVICE " is not there: load the module tun (%s)" :
-		    TUN_DEVICE " cannot be opened: %s", strerrordesc_np(errno));
+	return np_refuse(&t->cfg, errs, -errno, errno == ENOENT || errno == ENODEV ?
+			 TUN_DEVICE " is not there: load the module tun (%s)" :
+			 TUN_DEVICE " cannot be opened: %s", strerrordesc_np(errno));
 }
 
 /* One queue on the interface @t->name, which becomes its name when it is made. */
@@ -289,12 +277,13 @@ static int put_into(const struct tap *t, const char *bridge, struct cf_errors *e
 	if (e == 0 && ioctl(fd, SIOCBRADDIF, &r) < 0)
 		e = -errno;
 	if (e == -EOPNOTSUPP)
-		return fail(t, errs, e, "%s is no bridge", bridge);
+		return np_refuse(&t->cfg, errs, e, "%s is no bridge", bridge);
 	if (e == -EPERM)
-		return fail(t, errs, e, "putting a tap into the bridge %s needs CAP_NET_ADMIN",
-			    bridge);
-	return e < 0 ? fail(t, errs, e, "no tap can be put into the bridge %s: %s", bridge,
-			    strerrordesc_np(-e)) : 0;
+		return np_refuse(&t->cfg, errs, e,
+				 "putting a tap into the bridge %s needs CAP_NET_ADMIN", bridge);
+	return e < 0 ? np_refuse(&t->cfg, errs, e, "no tap can be put into the bridge %s: %s",
+				 bridge, strerrordesc_np(-e)) :
+		       0;
 }
 
 static void describe(struct tap *t)
@@ -322,8 +311,10 @@ static int open_it(struct tap *t, const struct vd_net_peer *peer, struct cf_erro
 	int r;
 
 	if (bridge && !if_nametoindex(peer->name))
-		return fail(t, errs, -ENODEV, "there is no bridge %s: ip link add %s type bridge "
-			    "makes one", peer->name, peer->name);
+		return np_refuse(&t->cfg, errs, -ENODEV,
+				 "there is no bridge %s: ip link add %s type bridge "
+				 "makes one",
+				 peer->name, peer->name);
 	snprintf(t->name, sizeof(t->name), "%.*s", IFNAMSIZ - 1, bridge ? MADE_NAME : peer->name);
 	there = !bridge && if_nametoindex(t->name);
 	r = attach_all(t, there, errs);
@@ -331,8 +322,8 @@ static int open_it(struct tap *t, const struct vd_net_peer *peer, struct cf_erro
 		r = put_into(t, peer->name, errs);
 	/* One that was there is as its owner wants it. */
 	if (r == 0 && !there && (r = set_up(t)) < 0)
-		fail(t, errs, r, "the tap %s cannot be brought up: %s", t->name,
-		     strerrordesc_np(-r));
+		np_refuse(&t->cfg, errs, r, "the tap %s cannot be brought up: %s", t->name,
+			  strerrordesc_np(-r));
 	return r;
 }
 

@@ -428,20 +428,6 @@ void np_close(struct netpeer *p)
 	free(p);
 }
 
-static int Q_PRINTF(4, 5) fail(const struct vd_net_cfg *cfg, struct cf_errors *errs, int err,
-			       const char *fmt, ...)
-{
-	const struct vd_arg *a = cfg->peer;
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	cf_error_add(errs, CF_ERROR, a->file, a->line, a->col, "peer %s: %s", a->text, text);
-	return err;
-}
-
 /* Names and places of both ends. */
 static int name_ends(struct netpeer *p, const struct vd_net_peer *peer, struct cf_errors *errs)
 {
@@ -449,21 +435,24 @@ static int name_ends(struct netpeer *p, const struct vd_net_peer *peer, struct c
 	int n, o;
 
 	if (!h->system_given)
-		return fail(&p->cfg, errs, -EINVAL, "this VM has no name by which the other could "
-			    "find it: begin with system NAME");
+		return np_refuse(&p->cfg, errs, -EINVAL,
+				 "this VM has no name by which the other could "
+				 "find it: begin with system NAME");
 	if (!*h->run_dir)
-		return fail(&p->cfg, errs, -ENOENT, "there is no run directory in which the two "
-			    "could meet: say --run-dir DIR");
+		return np_refuse(&p->cfg, errs, -ENOENT,
+				 "there is no run directory in which the two "
+				 "could meet: say --run-dir DIR");
 	snprintf(p->me, sizeof(p->me), "%s/%s", h->system, p->dev);
 	snprintf(p->other, sizeof(p->other), "%s/%s", peer->system, peer->name);
 	if (!strcmp(p->me, p->other))
-		return fail(&p->cfg, errs, -EINVAL, "that is this vdev itself");
+		return np_refuse(&p->cfg, errs, -EINVAL, "that is this vdev itself");
 	n = snprintf(p->path, sizeof(p->path), "%s/qvm/%s", h->run_dir, p->me);
 	o = snprintf(p->other_path, sizeof(p->other_path), "%s/qvm/%s", h->run_dir, p->other);
 	if (n >= (int)sizeof(p->path) || o >= (int)sizeof(p->other_path))
-		return fail(&p->cfg, errs, -ENAMETOOLONG, "the name of the run directory is too "
-			    "long: with the names of VM and vdev at most %zu bytes",
-			    sizeof(p->path) - 1);
+		return np_refuse(&p->cfg, errs, -ENAMETOOLONG,
+				 "the name of the run directory is too "
+				 "long: with the names of VM and vdev at most %zu bytes",
+				 sizeof(p->path) - 1);
 	p->caller = strcmp(p->me, p->other) < 0;
 	return 0;
 }
@@ -472,12 +461,12 @@ static int open_ends(struct netpeer *p, struct cf_errors *errs)
 {
 	p->listen_fd = np_sock_listen(p->path);
 	if (p->listen_fd < 0)
-		return fail(&p->cfg, errs, p->listen_fd, "the endpoint %s cannot be made: %s",
-			    p->path, strerrordesc_np(-p->listen_fd));
+		return np_refuse(&p->cfg, errs, p->listen_fd, "the endpoint %s cannot be made: %s",
+				 p->path, strerrordesc_np(-p->listen_fd));
 	p->listen_watch = loop_watch(p->host.loop, p->host.lock, p->listen_fd, somebody, p, NULL);
 	p->timer = loop_timer_new(p->host.loop, p->host.lock, timer_fired, p, NULL);
 	if (!p->listen_watch || !p->timer)
-		return fail(&p->cfg, errs, -ENOMEM, "out of memory");
+		return np_refuse(&p->cfg, errs, -ENOMEM, "out of memory");
 	arm(p, 1);	/* the I/O thread's first work */
 	return 0;
 }

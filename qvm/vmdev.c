@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/qsched.h"
 #include "qvm/arch.h"
 
 /* ---- accesses ---- */
@@ -81,22 +82,12 @@ int vmdev_map(struct vm_dev *d, unsigned win, enum vd_space space, uint64_t base
 
 /* ---- making ---- */
 
-static void lock_init(pthread_mutex_t *lock)
-{
-	pthread_mutexattr_t attr;
-
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
-	pthread_mutex_init(lock, &attr);
-	pthread_mutexattr_destroy(&attr);
-}
-
 static void dev_init(struct vm_dev *d, struct vm *vm, const struct cfg_vdev *cfg)
 {
 	d->vm = vm;
 	d->cfg = cfg;
 	d->host = (struct vd_host){ .ops = &vhost_ops, .mem = vm->mem };
-	lock_init(&d->lock);
+	qsched_mutex_init(&d->lock);
 	for (unsigned i = 0; i < CFG_IRQS_MAX; i++)
 		d->lines[i] = IRQ_LINE_NULL;
 	for (unsigned i = 0; i < cfg->n_irqs; i++)
