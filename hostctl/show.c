@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "hostctl/table.h"
+#include "lib/qtable.h"
 
 #define SCHEMA 1
 
@@ -78,19 +78,19 @@ static enum hc_exit list_json(const struct hc *hc, const Parley__ListReply *m)
 					   "processes", procs));
 }
 
-static void pid_cell(struct hc_table *t, uint32_t pid)
+static void pid_cell(struct qtable *t, uint32_t pid)
 {
 	if (pid)
-		hc_table_add(t, "%" PRIu32, pid);
+		qtable_add(t, "%" PRIu32, pid);
 	else
-		hc_table_add(t, "-");
+		qtable_add(t, "-");
 }
 
-static void uptime_cell(struct hc_table *t, uint64_t ms, bool up)
+static void uptime_cell(struct qtable *t, uint64_t ms, bool up)
 {
-	char buf[HC_UNIT_BYTES];
+	char buf[QTABLE_UNIT_BYTES];
 
-	hc_table_add(t, "%s", up ? hc_uptime(buf, ms) : "-");
+	qtable_add(t, "%s", up ? qtable_uptime(buf, ms) : "-");
 }
 
 enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m)
@@ -98,33 +98,33 @@ enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m)
 	static const char *const heads[] = {
 		"NAME", "CLASS", "STATE", ">PID", ">UPTIME", "REASON",
 	};
-	struct hc_table t;
+	struct qtable t;
 
 	if (hc->json)
 		return list_json(hc, m);
-	hc_table_init(&t, heads, Q_ARRAY_LEN(heads));
+	qtable_init(&t, heads, Q_ARRAY_LEN(heads));
 	for (size_t i = 0; i < m->n_vms; i++) {
 		const Parley__VmInfo *v = m->vms[i];
 
-		hc_table_add(&t, "%s", v->name);
-		hc_table_add(&t, "%s", qp_class_str(v->class_));
-		hc_table_add(&t, "%s", state_str(v->state));
+		qtable_add(&t, "%s", v->name);
+		qtable_add(&t, "%s", qp_class_str(v->class_));
+		qtable_add(&t, "%s", state_str(v->state));
 		pid_cell(&t, v->pid);
 		uptime_cell(&t, v->uptime_ms, v->state == PARLEY__VM_STATE__VM_RUNNING);
-		hc_table_add(&t, "%s", v->reason);
+		qtable_add(&t, "%s", v->reason);
 	}
 	for (size_t i = 0; i < m->n_procs; i++) {
 		const Parley__ProcInfo *p = m->procs[i];
 
-		hc_table_add(&t, "(%s)", p->name);
-		hc_table_add(&t, "-");
-		hc_table_add(&t, "%s", p->state);
+		qtable_add(&t, "(%s)", p->name);
+		qtable_add(&t, "-");
+		qtable_add(&t, "%s", p->state);
 		pid_cell(&t, p->pid);
 		uptime_cell(&t, p->uptime_ms, p->uptime_ms > 0);
-		hc_table_add(&t, "%s", p->reason);
+		qtable_add(&t, "%s", p->reason);
 	}
-	hc_table_print(&t, stdout);
-	hc_table_fini(&t);
+	qtable_print(&t, stdout);
+	qtable_fini(&t);
 	return HC_OK;
 }
 
@@ -135,7 +135,7 @@ static enum hc_exit vm_as_json(const struct hc *hc, const Parley__VmInfo *m)
 
 enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m)
 {
-	char buf[HC_UNIT_BYTES];
+	char buf[QTABLE_UNIT_BYTES];
 
 	if (hc->json)
 		return vm_as_json(hc, m);
@@ -145,7 +145,7 @@ enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m)
 	if (m->pid)
 		printf("  process  %" PRIu32 "\n", m->pid);
 	if (m->state == PARLEY__VM_STATE__VM_RUNNING)
-		printf("  uptime   %s\n", hc_uptime(buf, m->uptime_ms));
+		printf("  uptime   %s\n", qtable_uptime(buf, m->uptime_ms));
 	if (*m->reason)
 		printf("  reason   %s\n", m->reason);
 	if (m->exit_code >= 0)
@@ -256,7 +256,7 @@ enum hc_exit hc_show_done(const struct hc *hc)
 
 enum hc_exit hc_show_version(const struct hc *hc, const Parley__VersionReply *m)
 {
-	char buf[HC_UNIT_BYTES];
+	char buf[QTABLE_UNIT_BYTES];
 
 	if (hc->json)
 		return hc_print_json(hc, json_pack(
@@ -266,7 +266,7 @@ enum hc_exit hc_show_version(const struct hc *hc, const Parley__VersionReply *m)
 			"state_dir", m->state_dir));
 	printf("hostctl (Parley) %s\n", PARLEY_VERSION);
 	printf("hostd (Parley) %s, process %" PRIu32 ", up %s, configuration in %s\n", m->version,
-	       m->pid, hc_uptime(buf, m->uptime_ms), m->config_dir);
+	       m->pid, qtable_uptime(buf, m->uptime_ms), m->config_dir);
 	return HC_OK;
 }
 

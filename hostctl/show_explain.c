@@ -4,7 +4,7 @@
 #include <jansson.h>
 
 #include "hostctl/show.h"
-#include "hostctl/table.h"
+#include "lib/qtable.h"
 
 #define SCHEMA 1
 
@@ -43,25 +43,25 @@ static enum hc_exit explain_json(const struct hc *hc, const char *share,
 					   "worst", list));
 }
 
-static void add_flight(struct hc_table *t, const Parley__Flight *f)
+static void add_flight(struct qtable *t, const Parley__Flight *f)
 {
-	char buf[HC_UNIT_BYTES];
+	char buf[QTABLE_UNIT_BYTES];
 
-	hc_table_add(t, "%s ago", hc_uptime(buf, f->age_ns / 1000000));
-	hc_table_add(t, "%s", f->op);
-	hc_table_add(t, "%" PRIu64, f->sector);
-	hc_table_add(t, "%s", hc_bytes(buf, f->bytes));
-	hc_table_add(t, "%s", hc_ns(buf, f->latency_ns));
-	hc_table_add(t, "%s", hc_ns(buf, f->wait_ns));
-	hc_table_add(t, "%s", hc_ns(buf, f->latency_ns - f->wait_ns));
-	hc_table_add(t, "%s%s", hc_ns(buf, f->bound_ns),
+	qtable_add(t, "%s ago", qtable_uptime(buf, f->age_ns / 1000000));
+	qtable_add(t, "%s", f->op);
+	qtable_add(t, "%" PRIu64, f->sector);
+	qtable_add(t, "%s", qtable_bytes(buf, f->bytes));
+	qtable_add(t, "%s", qtable_ns(buf, f->latency_ns));
+	qtable_add(t, "%s", qtable_ns(buf, f->wait_ns));
+	qtable_add(t, "%s", qtable_ns(buf, f->latency_ns - f->wait_ns));
+	qtable_add(t, "%s%s", qtable_ns(buf, f->bound_ns),
 		     f->bound_ns && f->latency_ns > f->bound_ns ? " BROKEN" : "");
-	hc_table_add(t, "%" PRIu64, f->own_before);
-	hc_table_add(t, "%" PRIu64, f->safety_there);
-	hc_table_add(t, "%" PRIu64, f->lower_there);
-	hc_table_add(t, "%" PRIu64, f->barriers_there);
-	hc_table_add(t, "%" PRIu64, f->safety_passed);
-	hc_table_add(t, "%" PRIu64, f->lower_passed);
+	qtable_add(t, "%" PRIu64, f->own_before);
+	qtable_add(t, "%" PRIu64, f->safety_there);
+	qtable_add(t, "%" PRIu64, f->lower_there);
+	qtable_add(t, "%" PRIu64, f->barriers_there);
+	qtable_add(t, "%" PRIu64, f->safety_passed);
+	qtable_add(t, "%" PRIu64, f->lower_passed);
 }
 
 enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parley__ExplainReply *m)
@@ -70,7 +70,7 @@ enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parle
 		"CAME", "OP", ">SECTOR", ">LENGTH", ">TOOK", ">WAITED", ">AT DEVICE", ">BOUND",
 		">OWN", ">SAFETY", ">LOWER", ">FLUSHES", ">SAFETY+", ">LOWER+",
 	};
-	struct hc_table t;
+	struct qtable t;
 
 	if (hc->json)
 		return explain_json(hc, share, m);
@@ -78,11 +78,11 @@ enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parle
 		printf("%s: nothing was done yet, or it is not of class safety\n", share);
 		return HC_OK;
 	}
-	hc_table_init(&t, heads, Q_ARRAY_LEN(heads));
+	qtable_init(&t, heads, Q_ARRAY_LEN(heads));
 	for (size_t i = 0; i < m->n_flights; i++)
 		add_flight(&t, m->flights[i]);
-	hc_table_print(&t, stdout);
-	hc_table_fini(&t);
+	qtable_print(&t, stdout);
+	qtable_fini(&t);
 	puts("OWN: requests of the share that were not done when it came; SAFETY, LOWER, FLUSHES:\n"
 	     "slices at the device then; SAFETY+, LOWER+: slices given to it while it waited");
 	return HC_OK;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "hostctl/show.h"
-#include "hostctl/table.h"
+#include "lib/qtable.h"
 
 #define SCHEMA 1
 
@@ -99,11 +99,11 @@ static enum hc_exit stats_json(const struct hc *hc, const Parley__StatsReply *m,
 					   "devices", devices, "vms", vms));
 }
 
-static void ns_cell(struct hc_table *t, uint64_t ns)
+static void ns_cell(struct qtable *t, uint64_t ns)
 {
-	char buf[HC_UNIT_BYTES];
+	char buf[QTABLE_UNIT_BYTES];
 
-	hc_table_add(t, "%s", hc_ns(buf, ns));
+	qtable_add(t, "%s", qtable_ns(buf, ns));
 }
 
 static const char *share_state(const Parley__ShareStats *s)
@@ -118,35 +118,35 @@ static void print_shares(const Parley__MediatorStats *m, const char *only)
 		">BOUND", ">ABOVE", ">FAULTS", ">ERRORS",
 	};
 	static const Parley__Latency none = PARLEY__LATENCY__INIT;
-	char buf[HC_UNIT_BYTES];
-	struct hc_table t;
+	char buf[QTABLE_UNIT_BYTES];
+	struct qtable t;
 
-	hc_table_init(&t, heads, Q_ARRAY_LEN(heads));
+	qtable_init(&t, heads, Q_ARRAY_LEN(heads));
 	for (size_t i = 0; i < m->n_shares; i++) {
 		const Parley__ShareStats *s = m->shares[i];
 		const Parley__Latency *l = s->latency ? s->latency : &none;
 
 		if (!wanted(s->share, only))
 			continue;
-		hc_table_add(&t, "%s", s->share);
-		hc_table_add(&t, "%s", qp_class_str(s->class_));
-		hc_table_add(&t, "%s", share_state(s));
-		hc_table_add(&t, "%" PRIu64, s->read_ops + s->write_ops + s->flush_ops);
-		hc_table_add(&t, "%s", hc_bytes(buf, s->read_bytes));
-		hc_table_add(&t, "%s", hc_bytes(buf, s->write_bytes));
+		qtable_add(&t, "%s", s->share);
+		qtable_add(&t, "%s", qp_class_str(s->class_));
+		qtable_add(&t, "%s", share_state(s));
+		qtable_add(&t, "%" PRIu64, s->read_ops + s->write_ops + s->flush_ops);
+		qtable_add(&t, "%s", qtable_bytes(buf, s->read_bytes));
+		qtable_add(&t, "%s", qtable_bytes(buf, s->write_bytes));
 		ns_cell(&t, l->p50_ns);
 		ns_cell(&t, l->p99_ns);
 		ns_cell(&t, l->max_ns);
 		ns_cell(&t, s->bound_ns);
 		if (s->bound_ns)
-			hc_table_add(&t, "%" PRIu64, s->bound_violations);
+			qtable_add(&t, "%" PRIu64, s->bound_violations);
 		else
-			hc_table_add(&t, "-");
-		hc_table_add(&t, "%" PRIu64, s->faults);
-		hc_table_add(&t, "%" PRIu64, s->errors);
+			qtable_add(&t, "-");
+		qtable_add(&t, "%" PRIu64, s->faults);
+		qtable_add(&t, "%" PRIu64, s->errors);
 	}
-	hc_table_print(&t, stdout);
-	hc_table_fini(&t);
+	qtable_print(&t, stdout);
+	qtable_fini(&t);
 }
 
 static void print_devices(const Parley__MediatorStats *m)
@@ -156,50 +156,50 @@ static void print_devices(const Parley__MediatorStats *m)
 		">WORST", ">UNIT", "PRIORITIES",
 	};
 	static const Parley__Latency none = PARLEY__LATENCY__INIT;
-	struct hc_table t;
+	struct qtable t;
 
-	hc_table_init(&t, heads, Q_ARRAY_LEN(heads));
+	qtable_init(&t, heads, Q_ARRAY_LEN(heads));
 	for (size_t i = 0; i < m->n_devices; i++) {
 		const Parley__DeviceStats *d = m->devices[i];
 		const Parley__Latency *l = d->service ? d->service : &none;
 
-		hc_table_add(&t, "%s", d->device);
-		hc_table_add(&t, "%" PRIu32, d->slots);
-		hc_table_add(&t, "%" PRIu32, d->reserve);
-		hc_table_add(&t, "%" PRIu32, d->lower_cap);
-		hc_table_add(&t, "%" PRIu32, d->in_flight);
+		qtable_add(&t, "%s", d->device);
+		qtable_add(&t, "%" PRIu32, d->slots);
+		qtable_add(&t, "%" PRIu32, d->reserve);
+		qtable_add(&t, "%" PRIu32, d->lower_cap);
+		qtable_add(&t, "%" PRIu32, d->in_flight);
 		ns_cell(&t, l->p50_ns);
 		ns_cell(&t, l->p99_ns);
 		ns_cell(&t, l->max_ns);
 		ns_cell(&t, d->service_max_ns);
-		hc_table_add(&t, "%s", d->priorities ? "on" : "OFF");
+		qtable_add(&t, "%s", d->priorities ? "on" : "OFF");
 	}
-	hc_table_print(&t, stdout);
-	hc_table_fini(&t);
+	qtable_print(&t, stdout);
+	qtable_fini(&t);
 }
 
 static void print_vms(const Parley__StatsReply *m)
 {
 	static const char *const heads[] = { "VM", "COUNTER", ">VALUE" };
-	struct hc_table t;
+	struct qtable t;
 
-	hc_table_init(&t, heads, Q_ARRAY_LEN(heads));
+	qtable_init(&t, heads, Q_ARRAY_LEN(heads));
 	for (size_t i = 0; i < m->n_vms; i++) {
 		const Parley__StatsReply__Vm *v = m->vms[i];
 
 		for (size_t k = 0; v->stats && k < v->stats->n_counters; k++) {
-			hc_table_add(&t, "%s", v->name);
-			hc_table_add(&t, "%s", v->stats->counters[k]->name);
-			hc_table_add(&t, "%" PRIu64, v->stats->counters[k]->value);
+			qtable_add(&t, "%s", v->name);
+			qtable_add(&t, "%s", v->stats->counters[k]->name);
+			qtable_add(&t, "%" PRIu64, v->stats->counters[k]->value);
 		}
 		if (v->stats)
 			continue;
-		hc_table_add(&t, "%s", v->name);
-		hc_table_add(&t, "(%s)", v->error);
-		hc_table_add(&t, "-");
+		qtable_add(&t, "%s", v->name);
+		qtable_add(&t, "(%s)", v->error);
+		qtable_add(&t, "-");
 	}
-	hc_table_print(&t, stdout);
-	hc_table_fini(&t);
+	qtable_print(&t, stdout);
+	qtable_fini(&t);
 }
 
 enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, const char *only)

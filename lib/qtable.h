@@ -8,10 +8,10 @@
 
 #include "lib/qdef.h"
 
-#define HC_COLUMNS_MAX 16u
-#define HC_UNIT_BYTES 32u
+#define QTABLE_COLUMNS_MAX 16u
+#define QTABLE_UNIT_BYTES 32u
 
-struct hc_table {
+struct qtable {
 	unsigned n_columns;
 	const char *const *heads;	/* borrowed; one that begins with '>' is aligned right */
 	char **cells;			/* owned; row after row */
@@ -19,15 +19,15 @@ struct hc_table {
 	bool oom;
 };
 
-void hc_table_init(struct hc_table *t, const char *const *heads, unsigned n_columns);
-void hc_table_fini(struct hc_table *t);
+void qtable_init(struct qtable *t, const char *const *heads, unsigned n_columns);
+void qtable_fini(struct qtable *t);
 /* The next cell of the current row. Control characters become '?'. */
-void hc_table_add(struct hc_table *t, const char *fmt, ...) Q_PRINTF(2, 3);
-void hc_table_print(const struct hc_table *t, FILE *to);
+void qtable_add(struct qtable *t, const char *fmt, ...) Q_PRINTF(2, 3);
+void qtable_print(const struct qtable *t, FILE *to);
 
 /* "850 ns", "12.3 us", "4.56 ms", "1.2 s"; "-" for 0. Returns @buf. */
-const char *hc_ns(char buf[HC_UNIT_BYTES], uint64_t ns);
+const char *qtable_ns(char buf[QTABLE_UNIT_BYTES], uint64_t ns);
 /* "3 s", "5 min 2 s", "2 h 5 min", "3 d 4 h". */
-const char *hc_uptime(char buf[HC_UNIT_BYTES], uint64_t ms);
+const char *qtable_uptime(char buf[QTABLE_UNIT_BYTES], uint64_t ms);
 /* "512 B", "4.0 KiB", … */
-const char *hc_bytes(char buf[HC_UNIT_BYTES], uint64_t bytes);
+const char *qtable_bytes(char buf[QTABLE_UNIT_BYTES], uint64_t bytes);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hostctl/table.h: numbers in units, columns that stand under each other; exit codes in
+/* lib/qtable.h: numbers in units, columns that stand under each other; exit codes in
  * hostctl/conn.h. */
 #include "hostctl/conn.h"
-#include "hostctl/table.h"
+#include "lib/qtable.h"
 #include "tests/unit/fixture.h"
 
 typedef const char *(*show_fn)(char *buf, uint64_t v);
@@ -12,31 +12,31 @@ static const struct {
 	uint64_t v;
 	const char *text;
 } rows[] = {
-	{ hc_ns, 0, "-" },
-	{ hc_ns, 1, "1 ns" },
-	{ hc_ns, 999, "999 ns" },
-	{ hc_ns, 1000, "1.00 us" },
-	{ hc_ns, 9994, "9.99 us" },
-	{ hc_ns, 12345, "12.3 us" },
-	{ hc_ns, 999499, "999 us" },
-	{ hc_ns, 1500000, "1.50 ms" },
-	{ hc_ns, 61000000000, "61.0 s" },
-	{ hc_ns, UINT64_MAX, "18446744074 s" },
-	{ hc_uptime, 0, "0 s" },
-	{ hc_uptime, 59999, "59 s" },
-	{ hc_uptime, 61000, "1 min 1 s" },
-	{ hc_uptime, 3600000, "1 h 0 min" },
-	{ hc_uptime, 90000000, "1 d 1 h" },
-	{ hc_bytes, 0, "0 B" },
-	{ hc_bytes, 1023, "1023 B" },
-	{ hc_bytes, 1536, "1.5 KiB" },
-	{ hc_bytes, 10 << 20, "10 MiB" },
-	{ hc_bytes, UINT64_MAX, "16384 PiB" },
+	{ qtable_ns, 0, "-" },
+	{ qtable_ns, 1, "1 ns" },
+	{ qtable_ns, 999, "999 ns" },
+	{ qtable_ns, 1000, "1.00 us" },
+	{ qtable_ns, 9994, "9.99 us" },
+	{ qtable_ns, 12345, "12.3 us" },
+	{ qtable_ns, 999499, "999 us" },
+	{ qtable_ns, 1500000, "1.50 ms" },
+	{ qtable_ns, 61000000000, "61.0 s" },
+	{ qtable_ns, UINT64_MAX, "18446744074 s" },
+	{ qtable_uptime, 0, "0 s" },
+	{ qtable_uptime, 59999, "59 s" },
+	{ qtable_uptime, 61000, "1 min 1 s" },
+	{ qtable_uptime, 3600000, "1 h 0 min" },
+	{ qtable_uptime, 90000000, "1 d 1 h" },
+	{ qtable_bytes, 0, "0 B" },
+	{ qtable_bytes, 1023, "1023 B" },
+	{ qtable_bytes, 1536, "1.5 KiB" },
+	{ qtable_bytes, 10 << 20, "10 MiB" },
+	{ qtable_bytes, UINT64_MAX, "16384 PiB" },
 };
 
 START_TEST(units)
 {
-	char buf[HC_UNIT_BYTES];
+	char buf[QTABLE_UNIT_BYTES];
 
 	ck_assert_str_eq(rows[_i].show(buf, rows[_i].v), rows[_i].text);
 }
@@ -45,25 +45,25 @@ END_TEST
 START_TEST(columns)
 {
 	static const char *const heads[] = { "NAME", ">N", "WHY" };
-	struct hc_table t;
+	struct qtable t;
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
-	hc_table_init(&t, heads, 3);
-	hc_table_add(&t, "%s", "gr\xc3\xbc" "n");	/* two bytes, one column */
-	hc_table_add(&t, "%d", 12345);
-	hc_table_add(&t, "%s", "no\x1b");
-	hc_table_add(&t, "%s", "longer");
-	hc_table_add(&t, "%d", 1);
-	hc_table_add(&t, "%s", "x");
-	hc_table_print(&t, f);
+	qtable_init(&t, heads, 3);
+	qtable_add(&t, "%s", "gr\xc3\xbc" "n");	/* two bytes, one column */
+	qtable_add(&t, "%d", 12345);
+	qtable_add(&t, "%s", "no\x1b");
+	qtable_add(&t, "%s", "longer");
+	qtable_add(&t, "%d", 1);
+	qtable_add(&t, "%s", "x");
+	qtable_print(&t, f);
 	ck_assert_int_eq(fclose(f), 0);
 	ck_assert_str_eq(text, "NAME        N  WHY\n"
 			       "gr\xc3\xbc" "n    12345  no?\n"
 			       "longer      1  x\n");
 	free(text);
-	hc_table_fini(&t);
+	qtable_fini(&t);
 }
 END_TEST
 
@@ -87,7 +87,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("hd_table");
+	Suite *s = suite_create("qtable");
 	TCase *tc = fixture_case(s, "table");
 
 	tcase_add_loop_test(tc, units, 0, Q_ARRAY_LEN(rows));

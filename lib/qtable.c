@@ -3,20 +3,20 @@
  * Lays out tables. Owns its cells. Main thread. Invariant: n_cells is what cells holds; a row may
  * be unfinished only until the next one is added.
  */
-#include "hostctl/table.h"
+#include "lib/qtable.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-void hc_table_init(struct hc_table *t, const char *const *heads, unsigned n_columns)
+void qtable_init(struct qtable *t, const char *const *heads, unsigned n_columns)
 {
-	qassert(n_columns > 0 && n_columns <= HC_COLUMNS_MAX);
-	*t = (struct hc_table){ .n_columns = n_columns, .heads = heads };
+	qassert(n_columns > 0 && n_columns <= QTABLE_COLUMNS_MAX);
+	*t = (struct qtable){ .n_columns = n_columns, .heads = heads };
 }
 
-void hc_table_fini(struct hc_table *t)
+void qtable_fini(struct qtable *t)
 {
 	for (size_t i = 0; i < t->n_cells; i++)
 		free(t->cells[i]);
@@ -25,7 +25,7 @@ void hc_table_fini(struct hc_table *t)
 	t->n_cells = 0;
 }
 
-void hc_table_add(struct hc_table *t, const char *fmt, ...)
+void qtable_add(struct qtable *t, const char *fmt, ...)
 {
 	char **v = reallocarray(t->cells, t->n_cells + 1, sizeof(v[0]));
 	char *text = NULL;
@@ -69,9 +69,9 @@ static void print_cell(FILE *to, const char *text, size_t width, bool right, boo
 	fputs(last ? "\n" : "  ", to);
 }
 
-void hc_table_print(const struct hc_table *t, FILE *to)
+void qtable_print(const struct qtable *t, FILE *to)
 {
-	size_t width[HC_COLUMNS_MAX], n_rows = t->n_cells / t->n_columns;
+	size_t width[QTABLE_COLUMNS_MAX], n_rows = t->n_cells / t->n_columns;
 
 	for (unsigned c = 0; c < t->n_columns; c++) {
 		width[c] = width_of(t->heads[c] + (t->heads[c][0] == '>'));
@@ -91,7 +91,7 @@ void hc_table_print(const struct hc_table *t, FILE *to)
 		fputs("(out of memory: the table is not complete)\n", to);
 }
 
-const char *hc_ns(char buf[HC_UNIT_BYTES], uint64_t ns)
+const char *qtable_ns(char buf[QTABLE_UNIT_BYTES], uint64_t ns)
 {
 	static const struct {
 		uint64_t div;
@@ -99,7 +99,7 @@ const char *hc_ns(char buf[HC_UNIT_BYTES], uint64_t ns)
 	} units[] = { { 1000000000, "s" }, { 1000000, "ms" }, { 1000, "us" } };
 
 	if (ns == 0) {
-		snprintf(buf, HC_UNIT_BYTES, "-");
+		snprintf(buf, QTABLE_UNIT_BYTES, "-");
 		return buf;
 	}
 	for (size_t i = 0; i < Q_ARRAY_LEN(units); i++) {
@@ -108,14 +108,14 @@ const char *hc_ns(char buf[HC_UNIT_BYTES], uint64_t ns)
 		double v = (double)ns / (double)units[i].div;
 		int digits = v < 9.995 ? 2 : v < 99.95 ? 1 : 0;
 
-		snprintf(buf, HC_UNIT_BYTES, "%.*f %s", digits, v, units[i].unit);
+		snprintf(buf, QTABLE_UNIT_BYTES, "%.*f %s", digits, v, units[i].unit);
 		return buf;
 	}
-	snprintf(buf, HC_UNIT_BYTES, "%" PRIu64 " ns", ns);
+	snprintf(buf, QTABLE_UNIT_BYTES, "%" PRIu64 " ns", ns);
 	return buf;
 }
 
-const char *hc_uptime(char buf[HC_UNIT_BYTES], uint64_t ms)
+const char *qtable_uptime(char buf[QTABLE_UNIT_BYTES], uint64_t ms)
 {
 	static const struct {
 		uint64_t div, part;
@@ -126,26 +126,26 @@ const char *hc_uptime(char buf[HC_UNIT_BYTES], uint64_t ms)
 	for (size_t i = 0; i < Q_ARRAY_LEN(units); i++) {
 		if (s < units[i].div)
 			continue;
-		snprintf(buf, HC_UNIT_BYTES, "%" PRIu64 " %s %" PRIu64 " %s", s / units[i].div,
+		snprintf(buf, QTABLE_UNIT_BYTES, "%" PRIu64 " %s %" PRIu64 " %s", s / units[i].div,
 			 units[i].unit, s % units[i].div / units[i].part, units[i].part_unit);
 		return buf;
 	}
-	snprintf(buf, HC_UNIT_BYTES, "%" PRIu64 " s", s);
+	snprintf(buf, QTABLE_UNIT_BYTES, "%" PRIu64 " s", s);
 	return buf;
 }
 
-const char *hc_bytes(char buf[HC_UNIT_BYTES], uint64_t bytes)
+const char *qtable_bytes(char buf[QTABLE_UNIT_BYTES], uint64_t bytes)
 {
 	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB" };
 	double v = (double)bytes / 1024;
 	size_t i = 0;
 
 	if (bytes < 1024) {
-		snprintf(buf, HC_UNIT_BYTES, "%" PRIu64 " B", bytes);
+		snprintf(buf, QTABLE_UNIT_BYTES, "%" PRIu64 " B", bytes);
 		return buf;
 	}
 	for (; v >= 1024 && i + 1 < Q_ARRAY_LEN(units); i++)
 		v /= 1024;
-	snprintf(buf, HC_UNIT_BYTES, v < 9.95 ? "%.1f %s" : "%.0f %s", v, units[i]);
+	snprintf(buf, QTABLE_UNIT_BYTES, v < 9.95 ? "%.1f %s" : "%.0f %s", v, units[i]);
 	return buf;
 }
