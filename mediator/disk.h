@@ -13,26 +13,17 @@
 #include <pthread.h>
 
 #include "lib/qbell.h"
+#include "mediator/backend.h"
 #include "mediator/loop.h"
 #include "mediator/scheduler.h"
 #include "mediator/share.h"
 #include "mediator/unmapper.h"
 
 struct med_slice {
-	struct loop_io io;
+	struct backend_io io;
 	struct med_req *req;
-	void (*ended)(struct med_slice *s, int err);	/* 0 or -errno */
 	struct med_slice *next_free;
 	struct sched_ticket ticket;
-	uint32_t len_bytes;
-	uint64_t off_bytes;		/* in the device */
-	struct iovec *iov;		/* remaining parts: first the slice's own array */
-	unsigned n_iov;
-	struct iovec iov_store[QBLK_IOV_MAX];
-	uint8_t zero_how;		/* tried with it */
-	bool syncing;			/* what it did is being made durable */
-	char *bounce;			/* owned, policy->slice_bytes; NULL until it is needed */
-	struct iovec bounce_iov;
 };
 
 /* Another policy for the same devices and shares, for the thread of one device. */
@@ -58,24 +49,8 @@ struct med_event_sink {
 struct med_disk {
 	const struct med_device_policy *_Atomic policy;	/* as that of a share */
 	struct med_event_sink sink;
-	int fd;
-	bool is_block_device;
-	enum {
-		INLINE_NEVER,	/* direct I/O, block devices */
-		INLINE_CACHED,	/* what stands in the page cache */
-		INLINE_ALWAYS,	/* a file system in memory */
-		INLINE_NULL,	/* no device at all */
-	} inline_io;
-	unsigned inline_misses;		/* in a row */
-	enum {
-		ZERO_AS_ASKED,	/* zero a range, or punch a hole when it may be unmapped */
-		ZERO_PUNCH,
-		ZERO_WRITE,	/* nothing else is there: write them */
-	} zero_how;
-	/* of a buffer for unaligned direct I/O: as the slices were at first */
-	uint32_t bounce_bytes;
+	struct backend *backend;	/* owned */
 	uint64_t last_turn_ns;
-	uint64_t len_bytes;
 	struct loop loop;
 	struct qbell bell;	/* signals clients, whose descriptors are not to be trusted */
 	struct sched sched;
@@ -104,9 +79,7 @@ struct med_disk {
 
 /*
  * Opens device number @device of @policy, which is borrowed (main thread): 0 or -errno, with a
- * sentence in @errs. *@d is ready for med_disk_add_share(). With @lock it becomes ours alone; a
- * mediator that was killed may hold it for a while, until its last I/O has ended: that is waited
- * for, 5 s at most.
+ * sentence in @errs. *@d is ready for med_disk_add_share(). @lock: as backend_open().
  */
 int med_disk_init(struct med_disk *d, const struct med_policy *policy, size_t device,
 		  const struct med_event_sink *sink, bool lock, struct cf_errors *errs);

@@ -91,7 +91,7 @@ static int resolve(const struct live *l, struct med_policy *p, struct cf_errors 
 		sizes[i] = INT64_MAX;
 		for (size_t k = 0; k < l->now->n_devices; k++)
 			if (strcmp(l->disks[k].policy->name, p->devices[i].name) == 0)
-				sizes[i] = l->disks[k].len_bytes;
+				sizes[i] = l->disks[k].backend->len_bytes;
 	}
 	return med_policy_resolve(p, sizes, errs);
 }

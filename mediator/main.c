@@ -30,8 +30,8 @@ enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
 #define LISTEN_WAIT_NS (5 * Q_NSEC_PER_SEC)
 #define FDS_PER_SHARE 80u	/* a client's queues, memory and socket, and a message at hand */
 #define FDS_OWN 64u
-/* More than a thread that rests by itself takes (rest_if_due() in disk.c), so that the kernel's
- * enforcement, which works in ticks, stays out of it. */
+/* More than a thread that rests by itself takes (rest_if_due() in disk_thread.c), so that the
+ * kernel's enforcement, which works in ticks, stays out of it. */
 #define RT_BUDGET_NS (930 * Q_NSEC_PER_USEC)
 #define RT_PERIOD_NS Q_NSEC_PER_MSEC
 
@@ -167,7 +167,7 @@ static int open_disks(struct mediator *m, struct cf_errors *errs)
 
 		first_err = first_err ? first_err : r;
 		if (r == 0) {
-			sizes[i] = m->disks[i].len_bytes;
+			sizes[i] = m->disks[i].backend->len_bytes;
 			r = med_disk_reserve(&m->disks[i], (unsigned)m->policy->n_shares);
 			first_err = first_err ? first_err : r;
 		}
@@ -394,7 +394,8 @@ static int checked(const struct mediator *m)
 				n++;
 		}
 		printf("device %s: %llu bytes, %u shares, at most %u lower-class slices at once",
-		       p->devices[i].name, (unsigned long long)m->disks[i].len_bytes, n, s.cap);
+		       p->devices[i].name, (unsigned long long)m->disks[i].backend->len_bytes, n,
+		       s.cap);
 		if (s.depth)
 			printf(", safety bound %llu us",
 			       (unsigned long long)(sched_bound_ns(&s) / 1000));
@@ -470,7 +471,7 @@ int main(int argc, char **argv)
 		}
 	}
 	for (size_t i = 0; i < MED_DEVICES_MAX; i++)
-		m.disks[i].fd = m.disks[i].wake_fd = -1;
+		m.disks[i].wake_fd = -1;
 	r = load_policy(&m, &errs);
 	if (r == EXIT_OK)
 		r = serve(&m, &errs);

@@ -225,9 +225,9 @@ bool med_queue_serve(struct med_queue *q)
  * - W's data stands in guest memory that the driver leaves alone until the answer, so that writing
  *   it once more writes the same.
  * - The W of the mediator before us is not under way any more: its requests hold the device's file
- *   until they have ended, and with it the lock that we waited for (disk.c). Where only the
- *   connection was lost, the old client is not freed, and the next one not accepted, before its
- *   requests at the device have ended; those that waited are dropped (drop_waiting()).
+ *   until they have ended, and with it the lock that we waited for (backend_file_open.c). Where
+ *   only the connection was lost, the old client is not freed, and the next one not accepted,
+ *   before its requests at the device have ended; those that waited are dropped (drop_waiting()).
  * - A flush that is replayed is given after we opened the file, and covers all that was answered
  *   before: it stands in the page cache or on the device, neither of which died with a mediator.
  */

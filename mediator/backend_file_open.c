@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns the way to a device's file: opening, size, lock, and how its data can be moved. Main thread,
+ * before the device's thread runs, and after it has ended.
+ */
+#include "mediator/backend_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include "lib/qfd.h"
+
+#define LOCK_WAIT_NS (5 * Q_NSEC_PER_SEC)
+#define MEM_ALIGN 512u			/* of memory, for direct I/O */
+
+static int device_size(int fd, uint64_t *ret, bool *ret_block)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*ret_block = S_ISBLK(st.st_mode);
+	if (S_ISREG(st.st_mode)) {
+		*ret = (uint64_t)st.st_size;
+		return 0;
+	}
+	if (!*ret_block)
+		return -ENOTBLK;
+	return ioctl(fd, BLKGETSIZE64, ret) < 0 ? -errno : 0;
+}
+
+/* Two owners of one disk would destroy it: the lock is the file's, whoever opens it. */
+static int lock_device(int fd)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	uint64_t until = qnow_ns() + LOCK_WAIT_NS;
+
+	/* The I/O of a mediator that was killed holds the file until it has ended; only then may
+	 * ours begin, or an old write could land on a newer one. */
+	while (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+		if ((errno != EAGAIN && errno != EACCES) || qnow_ns() >= until)
+			return -errno;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	}
+	return 0;
+}
+
+static void choose_inline(struct backend_file *f, bool direct)
+{
+	struct statfs fs;
+
+	if (direct || f->is_block_device || fstatfs(f->fd, &fs) < 0)
+		f->inline_io = INLINE_NEVER;
+	else if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
+		f->inline_io = INLINE_ALWAYS;
+	else
+		f->inline_io = INLINE_CACHED;
+}
+
+/* 0 or -errno; *ret_what: a sentence's middle. */
+static int open_path(struct backend_file *f, const struct med_device_policy *p, bool lock,
+		     const char **ret_what)
+{
+	*ret_what = "cannot be opened";
+	f->fd = open(p->path, O_RDWR | O_CLOEXEC | (p->direct ? O_DIRECT : 0));
+	if (f->fd < 0)
+		return -errno;
+	*ret_what = "is no file or block device";
+	int r = device_size(f->fd, &f->be.len_bytes, &f->is_block_device);
+	if (r < 0)
+		return r;
+	choose_inline(f, p->direct);
+	*ret_what = "is in use by another process (locked)";
+	return lock ? lock_device(f->fd) : 0;
+}
+
+static struct backend_file *file_new(const struct med_device_policy *p)
+{
+	struct backend_file *f = calloc(1, sizeof(*f) + p->slots * sizeof(f->slots[0]));
+
+	if (!f)
+		return NULL;
+	f->be.ops = &backend_file_ops;
+	f->be.mem_align = p->direct ? MEM_ALIGN : 1;
+	f->be.unaligned_bytes = p->slice_bytes;
+	f->fd = -1;
+	f->n_slots = p->slots;
+	return f;
+}
+
+int backend_file_open(const struct med_device_policy *p, bool lock, struct cf_errors *errs,
+		      struct backend **ret)
+{
+	struct backend_file *f = file_new(p);
+	const char *what = "cannot be opened";
+	int r = f ? open_path(f, p, lock, &what) : -ENOMEM;
+
+	if (r < 0) {
+		cf_error_add(errs, CF_ERROR, p->file, p->line, 0, "device '%s': %s %s: %s", p->name,
+			     p->path, what, strerror(-r));
+		if (f)
+			backend_free(&f->be);
+		return r;
+	}
+	*ret = &f->be;
+	return 0;
+}

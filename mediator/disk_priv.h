@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of a disk have of each other: its data path (disk.c), its thread's rounds
+ * (disk_thread.c), its opening and end (disk_life.c).
+ */
+#pragma once
+
+#include "mediator/disk.h"
+
+/* ---- disk.c, on the device's thread ---- */
+
+/* The share's queue is another than the scheduler knows. */
+void disk_tell_sched(struct med_share *sh);
+/* Gives some slices to the back end, lower classes only so much. True when any was given. */
+bool disk_give(struct med_disk *d);
+/* Also before the thread runs. */
+void disk_put_slice(struct med_disk *d, struct med_slice *s);
+
+/* ---- disk_thread.c, on the device's thread ---- */
+
+/* 0 or -errno, and nothing is left behind. */
+int disk_set_up(struct med_disk *d);
+/* Until the disk is to stop; undoes disk_set_up(). */
+void disk_run(struct med_disk *d);
+
+/* ---- disk_life.c: what the policy says, for the scheduler ---- */
+
+struct sched_share_cfg disk_sched_cfg(const struct med_share_policy *p);
+void disk_set_groups(struct med_disk *d, const struct med_policy *p);

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns the rounds of a device's thread: everything that can be done without waiting, then waiting,
+ * then again, until the disk is stopped; and what the main thread tells it meanwhile. What happens
+ * to a request within a round is disk.c's.
+ *
+ * Invariant: the thread sleeps only when every ring that may bring work is armed and was looked at
+ * since.
+ */
+#include <time.h>
+
+#include "lib/qfd.h"
+#include "mediator/client.h"
+#include "mediator/disk_priv.h"
+#include "mediator/queue.h"
+#include "mediator/spin.h"
+
+#define RELAXED memory_order_relaxed
+#define WATCH_ENTRIES 256u
+
+static void take_change(struct med_disk *d)
+{
+	/* Pairs with the release store of med_disk_change(). */
+	const struct med_change *c = atomic_load_explicit(&d->change, memory_order_acquire);
+
+	if (!c)
+		return;
+	struct sched_cfg cfg = med_policy_sched(&c->policy->devices[c->device]);
+	d->policy = &c->policy->devices[c->device];
+	sched_set_cfg(&d->sched, &cfg);
+	disk_set_groups(d, c->policy);
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+		const struct med_share_policy *p = &c->policy->shares[c->share[i]];
+		struct sched_share_cfg share = disk_sched_cfg(p);
+
+		sh->policy = p;
+		sched_share_set(&d->sched, sh->sched_id, &share);
+		for (struct med_req *r = sh->head; r; r = r->next)
+			r->in_depth = false;
+		disk_tell_sched(sh);
+	}
+	/* Pairs with the acquire load of med_disk_changed(). */
+	atomic_store_explicit(&d->change, NULL, memory_order_release);
+}
+
+static void on_wake(void *ctx)
+{
+	struct med_disk *d = ctx;
+
+	qfd_event_clear(d->wake_fd);
+	bool on = atomic_load_explicit(&d->want_priorities, memory_order_acquire);
+	if (on != d->sched.priorities) {
+		sched_set_priorities(&d->sched, on);
+		for (unsigned i = 0; i < d->n_shares; i++)
+			disk_tell_sched(&d->shares[i]);
+	}
+	take_change(d);
+	if (atomic_exchange(&d->want_reset, false)) {
+		for (unsigned i = 0; i < d->n_shares; i++) {
+			qhist_reset(&d->shares[i].stats.latency);
+			qhist_reset(&d->shares[i].stats.wait);
+			recorder_reset(&d->shares[i].stats.worst);
+			atomic_store_explicit(&d->shares[i].stats.bound_violations, 0, RELAXED);
+		}
+		qhist_reset(&d->stats.service);
+	}
+}
+
+static void publish_stats(struct med_disk *d)
+{
+	struct med_disk_stats *st = &d->stats;
+
+	atomic_store_explicit(&st->service_unit_ns, sched_unit_ns(&d->sched), RELAXED);
+	atomic_store_explicit(&st->bound_ns, sched_bound_ns(&d->sched), RELAXED);
+	atomic_store_explicit(&st->cap, d->sched.cap, RELAXED);
+	atomic_store_explicit(&st->in_flight, d->sched.in_flight, RELAXED);
+	atomic_store_explicit(&st->priorities, d->sched.priorities, RELAXED);
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+		const struct sched_share *ss = &d->sched.share[sh->sched_id];
+
+		atomic_store_explicit(&sh->stats.in_flight, ss->in_flight, RELAXED);
+		atomic_store_explicit(&sh->stats.throttled, ss->throttled, RELAXED);
+		atomic_store_explicit(&sh->stats.limited, ss->limited, RELAXED);
+	}
+}
+
+/* Everything that can be done without waiting, once. True when more is left to do. */
+static bool run_round(struct med_disk *d)
+{
+	uint64_t start = qnow_ns();
+	bool gave;
+
+	loop_dispatch(&d->loop, 512);
+	bool more = med_clients_accept(d, start);
+	more |= med_clients_serve(d);
+	gave = disk_give(d);
+	more |= med_clients_finish_round(d);
+	if (gave) {
+		loop_submit(&d->loop, false);
+		uint64_t now = qnow_ns();
+
+		d->last_turn_ns = now - start;
+		sched_turn(&d->sched, d->last_turn_ns, now);
+	}
+	publish_stats(d);
+	return more || gave;
+}
+
+/* Looks for work for @ns without sleeping. */
+static bool spin(struct med_disk *d, uint64_t ns)
+{
+	uint64_t until = qnow_ns() + ns;
+
+	do {
+		if (loop_pending(&d->loop) || med_clients_pending(d))
+			return true;
+	} while (qnow_ns() < until);
+	return false;
+}
+
+/* The first of two times, of which 0 means never. */
+static uint64_t earliest_ns(uint64_t a, uint64_t b)
+{
+	return a && b ? Q_MIN(a, b) : a + b;
+}
+
+/*
+ * Waits for work: first looking for a while, if looking has paid lately, then asleep. True when it
+ * slept.
+ *
+ * No work is slept on. What comes as an event (sockets, kicks, the end of an I/O) is kept by the
+ * kernel and ends the wait, whenever it came. What comes in a ring is told by a kick only if the
+ * ring was armed: so all are armed, each with a look behind it (qring.c), and only then do we wait.
+ * Between that look and the wait nothing is taken from a ring.
+ */
+static bool wait_for_work(struct med_disk *d, struct spin *look)
+{
+	uint64_t look_ns = d->policy->poll_ns ? spin_worth(look, d->policy->poll_ns) : 0;
+
+	if (look_ns) {
+		uint64_t from = qnow_ns();
+		bool found = spin(d, look_ns);
+
+		spin_result(look, found, qnow_ns() - from);
+		if (found)
+			return false;
+	}
+	if (med_clients_arm(d))
+		return false;
+	loop_submit_until(&d->loop, earliest_ns(med_clients_deadline_ns(d),
+						sched_next_ns(&d->sched, qnow_ns())));
+	return true;
+}
+
+/*
+ * A real-time thread that never sleeps starves its processor until the kernel takes it away for 50
+ * ms, and then a safety request waits for that. So a busy one rests by itself, a little and often:
+ * 100 us a millisecond.
+ */
+static void rest_if_due(struct med_disk *d, uint64_t *busy_since)
+{
+	static const struct timespec rest = { .tv_nsec = 100000 };
+	uint64_t now;
+
+	if (!atomic_load_explicit(&d->realtime, RELAXED))
+		return;
+	now = qnow_ns();
+	if (now - *busy_since < Q_NSEC_PER_MSEC)
+		return;
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
+	*busy_since = qnow_ns();
+	/* What comes meanwhile waits for the rest, and for the round behind it. */
+	sched_turn(&d->sched, *busy_since - now + d->last_turn_ns, *busy_since);
+}
+
+static void on_accept(void *ctx)
+{
+	struct med_share *sh = ctx;
+
+	sh->accept_waits = true;
+}
+
+static void unwatch_all(struct med_disk *d)
+{
+	for (unsigned i = 0; i < d->n_shares; i++)
+		d->shares[i].listen_watch = loop_unwatch(&d->loop, d->shares[i].listen_watch);
+	d->wake_watch = loop_unwatch(&d->loop, d->wake_watch);
+}
+
+static int watch_all(struct med_disk *d)
+{
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+
+		sh->listen_watch = loop_watch(&d->loop, sh->listen_fd, on_accept, sh);
+		sh->accept_waits = true;
+		if (!sh->listen_watch)
+			return -ENOMEM;
+	}
+	d->wake_watch = loop_watch(&d->loop, d->wake_fd, on_wake, d);
+	return d->wake_watch ? 0 : -ENOMEM;
+}
+
+static void tear_down(struct med_disk *d)
+{
+	d->backend->ops->stop(d->backend);
+	qbell_fini(&d->bell);
+	loop_fini(&d->loop);
+}
+
+/* The loop is made on the thread that uses it: the kernel binds it to its first user. */
+int disk_set_up(struct med_disk *d)
+{
+	/* Room for every slice beside what watches take: a slice finds its place always. */
+	int r = loop_init(&d->loop, WATCH_ENTRIES + d->policy->slots);
+
+	if (r == 0)
+		r = qbell_init(&d->bell);
+	if (r == 0)
+		r = watch_all(d);
+	if (r == 0)
+		r = d->backend->ops->start(d->backend, &d->loop);
+	if (r < 0) {
+		unwatch_all(d);
+		tear_down(d);
+	}
+	return r;
+}
+
+static void end_all(struct med_disk *d)
+{
+	for (unsigned i = 0; i < d->n_shares; i++) {
+		struct med_share *sh = &d->shares[i];
+
+		sh->listen_watch = loop_unwatch(&d->loop, sh->listen_watch);
+		sh->accept_waits = false;
+		if (sh->client)
+			med_client_end(sh->client, "mediator stops");
+	}
+	d->wake_watch = loop_unwatch(&d->loop, d->wake_watch);
+}
+
+static bool any_client(const struct med_disk *d)
+{
+	for (unsigned i = 0; i < d->n_shares; i++)
+		if (d->shares[i].client)
+			return true;
+	return false;
+}
+
+void disk_run(struct med_disk *d)
+{
+	struct spin look = SPIN_NEW;
+	uint64_t busy_since = qnow_ns();
+
+	while (!atomic_load_explicit(&d->want_stop, memory_order_acquire)) {
+		if (!run_round(d) && wait_for_work(d, &look))
+			busy_since = qnow_ns();
+		rest_if_due(d, &busy_since);
+	}
+	end_all(d);
+	while (any_client(d))
+		if (!run_round(d) && any_client(d))
+			loop_submit(&d->loop, true);
+	tear_down(d);
+}
