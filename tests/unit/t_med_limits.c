@@ -23,7 +23,7 @@ static const struct sched_cfg plain = {
 	.service_limit_ns = 1 * MS,
 	.flush_limit_ns = 1 * MS,
 };
-static const struct sim_device quick = { .servers = 4, .unit_ns = 20 * US, .flush_ns = 20 * US };
+static const struct med_sim_device quick = { .servers = 4, .unit_ns = 20 * US, .flush_ns = 20 * US };
 
 /* ---- a bucket ---- */
 
@@ -143,13 +143,13 @@ static const struct {
 };
 
 /* What share 0 did in [from, until) must be within @permille of its rate, or one request. */
-static void check_rate(const struct sim *m, uint64_t reqs, uint64_t bytes, uint64_t span_ns,
+static void check_rate(const struct med_sim *m, uint64_t reqs, uint64_t bytes, uint64_t span_ns,
 		       unsigned row, unsigned permille)
 {
 	double secs = (double)span_ns / (double)SEC, part = permille / 1000.0;
 	double ops = (double)rate_rows[row].ops * secs, want = (double)rate_rows[row].bytes * secs;
-	double got_ops = (double)(m->share[0].reqs_done - reqs);
-	double got = (double)(m->share[0].bytes_done - bytes);
+	double got_ops = (double)(med_sim_ops(m, 0) - reqs);
+	double got = (double)(med_sim_bytes(m, 0) - bytes);
 
 	if (ops > 0)
 		ck_assert_double_le(got_ops, ops * (1 + part) + 1);
@@ -163,108 +163,109 @@ static void check_rate(const struct sim *m, uint64_t reqs, uint64_t bytes, uint6
 
 START_TEST(a_limit_delivers_what_it_says)
 {
-	static struct sim m;
+	static struct med_sim m;
 	struct sched_share_cfg c = {
 		SCHED_NORMAL, 100, 0, .limits = { .ops = { [LIMIT_BOTH] = rate_rows[_i].ops },
 						  .bytes = { [LIMIT_BOTH] = rate_rows[_i].bytes },
 						  .burst_ns = rate_rows[_i].burst_ns },
 	};
-	struct sim_load l = {
-		.qd = 32,
-		.bytes_min = rate_rows[_i].request_bytes,
-		.bytes_max = rate_rows[_i].request_bytes,
-		.write_permille = 500,
-	};
+	struct sim_load l =
+		med_sim_load(32, rate_rows[_i].request_bytes, rate_rows[_i].request_bytes);
 
-	sim_init(&m, &plain, &quick, 9);
-	sim_add(&m, &c, &l);
-	sim_run(&m, SEC);
+	l.mix[SIM_WRITE] = l.mix[SIM_READ];
+	med_sim_init(&m, &plain, &quick, 9);
+	med_sim_add(&m, &c, &l);
+	med_sim_run(&m, SEC);
 	for (unsigned i = 0; i < 20; i++) {
-		uint64_t reqs = m.share[0].reqs_done, bytes = m.share[0].bytes_done;
+		uint64_t reqs = med_sim_ops(&m, 0), bytes = med_sim_bytes(&m, 0);
 
-		sim_run(&m, m.now_ns + 100 * MS);
+		med_sim_run(&m, m.sim.now_ns + 100 * MS);
 		check_rate(&m, reqs, bytes, 100 * MS, (unsigned)_i, 100);
 	}
-	uint64_t from = m.now_ns, reqs = m.share[0].reqs_done, bytes = m.share[0].bytes_done;
-	sim_run(&m, from + 10 * SEC);
+	uint64_t from = m.sim.now_ns, reqs = med_sim_ops(&m, 0), bytes = med_sim_bytes(&m, 0);
+	med_sim_run(&m, from + 10 * SEC);
 	check_rate(&m, reqs, bytes, 10 * SEC, (unsigned)_i, 30);
-	ck_assert_uint_gt(m.s.share[0].limited, 0);
+	ck_assert_uint_gt(m.sim.sched.share[0].limited, 0);
+	med_sim_fini(&m);
 }
 END_TEST
 
 /* Reads and writes by themselves, the sum by a third limit. */
 START_TEST(directions_have_their_own)
 {
-	static struct sim m;
+	static struct med_sim m;
 	struct sched_share_cfg c = {
 		SCHED_NORMAL, 100, 0,
 		.limits = { .ops = { [LIMIT_READ] = 1000, [LIMIT_WRITE] = 200 } },
 	};
-	struct sim_load reads = { .qd = 16, .bytes_min = 4096, .bytes_max = 4096 };
-	struct sim_load writes = reads;
+	struct sim_load reads = med_sim_load(16, 4096, 4096), writes = reads;
 
-	writes.write_permille = 1000;
-	sim_init(&m, &plain, &quick, 4);
-	sim_add(&m, &c, &reads);
-	sim_add(&m, &c, &writes);
-	sim_run(&m, 10 * SEC);
-	ck_assert_double_eq_tol((double)m.share[0].reqs_done, 10000, 50);
-	ck_assert_double_eq_tol((double)m.share[1].written_reqs, 2000, 50);
-	ck_assert_uint_eq(m.share[1].written_reqs, m.share[1].reqs_done);
+	writes.mix[SIM_WRITE] = 1;
+	writes.mix[SIM_READ] = 0;
+	med_sim_init(&m, &plain, &quick, 4);
+	med_sim_add(&m, &c, &reads);
+	med_sim_add(&m, &c, &writes);
+	med_sim_run(&m, 10 * SEC);
+	ck_assert_double_eq_tol((double)med_sim_ops(&m, 0), 10000, 50);
+	ck_assert_double_eq_tol((double)m.sim.share[1].ops[SIM_WRITE], 2000, 50);
+	ck_assert_uint_eq(m.sim.share[1].ops[SIM_WRITE], med_sim_ops(&m, 1));
+	med_sim_fini(&m);
 }
 END_TEST
 
 /* A group has its limit once, its members share it by weight; who is not in it has the rest. */
 START_TEST(a_group_shares_one_limit)
 {
-	static struct sim m;
-	const struct sim_device slow = { .servers = 1, .unit_ns = 100 * US };
+	static struct med_sim m;
+	const struct med_sim_device slow = { .servers = 1, .unit_ns = 100 * US };
 	const struct limits_cfg limit = { .ops = { [LIMIT_BOTH] = 3000 }, .burst_ns = 5 * MS };
 	struct sched_share_cfg one = { SCHED_NORMAL, 100, 0, .group = 1 };
 	struct sched_share_cfg two = { SCHED_NORMAL, 200, 0, .group = 1 };
 	struct sched_share_cfg out = { SCHED_NORMAL, 1, 0 };
-	struct sim_load l = { .qd = 16, .bytes_min = 4096, .bytes_max = 4096 };
+	struct sim_load l = med_sim_load(16, 4096, 4096);
 
-	sim_init(&m, &plain, &slow, 4);
-	ck_assert_int_eq(sched_group_add(&m.s, &limit), 0);
-	sim_add(&m, &one, &l);
-	sim_add(&m, &two, &l);
-	sim_add(&m, &out, &l);
-	sim_run(&m, 10 * SEC);
-	ck_assert_double_eq_tol((double)(m.share[0].reqs_done + m.share[1].reqs_done), 30000, 100);
-	ck_assert_double_eq_tol((double)m.share[1].reqs_done, 20000, 100);
+	med_sim_init(&m, &plain, &slow, 4);
+	ck_assert_int_eq(sched_group_add(&m.sim.sched, &limit), 0);
+	med_sim_add(&m, &one, &l);
+	med_sim_add(&m, &two, &l);
+	med_sim_add(&m, &out, &l);
+	med_sim_run(&m, 10 * SEC);
+	ck_assert_double_eq_tol((double)(med_sim_ops(&m, 0) + med_sim_ops(&m, 1)), 30000, 100);
+	ck_assert_double_eq_tol((double)med_sim_ops(&m, 1), 20000, 100);
 	/* What the group leaves is not left idle. */
-	ck_assert_double_ge((double)m.share[2].reqs_done, 100000 - 31000);
+	ck_assert_double_ge((double)med_sim_ops(&m, 2), 100000 - 31000);
+	med_sim_fini(&m);
 }
 END_TEST
 
 /* One that pauses now and then is not made to wait for what the others could not do meanwhile. */
 START_TEST(a_group_forgives_a_pause)
 {
-	static struct sim m;
-	const struct sim_device slow = { .servers = 1, .unit_ns = 100 * US };
+	static struct med_sim m;
+	const struct med_sim_device slow = { .servers = 1, .unit_ns = 100 * US };
 	const struct limits_cfg limit = { .ops = { [LIMIT_BOTH] = 3000 }, .burst_ns = 5 * MS };
 	struct sched_share_cfg in = { SCHED_NORMAL, 100, 0, .group = 1 };
 	struct sched_share_cfg out = { SCHED_NORMAL, 1, 0 };
-	struct sim_load l = { .qd = 16, .bytes_min = 4096, .bytes_max = 4096 }, late = l;
+	struct sim_load l = med_sim_load(16, 4096, 4096), late = l;
 
 	late.begin_ns = 20 * SEC;
-	sim_init(&m, &plain, &slow, 4);
-	ck_assert_int_eq(sched_group_add(&m.s, &limit), 0);
-	sim_add(&m, &in, &l);
-	sim_add(&m, &in, &late);
-	sim_add(&m, &out, &l);
-	sim_run(&m, 30 * SEC);
-	ck_assert_double_eq_tol((double)m.share[1].reqs_done, 15000, 150);
-	ck_assert_double_eq_tol((double)m.share[0].reqs_done, 75000, 400);
+	med_sim_init(&m, &plain, &slow, 4);
+	ck_assert_int_eq(sched_group_add(&m.sim.sched, &limit), 0);
+	med_sim_add(&m, &in, &l);
+	med_sim_add(&m, &in, &late);
+	med_sim_add(&m, &out, &l);
+	med_sim_run(&m, 30 * SEC);
+	ck_assert_double_eq_tol((double)med_sim_ops(&m, 1), 15000, 150);
+	ck_assert_double_eq_tol((double)med_sim_ops(&m, 0), 75000, 400);
+	med_sim_fini(&m);
 }
 END_TEST
 
 /* A limit of a higher class leaves the disk to the lower one, and safety keeps its promise. */
 START_TEST(what_a_limit_leaves_is_for_others)
 {
-	static struct sim m;
-	const struct sim_device slow = { .servers = 1, .unit_ns = 100 * US, .flush_ns = 100 * US };
+	static struct med_sim m;
+	const struct med_sim_device slow = { .servers = 1, .unit_ns = 100 * US, .flush_ns = 100 * US };
 	struct sched_share_cfg safety = {
 		SCHED_SAFETY, 100, 1, .limits = { .ops = { [LIMIT_BOTH] = 100 } },
 	};
@@ -272,23 +273,24 @@ START_TEST(what_a_limit_leaves_is_for_others)
 		SCHED_NORMAL, 100, 0, .limits = { .ops = { [LIMIT_BOTH] = 2000 } },
 	};
 	struct sched_share_cfg effort = { SCHED_BEST_EFFORT, 100, 0 };
-	struct sim_load one = { .qd = 1, .bytes_min = 4096, .bytes_max = 4096 };
-	struct sim_load calm = one, flood = { .qd = 32, .bytes_min = 4096, .bytes_max = 65536 };
+	struct sim_load one = med_sim_load(1, 4096, 4096), calm = one;
+	struct sim_load flood = med_sim_load(32, 4096, 65536);
 
 	calm.think_ns = 100 * MS;
-	sim_init(&m, &plain, &slow, 4);
-	sim_add(&m, &safety, &one);
-	sim_add(&m, &normal, &flood);
-	sim_add(&m, &effort, &flood);
-	sim_add(&m, &safety, &calm);
-	sim_run(&m, 10 * SEC);
-	ck_assert_double_eq_tol((double)m.share[0].reqs_done, 1000, 20);
-	ck_assert_double_eq_tol((double)m.share[1].reqs_done, 20000, 200);
-	ck_assert_double_ge((double)m.share[2].reqs_done, 100000 - 22000);
-	ck_assert_uint_ge(m.busy_ns, 10 * SEC - 50 * MS);
+	med_sim_init(&m, &plain, &slow, 4);
+	med_sim_add(&m, &safety, &one);
+	med_sim_add(&m, &normal, &flood);
+	med_sim_add(&m, &effort, &flood);
+	med_sim_add(&m, &safety, &calm);
+	med_sim_run(&m, 10 * SEC);
+	ck_assert_double_eq_tol((double)med_sim_ops(&m, 0), 1000, 20);
+	ck_assert_double_eq_tol((double)med_sim_ops(&m, 1), 20000, 200);
+	ck_assert_double_ge((double)med_sim_ops(&m, 2), 100000 - 22000);
+	ck_assert_uint_ge(m.sim.active_ns, 10 * SEC - 50 * MS);
 	/* The one that is always held back was promised nothing then; the calm one was. */
-	ck_assert_uint_le(m.share[0].reqs_promised, 2);
-	ck_assert_uint_gt(m.share[3].reqs_promised, 50);
+	ck_assert_uint_le(m.sim.share[0].promised, 2);
+	ck_assert_uint_gt(m.sim.share[3].promised, 50);
+	med_sim_fini(&m);
 }
 END_TEST
 
