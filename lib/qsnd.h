@@ -78,9 +78,9 @@ struct qsnd_dev {
 	struct qsnd_chmap_desc chmaps[QSND_ITEMS_MAX];
 };
 /*
- * Adds a stream, with a connected jack (line out, or line in), and for each even number of channels
- * it can have (and for 1) the usual channel map, unless its nid has it already. The number of the
- * stream, or -ENOSPC.
+ * Adds a stream (checked by the caller) with a connected jack, line out or line in, and the usual
+ * channel maps of 1, of each even number of channels, and of the most it can have: those that its
+ * nid has not yet, as long as there is room. The number of the stream, or -ENOSPC.
  */
 int qsnd_dev_add(struct qsnd_dev *d, const struct qsnd_stream_desc *s);
 /* The usual positions of @channels (1..QSND_CHANNELS_MAX), as ALSA orders them. */

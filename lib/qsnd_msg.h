@@ -63,8 +63,8 @@ uint32_t qsnd_msg_read(struct qsnd_msg *m, void *buf, uint32_t len);
 uint32_t qsnd_msg_write(struct qsnd_msg *m, const void *buf, uint32_t len);
 /*
  * Writes the status (VIRTIO_SND_S_OK or IO_ERR) and returns the bytes to give to qring_push(): the
- * status and what was recorded (5.14.6.8.2). The status stands at the end of the chain: where an
- * input message was not filled, the rest of its buffer is zeroed.
+ * status and what was recorded (5.14.6.8.2). The status stands at the end of the chain, also
+ * when an input message was not filled.
  */
 uint32_t qsnd_msg_done(struct qsnd_msg *m, uint32_t status, uint32_t latency_bytes);
 
