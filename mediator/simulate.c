@@ -405,23 +405,16 @@ int sim_init(struct sim *m, const struct sched_cfg *cfg, const struct sim_model 
 	return 0;
 }
 
-/* Room for one more, which may move those that are there. */
-static bool grow(struct sim *m)
+int sim_reserve(struct sim *m, uint32_t n)
 {
-	unsigned room = m->shares_room ? 2 * m->shares_room : 16;
-	struct sim_share *v;
+	int r = sched_reserve(&m->sched, n);
 
-	if (m->n_shares < m->shares_room)
-		return true;
-	v = reallocarray(m->share, room, sizeof(v[0]));
-	if (!v)
-		return false;
-	for (unsigned i = 0; i < m->n_shares; i++)
-		if (!v[i].head)
-			v[i].tail = &v[i].head;
-	m->share = v;
-	m->shares_room = room;
-	return true;
+	if (r < 0)
+		return r;
+	/* Requests know where their list ends: shares stay where they are. */
+	qassert(!m->share);
+	m->share = calloc(n ? n : 1, sizeof(m->share[0]));
+	return m->share ? 0 : -ENOMEM;
 }
 
 static int start_load(struct sim *m, unsigned share)
@@ -446,7 +439,7 @@ int sim_add(struct sim *m, const struct sched_share_cfg *cfg, const struct sim_l
 	struct qhist *latency = malloc(sizeof(*latency));
 	int id = -ENOMEM;
 
-	if (latency && grow(m))
+	if (latency)
 		id = sched_share_add(&m->sched, cfg);
 	if (id < 0) {
 		free(latency);
@@ -521,5 +514,6 @@ void sim_fini(struct sim *m)
 	free(m->share);
 	free(m->slices);
 	free(m->heap);
+	sched_fini(&m->sched);
 	memset(m, 0, sizeof(*m));
 }

@@ -88,7 +88,7 @@ struct sim {
 	struct sim_model model;
 	struct sim_watch watch;
 	struct sim_share *share;	/* owned; index = the scheduler's */
-	unsigned n_shares, shares_room;
+	unsigned n_shares;
 	struct sim_slice *slices;	/* owned, slots of them */
 	struct sim_slice *free_slices, *waiting, **waiting_tail;
 	unsigned busy;			/* of the device's parallel */
@@ -105,7 +105,9 @@ struct sim {
 int sim_init(struct sim *m, const struct sched_cfg *cfg, const struct sim_model *model,
 	     uint64_t seed);
 void sim_fini(struct sim *m);
-/* The index of the share, or -ENOMEM, -ENOSPC. Groups are the scheduler's: sched_group_add(). */
+/* Room for @n shares in all, before the first. 0, -ENOMEM, or -ENOSPC: the scheduler has not. */
+int sim_reserve(struct sim *m, uint32_t n);
+/* The index of the share, or -ENOMEM, or -ENOSPC: there is no room. Groups are the scheduler's: sched_group_add(). */
 int sim_add(struct sim *m, const struct sched_share_cfg *cfg, const struct sim_load *load);
 /* New rules for a share that is there. */
 void sim_set(struct sim *m, unsigned share, const struct sched_share_cfg *cfg);

@@ -94,11 +94,6 @@ static void on_none(void *ctx, const struct sim *m)
 		SIM_CHECK(w, !may_give(m, i), "share %u has work, could be given, and is not", i);
 }
 
-static uint32_t parts_at_device(const struct sim_req *r)
-{
-	return r->slices;
-}
-
 /* The promise holds while the device keeps to what it has shown. */
 static bool device_as_shown(const struct med_sim *w)
 {
@@ -116,7 +111,7 @@ static void on_given(void *ctx, const struct sim *m, const struct sim_slice *sli
 	struct sim_req *r = slice->req;
 
 	SIM_CHECK(w, s->in_flight <= s->cfg.slots, "%u", s->in_flight);
-	if (parts_at_device(r) == 1 && r->bytes_left + slice->len_bytes == r->bytes)
+	if (r->slices == 1 && r->bytes_left + slice->len_bytes == r->bytes)
 		r->exempt = !device_as_shown(w);
 	if (!s->priorities)
 		return;
@@ -205,6 +200,7 @@ void med_sim_init(struct med_sim *m, const struct sched_cfg *cfg, const struct m
 	ck_assert_uint_le(cfg->slots, MED_SIM_SLOTS_MAX);
 	*m = (struct med_sim){ .dev = *dev, .seed = seed };
 	ck_assert_int_eq(sim_init(&m->sim, cfg, &model, seed), 0);
+	ck_assert_int_eq(sim_reserve(&m->sim, MED_SIM_SHARES_MAX), 0);
 	m->sim.watch = (struct sim_watch){
 		.ctx = m,
 		.choosing = on_choosing,
