@@ -21,6 +21,7 @@ static const char *const vm_states[] = {
 	[PARLEY__VM_STATE__VM_RUNNING] = "running",
 	[PARLEY__VM_STATE__VM_STOPPING] = "stopping",
 	[PARLEY__VM_STATE__VM_FAILED] = "failed",
+	[PARLEY__VM_STATE__VM_WAITING] = "waiting",
 };
 
 static const char *state_str(Parley__VmState s)

@@ -213,6 +213,8 @@ static void add_item(struct check *k, const struct hd_vm *vm)
 		it->ok = false;
 		add_text(it, vm->conf_errors);
 	}
+	if (vm && vm->conf_warnings)
+		add_text(it, vm->conf_warnings);
 }
 
 void hd_check(struct hd_client *c, uint32_t id, const char *name)

@@ -238,6 +238,7 @@ static int start(struct hd_child *c, struct event_base *base, const struct hd_ch
 		r = prepare(c, base, &ours[1]);
 	const struct hd_spawn s = {
 		.path = spec->path, .argv = spec->argv, .cwd = spec->cwd,
+		.environment = spec->environment,
 		.fds = { spec->stdin_fd, spec->stdout_fd, theirs[0], theirs[1] },
 	};
 	if (r == 0)

@@ -31,6 +31,7 @@ struct hd_child_ops {
 struct hd_child_spec {
 	const char *path, *cwd;		/* as in hd_spawn */
 	char *const *argv;
+	char *const *environment;	/* as in hd_spawn */
 	int stdin_fd, stdout_fd;	/* borrowed; -1: /dev/null */
 	bool control;			/* gets a channel on HD_CONTROL_FD */
 };

@@ -18,11 +18,24 @@
 #define DEFAULT_START_NS (10 * Q_NSEC_PER_SEC)
 #define DEFAULT_STOP_NS (10 * Q_NSEC_PER_SEC)
 #define DEFAULT_CUT_NS (2 * Q_NSEC_PER_SEC)
+#define DEFAULT_RESTART_NS Q_NSEC_PER_SEC
+#define DEFAULT_RESTARTS 5
+#define DEFAULT_WINDOW_NS (60 * Q_NSEC_PER_SEC)
 #define TIMEOUT_MIN_NS (10 * Q_NSEC_PER_MSEC)
 #define TIMEOUT_MAX_NS (3600 * Q_NSEC_PER_SEC)
 #define KEYS_MAX 32u
 
-enum key_kind { KEY_TIME, KEY_CLASS, KEY_WORD, KEY_LATER };
+enum key_kind {
+	KEY_TIME,
+	KEY_CLASS,
+	KEY_WORD,
+	KEY_BOOL,
+	KEY_RESTART,
+	KEY_RATE,
+	KEY_NAMES,
+	KEY_VARIABLE,	/* each such line adds one */
+	KEY_LATER,
+};
 
 struct key {
 	const char *name;
@@ -47,15 +60,16 @@ static const struct key host_keys[] = {
 static const struct key vm_keys[] = {
 	{ "class", KEY_CLASS, VM(class), "safety, normal or best-effort" },
 	{ "stop-timeout", KEY_TIME, VM(stop_timeout_ns), EXPECT_TIME },
-	{ "autostart", KEY_LATER },
-	{ "after", KEY_LATER },
-	{ "restart", KEY_LATER },
-	{ "restart-delay", KEY_LATER },
-	{ "restart-limit", KEY_LATER },
+	{ "autostart", KEY_BOOL, VM(autostart), "yes or no" },
+	{ "after", KEY_NAMES, 0, "names of at most 8 VMs, with commas between them" },
+	{ "restart", KEY_RESTART, VM(restart.when), "no, on-failure or always" },
+	{ "restart-delay", KEY_TIME, VM(restart.delay_ns), EXPECT_TIME },
+	{ "restart-limit", KEY_RATE, VM(restart), "N/TIME, N from 1 to 32, such as 5/1min" },
+	{ "environment", KEY_VARIABLE, 0,
+	  "NAME=value of at most 159 letters, and at most 16 of them" },
 	{ "watchdog", KEY_LATER },
 	{ "cpu-limit", KEY_LATER },
 	{ "memory-limit", KEY_LATER },
-	{ "environment", KEY_LATER },
 	{ "user", KEY_LATER },
 	{ NULL },
 };
@@ -94,6 +108,77 @@ static bool parse_time(const char *s, uint64_t *ret)
 	return false;
 }
 
+static bool parse_bool(const char *s, bool *ret)
+{
+	static const char *const words[] = { "no", "yes", "false", "true", "off", "on" };
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(words); i++) {
+		if (strcmp(s, words[i]) != 0)
+			continue;
+		*ret = i % 2;
+		return true;
+	}
+	return false;
+}
+
+static bool parse_restart(const char *s, enum hd_restart *ret)
+{
+	for (int i = 0; i < HD_RESTARTS; i++) {
+		if (strcmp(s, hd_restart_str((enum hd_restart)i)) != 0)
+			continue;
+		*ret = (enum hd_restart)i;
+		return true;
+	}
+	return false;
+}
+
+static bool parse_rate(const char *s, struct hd_restart_conf *ret)
+{
+	uint64_t window_ns;
+	char *end;
+
+	if (!isdigit((unsigned char)*s))
+		return false;
+	unsigned long n = strtoul(s, &end, 10);
+	if (*end != '/' || n < 1 || n > HD_RESTARTS_MAX || !parse_time(end + 1, &window_ns))
+		return false;
+	ret->limit = (uint32_t)n;
+	ret->window_ns = window_ns;
+	return true;
+}
+
+static bool parse_names(const char *s, struct hd_vm_conf *c)
+{
+	unsigned n = 0;
+
+	for (; *s; s += strspn(s, ", \t")) {
+		size_t len = strcspn(s, ", \t");
+
+		if (n == HD_AFTER_MAX || len > HD_NAME_MAX)
+			return false;
+		snprintf(c->after[n].name, sizeof(c->after[n].name), "%.*s", (int)len, s);
+		if (!hd_name_ok(c->after[n++].name))
+			return false;
+		s += len;
+	}
+	c->n_after = n;
+	return n > 0;
+}
+
+static bool parse_variable(const char *s, struct hd_vm_conf *c)
+{
+	size_t name = strcspn(s, "=");
+
+	if (c->n_environment == HD_ENVIRONMENT_MAX || s[name] != '=' || name == 0 ||
+	    strlen(s) > HD_VARIABLE_MAX || isdigit((unsigned char)*s))
+		return false;
+	for (size_t i = 0; i < name; i++)
+		if (!isalnum((unsigned char)s[i]) && s[i] != '_')
+			return false;
+	snprintf(c->environment[c->n_environment++].text, sizeof(c->environment[0].text), "%s", s);
+	return true;
+}
+
 static bool set_field(const struct key *k, void *object, const char *value)
 {
 	char *field = (char *)object + k->offset;
@@ -112,6 +197,16 @@ static bool set_field(const struct key *k, void *object, const char *value)
 			return false;
 		snprintf(field, sizeof(((struct hd_conf *)0)->group), "%s", value);
 		return true;
+	case KEY_BOOL:
+		return parse_bool(value, (bool *)field);
+	case KEY_RESTART:
+		return parse_restart(value, (enum hd_restart *)field);
+	case KEY_RATE:
+		return parse_rate(value, (struct hd_restart_conf *)field);
+	case KEY_NAMES:
+		return parse_names(value, object);
+	case KEY_VARIABLE:
+		return parse_variable(value, object);
 	case KEY_LATER:
 		break;
 	}
@@ -147,6 +242,8 @@ static void set_key(struct reader *r, const char *name, const char *value)
 	else if (!set_field(k, r->object, value))
 		cf_error_add(r->errs, CF_ERROR, r->file, r->line, 0, "%s = %.64s: expected %s",
 			     name, value, k->expected);
+	else if (k->kind == KEY_NAMES)
+		((struct hd_vm_conf *)r->object)->after_line = r->line;
 }
 
 /* inih calls this for each key; with a NULL name at the start of a section where it is built so. */
@@ -222,6 +319,8 @@ int hd_vm_conf_load(const char *path, const struct hd_conf *host, struct cf_erro
 	struct hd_vm_conf c = {
 		.class = PARLEY__CLASS__CLASS_NORMAL,
 		.stop_timeout_ns = host->stop_timeout_ns,
+		.restart = { HD_RESTART_NO, DEFAULT_RESTART_NS, DEFAULT_RESTARTS,
+			     DEFAULT_WINDOW_NS },
 	};
 	struct reader r = {
 		.keys = vm_keys, .section = "vm", .object = &c, .errs = errs, .file = path,

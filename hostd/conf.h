@@ -5,11 +5,15 @@
  */
 #pragma once
 
+#include "hostd/restart.h"
 #include "lib/cferr.h"
 #include "lib/qdef.h"
 #include "proto/parley.pb-c.h"
 
 #define HD_NAME_MAX 63u	/* letters of a VM's name */
+#define HD_AFTER_MAX 8u
+#define HD_ENVIRONMENT_MAX 16u
+#define HD_VARIABLE_MAX 159u	/* letters of NAME=value */
 
 struct hd_conf {
 	uint64_t start_timeout_ns;	/* from start to Ready */
@@ -18,9 +22,24 @@ struct hd_conf {
 	char group[64];			/* whose members may control; "" = none */
 };
 
+struct hd_after {
+	char name[HD_NAME_MAX + 1];
+};
+
+struct hd_variable {
+	char text[HD_VARIABLE_MAX + 1];	/* NAME=value */
+};
+
 struct hd_vm_conf {
 	Parley__Class class;
 	uint64_t stop_timeout_ns;
+	bool autostart;
+	struct hd_restart_conf restart;
+	/* Does not start while one of these is starting. */
+	struct hd_after after[HD_AFTER_MAX];
+	unsigned n_after, after_line;
+	struct hd_variable environment[HD_ENVIRONMENT_MAX];
+	unsigned n_environment;
 };
 
 /* Defaults, then @path over them; a file that is not there is as an empty one. Errors go to

@@ -17,4 +17,5 @@ struct hd_env {
 	struct hd_conf conf;
 	struct hd_events events;
 	uint64_t start_ns;
+	bool ending;	/* nothing is started any more */
 };

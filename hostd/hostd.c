@@ -12,13 +12,20 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "hostd/order.h"
+#include "hostd/want.h"
 #include "lib/qlog.h"
 
-static bool may_spawn(void *ctx, const struct hd_vm *vm)
+static const char *waits_for(void *ctx, const struct hd_vm *vm, bool *ret_comes)
 {
 	const struct hostd *h = ctx;
+	const struct hd_vm *other = hd_order_awaited(&h->vms, vm);
 
-	return hd_med_settled(h->med);
+	/* One that waits itself does not come by being waited for. */
+	*ret_comes = other && other->child;
+	if (!hd_med_settled(h->med))
+		return "the mediator";
+	return other ? other->name : NULL;
 }
 
 static void vm_changed(void *ctx, struct hd_vm *vm)
@@ -29,13 +36,22 @@ static void vm_changed(void *ctx, struct hd_vm *vm)
 	event_active(h->ev_step, EV_TIMEOUT, 0);
 }
 
-static const struct hd_vm_ops vm_ops = { .may_spawn = may_spawn, .changed = vm_changed };
+static const struct hd_vm_ops vm_ops = { .waits_for = waits_for, .changed = vm_changed };
 
 static void med_changed(void *ctx)
 {
 	struct hostd *h = ctx;
 
 	event_active(h->ev_step, EV_TIMEOUT, 0);
+}
+
+static void ended_as_asked(struct hostd *h)
+{
+	int r = hd_want_working(h->env.state_dir, false);
+
+	if (r < 0)
+		qlog_err(r, "ev=mark_failed dir=%s", h->env.state_dir);
+	event_base_loopbreak(h->env.base);
 }
 
 static void on_step(evutil_socket_t fd, short what, void *arg)
@@ -52,7 +68,7 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 	if (hd_med_state(h->med) != HD_MED_OFF)
 		hd_med_stop(h->med, force);
 	else
-		event_base_loopbreak(h->env.base);
+		ended_as_asked(h);
 }
 
 static void on_signal(evutil_socket_t sig, short what, void *arg)
@@ -60,7 +76,7 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	struct hostd *h = arg;
 
 	h->n_stops++;
-	h->oper.closing = true;
+	h->env.ending = true;
 	hd_event_add(&h->env.events, "hostd_stop", "hostd", "signal %d: %s", (int)sig,
 		     h->n_stops > 1 ? "forced" : "all VMs are stopped, then the mediator");
 	event_active(h->ev_step, EV_TIMEOUT, 0);
@@ -81,9 +97,27 @@ static void report_conf_errors(struct hostd *h)
 {
 	struct hd_vm *vm;
 
-	LIST_FOREACH(vm, &h->vms.list, entry)
+	LIST_FOREACH(vm, &h->vms.list, entry) {
 		if (vm->conf_errors)
 			hd_event_add(&h->env.events, "vm_refused", vm->name, "%s", vm->conf_errors);
+		if (vm->conf_warnings)
+			hd_event_add(&h->env.events, "vm_warning", vm->name, "%s",
+				     vm->conf_warnings);
+	}
+}
+
+/* What ran or was wanted when an earlier hostd died; else what is to be started with the host. */
+static int take_up(struct hostd *h)
+{
+	bool interrupted = hd_want_interrupted(h->env.state_dir);
+	int r = hd_want_working(h->env.state_dir, true);
+
+	if (r < 0)
+		return r;
+	hd_vms_adopt(&h->vms);
+	if (!interrupted)
+		hd_vms_autostart(&h->vms);
+	return 0;
 }
 
 int hostd_init(struct hostd *h, const struct hd_env *env)
@@ -102,8 +136,8 @@ int hostd_init(struct hostd *h, const struct hd_env *env)
 	h->med = hd_med_new(&h->env, med_changed, h);
 	if (!h->med)
 		return -ENOMEM;
-	hd_vms_adopt(&h->vms);
-	return hd_oper_init(&h->oper, &h->env, &h->vms, h->med);
+	r = hd_oper_init(&h->oper, &h->env, &h->vms, h->med);
+	return r < 0 ? r : take_up(h);
 }
 
 void hostd_fini(struct hostd *h)

@@ -51,7 +51,6 @@ struct hd_oper {
 	LIST_HEAD(, hd_client) clients;
 	unsigned n_clients, n_strangers;
 	struct qlog_limit limit;	/* of those who were dropped */
-	bool closing;			/* hostd ends: nothing new is started */
 };
 
 /* 0 or -errno: -EADDRINUSE when another hostd listens. @env's events are listened to. */

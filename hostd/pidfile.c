@@ -34,6 +34,8 @@ static uint64_t start_time(pid_t pid)
 	text[n] = '\0';
 	/* The name stands in parentheses and may hold anything, these too. */
 	const char *s = strrchr(text, ')');
+	if (s && (strncmp(s, ") Z", 3) == 0 || strncmp(s, ") X", 3) == 0))
+		return 0;	/* over, and only not yet reaped */
 	for (unsigned i = 0; s && i < STAT_STARTTIME; i++)
 		s = strchr(s + 1, ' ');
 	return s ? strtoull(s, NULL, 10) : 0;
@@ -90,6 +92,13 @@ pid_t hd_pidfile_alive(const char *state_dir, const char *name)
 	pid = (int)strtol(text, &end, 10);
 	started = strtoull(end, NULL, 10);
 	return pid > 1 && started != 0 && start_time(pid) == started ? pid : 0;
+}
+
+bool hd_pidfile_there(const char *state_dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	return path_of(path, sizeof(path), state_dir, name, "pid") == 0 && access(path, F_OK) == 0;
 }
 
 static pid_t read_pid(int fd)

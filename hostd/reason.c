@@ -83,10 +83,10 @@ bool hd_reason_as_asked(const struct hd_end *e)
 {
 	const struct hd_exit *x = &e->exit;
 
-	if (!x->known)
-		return true;
 	if (e->asked == HD_STOP_KILL)
 		return true;
+	if (!x->known)
+		return e->asked >= HD_STOP_BUTTON;
 	if (e->asked == HD_STOP_CUT && x->signal)
 		return x->signal == 3;	/* SIGQUIT, where there is no channel */
 	if (x->signal)
@@ -106,10 +106,10 @@ const char *hd_reason(const struct hd_end *e, char *buf, size_t buf_bytes)
 {
 	const char *asked = hd_reason_as_asked(e) ? asked_sentence(e->asked) : NULL;
 
-	if (!e->exit.known)
-		snprintf(buf, buf_bytes, "an earlier hostd started it: how it ended is unknown");
-	else if (asked)
+	if (asked)
 		snprintf(buf, buf_bytes, "%s", asked);
+	else if (!e->exit.known)
+		snprintf(buf, buf_bytes, "an earlier hostd started it: how it ended is unknown");
 	else if (e->exit.signal)
 		say_signal(e, buf, buf_bytes);
 	else if (!e->was_ready && e->exit.code == HD_EXIT_OFF)

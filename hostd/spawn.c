@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
@@ -76,6 +77,9 @@ static _Noreturn void forked_half(const struct hd_spawn *s)
 		give_up("arrange the descriptors of", s->path);
 	if (s->cwd && chdir(s->cwd) < 0)
 		give_up("enter", s->cwd);
+	for (char *const *v = s->environment; v && *v; v++)
+		if (putenv(*v) != 0)
+			give_up("set the environment of", s->path);
 	execv(s->path, s->argv);
 	give_up("execute", s->path);
 }

@@ -16,6 +16,7 @@ struct hd_spawn {
 	const char *path;		/* of the program */
 	char *const *argv;		/* NULL at the end */
 	const char *cwd;		/* or NULL: hostd's own */
+	char *const *environment;	/* NAME=value each, added to hostd's own; or NULL */
 	int fds[HD_SPAWN_FDS];		/* borrowed; -1: /dev/null for 0..2, closed for 3 */
 };
 

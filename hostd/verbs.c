@@ -166,7 +166,7 @@ static void wait_for(struct hd_client *c, uint32_t id, struct hd_vm *vm, bool fo
 static void verb_start(struct hd_client *c, uint32_t id, struct hd_vm *vm,
 		       const Parley__VmRequest *req)
 {
-	if (c->oper->closing) {
+	if (c->oper->env->ending) {
 		hd_link_send_error(c->link, id, PARLEY__CODE__E_BUSY, "hostd is ending");
 		return;
 	}

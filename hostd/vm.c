@@ -8,27 +8,33 @@
  * STOPPING goes from the power button to the power cut to SIGKILL, and says so every ten seconds
  * when even that does not help.
  *
- * Invariants: set_state() is the only writer of state; child is NULL in OFF and FAILED; the
+ * What ended and is to run again by policy goes on to WAITING, after it was OFF or FAILED, so that
+ * whoever waits for an end hears of each.
+ *
+ * Invariants: set_state() is the only writer of state; child is NULL in OFF, FAILED and WAITING; the
  * console is open exactly while a child of ours lives. ops->changed is called last in everything
- * that calls it.
+ * that calls it, or what follows is another move.
  */
 #include "hostd/vm.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hostd/pidfile.h"
 #include "hostd/spawn.h"
+#include "hostd/want.h"
 #include "lib/qfd.h"
 #include "lib/qlog.h"
 #include "proto/qp_check.h"
 
 #define KILL_AGAIN_NS (10 * Q_NSEC_PER_SEC)
 #define LOG_LINES_A_SECOND 50u
+#define STARTS_WAITED 8u	/* start timeouts that others may take before it */
 
 static void set_deadline(struct hd_vm *vm, uint64_t ns)
 {
@@ -47,11 +53,22 @@ static void set_state(struct hd_vm *vm, enum hd_vm_state to, const char *why)
 	hd_event_add(&vm->env->events, "vm_state", vm->name, "%s -> %s: %s",
 		     hd_vm_state_str(vm->state), hd_vm_state_str(to), why);
 	vm->state = to;
-	if (!hd_vm_state_alive(to)) {
-		event_del(vm->ev_deadline);
+	if (!hd_vm_state_alive(to))
 		vm->stop = HD_STOP_NONE;
-	}
+	if (!hd_vm_state_alive(to) && to != HD_VM_WAITING)
+		event_del(vm->ev_deadline);
 	vm->ops->changed(vm->ctx, vm);
+}
+
+/* The sole writer of vm->want_up. */
+static void set_want(struct hd_vm *vm, bool up)
+{
+	int r = vm->want_up == up ? 0 : hd_want_write(vm->env->state_dir, vm->name, up);
+
+	if (r < 0)
+		qlog_err(r, "ev=want_failed vm=%s why=\"a later hostd will not know what was "
+			 "wanted\"", vm->name);
+	vm->want_up = up;
 }
 
 static void set_text(char **field, const char *text)
@@ -80,6 +97,7 @@ static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fd
 		return;
 	case PARLEY__ENVELOPE__BODY_ENDED:
 		set_text(&vm->ended_reason, e->ended->reason);
+		vm->reset = e->ended->reset;
 		if (vm->state != HD_VM_RUNNING)
 			return;
 		vm->stop = HD_STOP_LEAVING;
@@ -132,6 +150,35 @@ static void on_chan_lost(void *ctx, const char *why)
 	qlog_info("ev=vm_channel_closed vm=%s why=%s", vm->name, why);
 }
 
+/* OFF or FAILED; @asked by an operator. Starts again what its policy wants to. */
+static void restart(struct hd_vm *vm, enum hd_ended how, bool asked)
+{
+	const struct hd_restart_conf *c = &vm->conf.restart;
+	uint64_t delay_ns;
+
+	if (asked || vm->env->ending || vm->fail_code == PARLEY__CODE__E_CONFIG)
+		return;
+	switch (hd_restart_decide(c, &vm->restarts, how, qnow_ns(), &delay_ns)) {
+	case HD_RESTART_STAYS:
+		return;
+	case HD_RESTART_TOO_OFTEN:
+		hd_event_add(&vm->env->events, "vm_crash_loop", vm->name,
+			     "restarted %u times within %.3g s: it stays %s until it is started",
+			     vm->restarts.n, (double)c->window_ns / (double)Q_NSEC_PER_SEC,
+			     hd_vm_state_str(vm->state));
+		return;
+	case HD_RESTART_LATER:
+		break;
+	}
+	char why[96];
+	snprintf(why, sizeof(why), "starts again in %.3g s, restart %u of %u in %.3g s",
+		 (double)delay_ns / (double)Q_NSEC_PER_SEC, vm->restarts.n, c->limit,
+		 (double)c->window_ns / (double)Q_NSEC_PER_SEC);
+	set_want(vm, true);
+	set_deadline(vm, delay_ns);
+	set_state(vm, HD_VM_WAITING, why);
+}
+
 /* The process is gone: what it was is decided here. */
 static void settle(struct hd_vm *vm, const struct hd_exit *ex)
 {
@@ -145,6 +192,8 @@ static void settle(struct hd_vm *vm, const struct hd_exit *ex)
 		.quote = hd_lines_quote(&vm->lines),
 	};
 	bool off = hd_reason_as_asked(&end) && !vm->late;
+	bool asked = vm->stop >= HD_STOP_BUTTON;
+	enum hd_ended how = !off ? HD_ENDED_FAILED : vm->reset ? HD_ENDED_RESET : HD_ENDED_WELL;
 
 	vm->exit_code = ex->known && !ex->signal ? ex->code : -1;
 	vm->fail_code = hd_reason_is_config(&end) ? PARLEY__CODE__E_CONFIG :
@@ -157,8 +206,9 @@ static void settle(struct hd_vm *vm, const struct hd_exit *ex)
 	vm->ready_ns = 0;
 	vm->late = false;
 	if (off)
-		vm->want_up = false;
+		set_want(vm, false);
 	set_state(vm, off ? HD_VM_OFF : HD_VM_FAILED, vm->reason);
+	restart(vm, how, asked);
 }
 
 static void on_exited(void *ctx, const struct hd_exit *ex)
@@ -184,13 +234,18 @@ static int spawn(struct hd_vm *vm)
 	char *const argv[] = { qvm,   (char *)"--control-fd=" HD_CONTROL_FD, run,
 			       class, conf,				      NULL };
 	QCLEAN(qfd_close) int console_fd = -1;
-	struct hd_child_spec spec = { .path = qvm, .cwd = cwd, .argv = argv, .control = true };
+	char *environment[HD_ENVIRONMENT_MAX + 1] = { NULL };
+	struct hd_child_spec spec = {
+		.path = qvm, .cwd = cwd, .argv = argv, .environment = environment, .control = true,
+	};
 
 	snprintf(qvm, sizeof(qvm), "%s/qvm", vm->env->bin_dir);
 	snprintf(cwd, sizeof(cwd), "%s/vms", vm->env->config_dir);
 	snprintf(run, sizeof(run), "--run-dir=%s", vm->env->run_dir);
 	snprintf(class, sizeof(class), "--class=%s", qp_class_str(vm->conf.class));
 	snprintf(conf, sizeof(conf), "@%s.qvmconf", vm->name);
+	for (unsigned i = 0; i < vm->conf.n_environment; i++)
+		environment[i] = vm->conf.environment[i].text;
 	int r = hd_console_open(&vm->console, &console_fd);
 	if (r < 0)
 		return r;
@@ -207,32 +262,60 @@ static int spawn(struct hd_vm *vm)
 	return 0;
 }
 
+static void fail_start(struct hd_vm *vm)
+{
+	vm->fail_code = PARLEY__CODE__E_FAILED;
+	set_state(vm, HD_VM_FAILED, vm->reason);
+	restart(vm, HD_ENDED_FAILED, false);
+}
+
 void hd_vm_kick(struct hd_vm *vm)
 {
-	if (vm->state != HD_VM_STARTING || vm->child || !vm->ops->may_spawn(vm->ctx, vm))
+	bool comes;
+
+	if (vm->state != HD_VM_STARTING || vm->child)
 		return;
+	const char *other = vm->ops->waits_for(vm->ctx, vm, &comes);
+	if (other) {
+		snprintf(vm->reason, sizeof(vm->reason), "waits for %s", other);
+		return;
+	}
+	vm->reason[0] = '\0';
+	set_deadline(vm, vm->env->conf.start_timeout_ns);
 	int r = spawn(vm);
 	if (r == 0)
 		return;
 	snprintf(vm->reason, sizeof(vm->reason), "qvm could not be started: %s", strerror(-r));
-	vm->fail_code = PARLEY__CODE__E_FAILED;
-	set_state(vm, HD_VM_FAILED, vm->reason);
+	fail_start(vm);
 }
 
-void hd_vm_start(struct hd_vm *vm)
+static void begin(struct hd_vm *vm, const char *why)
 {
 	qassert(!hd_vm_state_alive(vm->state));
-	vm->want_up = true;
+	set_want(vm, true);
 	vm->starts++;
 	vm->exit_code = -1;
+	vm->fail_code = PARLEY__CODE__E_FAILED;
 	vm->ready_ns = 0;
-	vm->late = false;
+	vm->late = vm->reset = false;
+	vm->n_late = 0;
 	vm->reason[0] = '\0';
 	set_text(&vm->failed_stage, NULL);
 	set_text(&vm->failed_text, NULL);
 	set_text(&vm->ended_reason, NULL);
 	set_deadline(vm, vm->env->conf.start_timeout_ns);
-	set_state(vm, HD_VM_STARTING, "asked to start");
+	set_state(vm, HD_VM_STARTING, why);
+}
+
+void hd_vm_queue(struct hd_vm *vm, const char *why)
+{
+	vm->restarts.n = 0;
+	begin(vm, why);
+}
+
+void hd_vm_start(struct hd_vm *vm)
+{
+	hd_vm_queue(vm, "asked to start");
 	hd_vm_kick(vm);
 }
 
@@ -287,10 +370,12 @@ static void stop_unborn(struct hd_vm *vm)
 
 void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
 {
-	vm->want_up = false;
+	set_want(vm, false);
 	vm->stop_timeout_ns = timeout_ns ? timeout_ns : vm->conf.stop_timeout_ns;
 	if (vm->state == HD_VM_FAILED) {
 		set_state(vm, HD_VM_OFF, "failure acknowledged");
+	} else if (vm->state == HD_VM_WAITING) {
+		set_state(vm, HD_VM_OFF, "asked to stop before it was started again");
 	} else if (vm->state == HD_VM_STARTING && !vm->child) {
 		stop_unborn(vm);
 	} else if (vm->state == HD_VM_STARTING) {
@@ -305,7 +390,7 @@ void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
 
 void hd_vm_cut(struct hd_vm *vm)
 {
-	vm->want_up = false;
+	set_want(vm, false);
 	if (!vm->child) {
 		hd_vm_stop(vm, 0);
 		return;
@@ -324,9 +409,30 @@ static void on_start_late(struct hd_vm *vm)
 		set_deadline(vm, KILL_AGAIN_NS);
 		return;
 	}
-	snprintf(vm->reason, sizeof(vm->reason), "the mediator did not become ready in time");
-	vm->fail_code = PARLEY__CODE__E_FAILED;
-	set_state(vm, HD_VM_FAILED, vm->reason);
+	bool comes = false;
+	const char *other = vm->ops->waits_for(vm->ctx, vm, &comes);
+
+	if (comes && vm->n_late++ < STARTS_WAITED) {
+		set_deadline(vm, vm->env->conf.start_timeout_ns);
+		return;
+	}
+	snprintf(vm->reason, sizeof(vm->reason), "%s did not become ready in time",
+		 other ? other : "its process");
+	fail_start(vm);
+}
+
+/* Its files may have been changed while it waited. */
+static void restart_now(struct hd_vm *vm)
+{
+	hd_vm_reload(vm);
+	if (!vm->conf_errors) {
+		begin(vm, "started again");
+		hd_vm_kick(vm);
+		return;
+	}
+	snprintf(vm->reason, sizeof(vm->reason), "not started again: %.*s",
+		 (int)strcspn(vm->conf_errors, "\n"), vm->conf_errors);
+	set_state(vm, HD_VM_OFF, vm->reason);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
@@ -335,6 +441,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	if (vm->state == HD_VM_STARTING) {
 		on_start_late(vm);
+	} else if (vm->state == HD_VM_WAITING) {
+		restart_now(vm);
 	} else if (vm->stop == HD_STOP_BUTTON) {
 		qlog_warn("ev=vm_cut vm=%s why=\"the guest did not stop in time\"", vm->name);
 		cut_power(vm);
@@ -366,8 +474,8 @@ void hd_vm_reload(struct hd_vm *vm)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/vms/%s.vm", vm->env->config_dir, vm->name);
-	free(vm->conf_errors);
-	vm->conf_errors = NULL;
+	set_text(&vm->conf_errors, NULL);
+	set_text(&vm->conf_warnings, NULL);
 	int r = hd_vm_conf_load(path, &vm->env->conf, &errs, &vm->conf);
 	if (r < 0)
 		vm->conf_errors = errors_text(&errs);
@@ -376,23 +484,66 @@ void hd_vm_reload(struct hd_vm *vm)
 	cf_errors_fini(&errs);
 }
 
-void hd_vm_adopt(struct hd_vm *vm)
+void hd_vm_complain(struct hd_vm *vm, enum cf_level level, const char *fmt, ...)
 {
-	pid_t pid = hd_pidfile_alive(vm->env->state_dir, vm->name);
+	char **field = level == CF_ERROR ? &vm->conf_errors : &vm->conf_warnings;
+	struct cf_errors errs = CF_ERRORS_NULL;
+	char path[PATH_MAX], text[256];
+	va_list ap;
 
-	if (pid == 0)
-		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	snprintf(path, sizeof(path), "%s/vms/%s.vm", vm->env->config_dir, vm->name);
+	cf_error_add(&errs, level, path, vm->conf.after_line, 0, "%s", text);
+	char *line = errors_text(&errs), *all = NULL;
+	if (line && *field && asprintf(&all, "%s%s", *field, line) < 0)
+		all = NULL;
+	if (line && (all || !*field))
+		set_text(field, all ? all : line);
+	free(all);
+	free(line);
+	cf_errors_fini(&errs);
+}
+
+static void take_over(struct hd_vm *vm, pid_t pid)
+{
 	int r = hd_child_adopt(vm->env->base, pid, &child_ops, vm, &vm->child);
+
 	if (r < 0) {
 		qlog_err(r, "ev=adopt_failed vm=%s pid=%d", vm->name, (int)pid);
 		return;
 	}
-	vm->want_up = true;
+	set_want(vm, true);
 	vm->ready_ns = qnow_ns();
 	snprintf(vm->reason, sizeof(vm->reason),
 		 "started by an earlier hostd: it has no console and no statistics here");
 	set_state(vm, HD_VM_STARTING, "a process of an earlier hostd was found");
 	set_state(vm, HD_VM_RUNNING, "taken over");
+}
+
+/* It was up when a hostd died, and is not any more: nobody knows when it went, or why. */
+static void mourn(struct hd_vm *vm)
+{
+	hd_pidfile_remove(vm->env->state_dir, vm->name);
+	snprintf(vm->reason, sizeof(vm->reason), "it ended while no hostd ran");
+	set_state(vm, HD_VM_STARTING, "a process of an earlier hostd was expected");
+	set_state(vm, HD_VM_FAILED, vm->reason);
+	restart(vm, HD_ENDED_FAILED, false);
+}
+
+void hd_vm_adopt(struct hd_vm *vm)
+{
+	pid_t pid = hd_pidfile_alive(vm->env->state_dir, vm->name);
+
+	if (pid)
+		take_over(vm, pid);
+	else if (!hd_want_read(vm->env->state_dir, vm->name))
+		return;
+	else if (hd_pidfile_there(vm->env->state_dir, vm->name))
+		mourn(vm);
+	else if (!vm->conf_errors)
+		hd_vm_queue(vm, "an earlier hostd was about to start it");
 }
 
 struct hd_vm *hd_vm_new(struct hd_env *env, const char *name, const struct hd_vm_ops *ops,
@@ -430,6 +581,7 @@ struct hd_vm *hd_vm_free(struct hd_vm *vm)
 		event_free(vm->ev_deadline);
 	free(vm->config);
 	free(vm->conf_errors);
+	free(vm->conf_warnings);
 	free(vm->failed_stage);
 	free(vm->failed_text);
 	free(vm->ended_reason);

@@ -18,8 +18,9 @@
 struct hd_vm;
 
 struct hd_vm_ops {
-	/* False: not yet; hd_vm_kick() when it may be. */
-	bool (*may_spawn)(void *ctx, const struct hd_vm *vm);
+	/* Who must come up before it, NULL when nobody; hd_vm_kick() when that has changed.
+	 * *ret_comes: whether that one is on its way itself. */
+	const char *(*waits_for)(void *ctx, const struct hd_vm *vm, bool *ret_comes);
 	/* The state has changed. The VM is not freed by the callee. */
 	void (*changed)(void *ctx, struct hd_vm *vm);
 };
@@ -34,12 +35,16 @@ struct hd_vm {
 	char *config;			/* path of the qvmconf; owned */
 	struct hd_vm_conf conf;
 	char *conf_errors;		/* lines of a NAME.vm that was refused, else NULL; owned */
+	char *conf_warnings;		/* lines about one that was not, or NULL; owned */
 
 	enum hd_vm_state state;		/* written by set_state() only */
-	bool want_up;
+	bool want_up;			/* written by set_want() only */
+	struct hd_restarts restarts;
 	enum hd_stop_stage stop;
 	uint64_t stop_timeout_ns;	/* of the stop under way */
 	bool late;			/* killed because Ready did not come */
+	bool reset;			/* the guest has reset its machine */
+	unsigned n_late;		/* start timeouts spent waiting for others */
 	struct hd_child *child;		/* NULL when off, and while it waits for the mediator */
 	struct hd_console console;
 	struct hd_lines lines;		/* of the last run */
@@ -63,15 +68,19 @@ struct hd_vm *hd_vm_new(struct hd_env *env, const char *name, const struct hd_vm
 struct hd_vm *hd_vm_free(struct hd_vm *vm);
 /* Reads NAME.vm again. Errors are kept in conf_errors: such a VM does not start. */
 void hd_vm_reload(struct hd_vm *vm);
-/* Takes over a process that an earlier hostd has started, if one runs. */
+/* A line about NAME.vm, at its "after", into conf_errors or conf_warnings. */
+void hd_vm_complain(struct hd_vm *vm, enum cf_level level, const char *fmt, ...) Q_PRINTF(3, 4);
+/* Takes over a process that an earlier hostd has started, if one runs; one that has ended since is
+ * restarted as its policy says, and one that was wanted but had no process yet is started. */
 void hd_vm_adopt(struct hd_vm *vm);
 
-/* OFF or FAILED → STARTING (or FAILED at once). */
+/* OFF, FAILED or WAITING → STARTING (or FAILED at once). */
 void hd_vm_start(struct hd_vm *vm);
+/* The same, without a process before hd_vm_kick(): of several, the order is seen. */
+void hd_vm_queue(struct hd_vm *vm, const char *why);
 /* The mediator has come up, or will not: a VM that waited for it goes on. */
 void hd_vm_kick(struct hd_vm *vm);
-/* Alive: the power button, force after @timeout_ns (0 = as configured). FAILED: acknowledged,
- * OFF. */
+/* Alive: the power button, force after @timeout_ns (0 = as configured). FAILED, WAITING: OFF. */
 void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns);
 /* Alive: power cut, SIGKILL when that does not help. */
 void hd_vm_cut(struct hd_vm *vm);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hostd/order.h"
 #include "lib/qlog.h"
 
 static const char suffix[] = ".qvmconf";
@@ -124,6 +125,7 @@ int hd_vms_scan(struct hd_vms *s)
 	}
 	remove_gone(s, dirfd(d));
 	closedir(d);
+	hd_order_check(s);
 	return r;
 }
 
@@ -143,10 +145,13 @@ void hd_vms_kick(struct hd_vms *s)
 		hd_vm_kick(vm);
 }
 
-/* Who goes first when all must go. */
-static unsigned rank(Parley__Class c)
+void hd_vms_autostart(struct hd_vms *s)
 {
-	return c == PARLEY__CLASS__CLASS_BEST_EFFORT ? 0 : c == PARLEY__CLASS__CLASS_NORMAL ? 1 : 2;
+	struct hd_vm *vm;
+
+	LIST_FOREACH(vm, &s->list, entry)
+		if (vm->conf.autostart && !vm->conf_errors && vm->state == HD_VM_OFF)
+			hd_vm_queue(vm, "started with the host");
 }
 
 unsigned hd_vms_stop_some(struct hd_vms *s, bool force)
@@ -155,17 +160,19 @@ unsigned hd_vms_stop_some(struct hd_vms *s, bool force)
 	struct hd_vm *vm;
 
 	LIST_FOREACH(vm, &s->list, entry) {
+		if (vm->state == HD_VM_WAITING)
+			hd_vm_stop(vm, 0);
 		if (!hd_vm_state_alive(vm->state))
 			continue;
 		n_alive++;
-		first = Q_MIN(first, rank(vm->conf.class));
+		first = Q_MIN(first, hd_order_rank(vm->conf.class));
 	}
 	LIST_FOREACH(vm, &s->list, entry) {
 		if (!hd_vm_state_alive(vm->state))
 			continue;
 		if (force)
 			hd_vm_cut(vm);
-		else if (rank(vm->conf.class) == first && vm->state != HD_VM_STOPPING)
+		else if (hd_order_rank(vm->conf.class) == first && vm->state != HD_VM_STOPPING)
 			hd_vm_stop(vm, 0);
 	}
 	return n_alive;

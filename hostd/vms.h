@@ -27,6 +27,8 @@ int hd_vms_scan(struct hd_vms *s);
 void hd_vms_adopt(struct hd_vms *s);
 struct hd_vm *hd_vms_find(struct hd_vms *s, const char *name);
 void hd_vms_kick(struct hd_vms *s);
+/* Queues those that are off and are to be started with the host. */
+void hd_vms_autostart(struct hd_vms *s);
 /* Stops (or, @force, cuts) all VMs of the least important class that has any alive. Number of VMs
  * that are alive, of any class. */
 unsigned hd_vms_stop_some(struct hd_vms *s, bool force);

@@ -13,15 +13,17 @@ static const char *const state_str[] = {
 	[HD_VM_RUNNING] = "running",
 	[HD_VM_STOPPING] = "stopping",
 	[HD_VM_FAILED] = "failed",
+	[HD_VM_WAITING] = "waiting",
 };
 static_assert(Q_ARRAY_LEN(state_str) == HD_VM_STATES, "every state has a word");
 
 static const unsigned state_next[] = {
-	[HD_VM_OFF] = TO(STARTING),
+	[HD_VM_OFF] = TO(STARTING) | TO(WAITING),
 	[HD_VM_STARTING] = TO(RUNNING) | TO(STOPPING) | TO(FAILED),
 	[HD_VM_RUNNING] = TO(STOPPING) | TO(OFF) | TO(FAILED),
 	[HD_VM_STOPPING] = TO(OFF) | TO(FAILED),
-	[HD_VM_FAILED] = TO(STARTING) | TO(OFF),
+	[HD_VM_FAILED] = TO(STARTING) | TO(OFF) | TO(WAITING),
+	[HD_VM_WAITING] = TO(STARTING) | TO(OFF),
 };
 static_assert(Q_ARRAY_LEN(state_next) == HD_VM_STATES, "every state has a row");
 

@@ -3,7 +3,8 @@
  * The states of a VM. Pure. The numbers are those of the protocol (VmState).
  *
  * state     entered when              leaves on                        deadline          held
- * OFF       at first; ended as asked  start                            none              -
+ * OFF       at first; ended as asked  start; restart by policy ->      none              -
+ *                                     WAITING
  * STARTING  start                     Ready -> RUNNING; exit ->        start-timeout,    process,
  *                                     FAILED; stop -> STOPPING         then SIGKILL      console
  * RUNNING   Ready                     stop, Ended -> STOPPING;         none              process,
@@ -11,7 +12,10 @@
  * STOPPING  stop, kill; the guest     exit -> OFF, or FAILED when it   stop-timeout, 2 s process,
  *           ended and qvm cleans up   died of something else           for the power     console
  *                                                                      cut, then SIGKILL
- * FAILED    ended as nobody asked     start; stop acknowledges -> OFF  none              -
+ * FAILED    ended as nobody asked     start; stop acknowledges -> OFF; none              -
+ *                                     restart by policy -> WAITING
+ * WAITING   ended, and is started     delay over, start -> STARTING;   restart delay     -
+ *           again by policy           stop -> OFF
  *
  * The desired state (up, down) stands beside it: FAILED with "up" is what an operator looks for.
  */
@@ -25,6 +29,7 @@ enum hd_vm_state {
 	HD_VM_RUNNING,
 	HD_VM_STOPPING,
 	HD_VM_FAILED,
+	HD_VM_WAITING,
 	HD_VM_STATES
 };
 

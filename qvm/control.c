@@ -112,7 +112,7 @@ void control_start_failed(struct control *c, const char *stage, int sys_errno, c
 	flush_last(c);
 }
 
-void control_ended(struct control *c, int exit_code, const char *reason)
+void control_ended(struct control *c, int exit_code, const char *reason, bool reset)
 {
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	Parley__Ended m = PARLEY__ENDED__INIT;
@@ -121,6 +121,7 @@ void control_ended(struct control *c, int exit_code, const char *reason)
 		return;
 	m.exit_code = exit_code;
 	m.reason = (char *)reason;
+	m.reset = reset;
 	e.body_case = PARLEY__ENVELOPE__BODY_ENDED;
 	e.ended = &m;
 	send_body(c, 0, &e);

@@ -18,7 +18,7 @@ bool control_wants_write(const struct control *c);
 
 void control_ready(struct control *c, const struct vm *vm);
 void control_start_failed(struct control *c, const char *stage, int sys_errno, const char *text);
-void control_ended(struct control *c, int exit_code, const char *reason);
+void control_ended(struct control *c, int exit_code, const char *reason, bool reset);
 
 enum control_order {
 	CONTROL_NOTHING = 0,

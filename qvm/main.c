@@ -255,7 +255,7 @@ static int run_vm(struct vm *vm, struct control *c, struct env *env)
 	int code = atomic_load(&vm->end_code);
 	const char *why = atomic_load(&vm->end_why);
 	qlog_info("ev=ended code=%d why=\"%s\"", code, why);
-	control_ended(c, code, why);
+	control_ended(c, code, why, atomic_load(&vm->reset));
 	return code;
 }
 

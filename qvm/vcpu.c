@@ -122,7 +122,7 @@ static enum vcpu_exit exit_system(struct vcpu *v)
 		vm_end(v->vm, VM_EXIT_OK, "guest powered off");
 		break;
 	case KVM_SYSTEM_EVENT_RESET:
-		vm_end(v->vm, VM_EXIT_OK, "guest reset");
+		vm_end_reset(v->vm, "guest reset");
 		break;
 	default:
 		vm_end(v->vm, VM_EXIT_UNEXPECTED, "guest crashed");
@@ -160,7 +160,7 @@ static enum vcpu_exit handle(struct vcpu *v)
 		/*
 		 * A triple fault: what "reboot=t" does, and what a kernel without a way out does.
 		 */
-		vm_end(v->vm, VM_EXIT_OK, "guest reset (triple fault)");
+		vm_end_reset(v->vm, "guest reset (triple fault)");
 		return VCPU_EXIT_SYSTEM;
 	case KVM_EXIT_HLT:
 		return VCPU_EXIT_HLT;

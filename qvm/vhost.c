@@ -361,7 +361,7 @@ static void host_power(struct vd_host *h, enum vd_power what)
 		vm_end(vm, VM_EXIT_OK, "guest powered off");
 		break;
 	case VD_POWER_RESET:
-		vm_end(vm, VM_EXIT_OK, "guest reset");
+		vm_end_reset(vm, "guest reset");
 		break;
 	case VD_POWER_WATCHDOG:
 		vm_end(vm, VM_EXIT_WATCHDOG, "watchdog");

@@ -299,6 +299,13 @@ void vm_end(struct vm *vm, enum vm_exit code, const char *why)
 	qfd_event_signal(vm->end_fd);
 }
 
+void vm_end_reset(struct vm *vm, const char *why)
+{
+	/* Seen with why, by the same pairs as in vm_end(). */
+	atomic_store(&vm->reset, true);
+	vm_end(vm, VM_EXIT_OK, why);
+}
+
 void vm_stop(struct vm *vm)
 {
 	/* Pairs with the acquire load in vcpu_loop(). */

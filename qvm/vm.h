@@ -75,6 +75,7 @@ struct vm {
 	_Atomic bool stopping; /* vCPU threads leave at their next exit */
 	_Atomic int end_code;  /* enum vm_exit, -1 while it runs */
 	const char *_Atomic end_why;
+	_Atomic bool reset;	/* the guest expects to be started again */
 	int end_fd; /* eventfd: end_code was set */
 	uint64_t started_ns;
 	uint64_t counter_gap; /* host's counter less the guest's, at the start (qvm/status.c) */
@@ -102,6 +103,8 @@ void vm_fini(struct vm *vm);
  * thread; returns at once.
  */
 void vm_end(struct vm *vm, enum vm_exit code, const char *why);
+/* The same with VM_EXIT_OK, where the guest expects to be started again. */
+void vm_end_reset(struct vm *vm, const char *why);
 /* The power button: true when the guest can notice it. Main thread. */
 bool vm_button(struct vm *vm);
 

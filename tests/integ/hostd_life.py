@@ -191,10 +191,10 @@ def test_new_and_removed_files(host):
 
 
 def test_vm_file_refused(host):
-    host.vm("a", "", "[vm]\nclas = safety\nautostart = yes\nstop-timeout = 5\n")
+    host.vm("a", "", "[vm]\nclas = safety\nuser = me\nstop-timeout = 5\n")
     host.start()
     _, _, err = host.ctl("start", "a", want=CONFIG)
-    for said in ("a.vm:2:", "did you mean 'class'", "a.vm:3:", "'autostart' is not supported", "a.vm:4:", "as 10s"):
+    for said in ("a.vm:2:", "did you mean 'class'", "a.vm:3:", "'user' is not supported", "a.vm:4:", "as 10s"):
         check(said in err, f"{said!r} is missing: {err}")
     host.vm("a", "", "[vm]\nclass = best-effort\n")
     host.ctl("start", "a")

@@ -86,6 +86,7 @@ static _Noreturn void ended(struct fake *f, int code, const char *reason)
 
 	m.exit_code = code;
 	m.reason = (char *)reason;
+	m.reset = strcmp(reason, "guest reset") == 0;
 	e.body_case = PARLEY__ENVELOPE__BODY_ENDED;
 	e.ended = &m;
 	say(f, &e);

@@ -67,8 +67,22 @@ static const struct {
 	{ false, "group = 0123456789012345678901234567890123456789012345678901234567890123\n", 1,
 	  "at most 63" },
 	{ true, "class = Safety\n", 1, "safety, normal or best-effort" },
-	{ true, "[vm]\nautostart = yes\n", 2, "not supported by this version" },
-	{ true, "[vm]\nrestart = always\n", 2, "not supported by this version" },
+	{ true, "[vm]\nuser = me\n", 2, "not supported by this version" },
+	{ true, "[vm]\nautostart = maybe\n", 2, "yes or no" },
+	{ true, "[vm]\nrestart = sometimes\n", 2, "no, on-failure or always" },
+	{ true, "restart-delay = 5\n", 1, "a time" },
+	{ true, "restart-limit = 5\n", 1, "such as 5/1min" },
+	{ true, "restart-limit = 0/1min\n", 1, "N from 1 to 32" },
+	{ true, "restart-limit = 33/1min\n", 1, "N from 1 to 32" },
+	{ true, "restart-limit = 99999999999999999999/1min\n", 1, "N from 1 to 32" },
+	{ true, "restart-limit = 5/1\n", 1, "N from 1 to 32" },
+	{ true, "after =\n", 1, "names of at most 8 VMs" },
+	{ true, "after = a b/c\n", 1, "names of at most 8 VMs" },
+	{ true, "after = a,b,c,d,e,f,g,h,i\n", 1, "names of at most 8 VMs" },
+	{ true, "environment = X\n", 1, "NAME=value" },
+	{ true, "environment = =X\n", 1, "NAME=value" },
+	{ true, "environment = 9X=1\n", 1, "NAME=value" },
+	{ true, "environment = a-b=1\n", 1, "NAME=value" },
 	{ true, "[hostd]\nclass = safety\n", 2, "expected [vm]" },
 };
 
@@ -124,6 +138,36 @@ START_TEST(vm_good)
 }
 END_TEST
 
+START_TEST(vm_starts)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	const struct hd_conf host = { .stop_timeout_ns = 42 };
+	struct hd_vm_conf c;
+
+	ck_assert_int_eq(hd_vm_conf_load("/nonexistent/f", &host, &errs, &c), 0);
+	ck_assert(!c.autostart && c.restart.when == HD_RESTART_NO && c.n_after == 0);
+	ck_assert_uint_eq(c.restart.delay_ns, MS(1000));
+	ck_assert_uint_eq(c.restart.limit, 5);
+	ck_assert_uint_eq(c.restart.window_ns, MS(60000));
+	write_file("[vm]\nautostart = yes\nrestart = on-failure\nrestart-delay = 20ms\n"
+		   "restart-limit = 3/10s\nafter = base, net\nenvironment = DISK=/dev/sda\n"
+		   "environment = EMPTY=\n");
+	ck_assert_int_eq(hd_vm_conf_load(path, &host, &errs, &c), 0);
+	ck_assert(c.autostart && c.restart.when == HD_RESTART_ON_FAILURE);
+	ck_assert_uint_eq(c.restart.delay_ns, MS(20));
+	ck_assert_uint_eq(c.restart.limit, 3);
+	ck_assert_uint_eq(c.restart.window_ns, MS(10000));
+	ck_assert_uint_eq(c.n_after, 2);
+	ck_assert_str_eq(c.after[0].name, "base");
+	ck_assert_str_eq(c.after[1].name, "net");
+	ck_assert_uint_eq(c.after_line, 6);
+	ck_assert_uint_eq(c.n_environment, 2);
+	ck_assert_str_eq(c.environment[0].text, "DISK=/dev/sda");
+	ck_assert_str_eq(c.environment[1].text, "EMPTY=");
+	fixture_rmdir(dir);
+}
+END_TEST
+
 static const struct {
 	const char *name;
 	bool ok;
@@ -150,6 +194,7 @@ int main(void)
 	tcase_add_loop_test(tc, bad, 0, Q_ARRAY_LEN(bad_rows));
 	tcase_add_test(tc, all_errors_in_one_run);
 	tcase_add_test(tc, vm_good);
+	tcase_add_test(tc, vm_starts);
 	tcase_add_loop_test(tc, name_rows, 0, Q_ARRAY_LEN(names));
 	return fixture_main(s);
 }

@@ -60,8 +60,9 @@ static const struct {
 	{ { SIGNAL(9), .was_ready = true, .asked = HD_STOP_KILL }, true,
 	  "killed by hostd: it did not end when its power was cut" },
 	{ { EXIT(0), .asked = HD_STOP_CUT }, true, "power cut" },
-	{ { { .known = false }, .was_ready = true }, true,
+	{ { { .known = false }, .was_ready = true }, false,
 	  "an earlier hostd started it: how it ended is unknown" },
+	{ { { .known = false }, .was_ready = true, .asked = HD_STOP_BUTTON }, true, "stopped" },
 };
 
 START_TEST(each_end)

@@ -13,7 +13,8 @@ static const struct {
 	{ S(OFF), S(STARTING) },      { S(STARTING), S(RUNNING) }, { S(STARTING), S(STOPPING) },
 	{ S(STARTING), S(FAILED) },   { S(RUNNING), S(STOPPING) }, { S(RUNNING), S(OFF) },
 	{ S(RUNNING), S(FAILED) },    { S(STOPPING), S(OFF) },	   { S(STOPPING), S(FAILED) },
-	{ S(FAILED), S(STARTING) },   { S(FAILED), S(OFF) },
+	{ S(FAILED), S(STARTING) },   { S(FAILED), S(OFF) },	   { S(OFF), S(WAITING) },
+	{ S(FAILED), S(WAITING) },    { S(WAITING), S(STARTING) }, { S(WAITING), S(OFF) },
 };
 
 static bool is_legal(int from, int to)
@@ -77,7 +78,8 @@ START_TEST(ways_out)
 		ck_assert(reach & 1u << HD_VM_OFF);
 		ck_assert(!hd_vm_state_alive((enum hd_vm_state)s) || may(s, HD_VM_FAILED));
 	}
-	ck_assert(!hd_vm_state_alive(HD_VM_OFF) && !hd_vm_state_alive(HD_VM_FAILED));
+	ck_assert(!hd_vm_state_alive(HD_VM_OFF) && !hd_vm_state_alive(HD_VM_FAILED) &&
+		  !hd_vm_state_alive(HD_VM_WAITING));
 }
 END_TEST
 
@@ -89,6 +91,7 @@ START_TEST(same_as_the_protocol)
 	ck_assert_int_eq(HD_VM_RUNNING, PARLEY__VM_STATE__VM_RUNNING);
 	ck_assert_int_eq(HD_VM_STOPPING, PARLEY__VM_STATE__VM_STOPPING);
 	ck_assert_int_eq(HD_VM_FAILED, PARLEY__VM_STATE__VM_FAILED);
+	ck_assert_int_eq(HD_VM_WAITING, PARLEY__VM_STATE__VM_WAITING);
 	ck_assert_uint_eq(parley__vm_state__descriptor.n_values, HD_VM_STATES);
 }
 END_TEST
