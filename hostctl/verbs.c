@@ -187,6 +187,7 @@ static const struct {
 	{ "check", PARLEY__POLICY_REQUEST__VERB__CHECK, 0, 0, "no argument" },
 	{ "reload", PARLEY__POLICY_REQUEST__VERB__RELOAD, 0, 0, "no argument" },
 	{ "set", PARLEY__POLICY_REQUEST__VERB__SET, 2, 64, "OBJECT KEY=VALUE..." },
+	{ "unquarantine", PARLEY__POLICY_REQUEST__VERB__UNQUARANTINE, 1, 1, "SYSTEM/NAME" },
 };
 
 static enum hc_exit ask_policy(struct hc *hc, const struct hc_opts *o, Parley__PolicyRequest *req)
@@ -222,8 +223,13 @@ static enum hc_exit verb_policy(struct hc *hc, const struct hc_opts *o, int argc
 		}
 		return ask_policy(hc, o, &req);
 	}
-	return hc_fail(hc, HC_USAGE, "policy: expected show, check, reload or set, not '%s'",
-		       argv[0]);
+	return hc_fail(hc, HC_USAGE, "policy: expected show, check, reload, set or unquarantine, not "
+		       "'%.64s'", argv[0]);
+}
+
+static enum hc_exit verb_inject(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return hc_inject(hc, wait_ns(o, ANSWER_NS), argc, argv);
 }
 
 static enum hc_exit verb_explain(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
@@ -307,12 +313,14 @@ const struct hc_verb hc_verbs[] = {
 	  "Latencies beside their bounds, devices, counters", 0, 1, verb_stats },
 	{ "priorities", "on|off [--device NAME]",
 	  "Switch the order of classes, to see what it does", 1, 1, verb_priorities },
-	{ "policy", "show|check|reload | set OBJECT KEY=VALUE...",
+	{ "policy", "show|check|reload | set OBJECT KEY=VALUE... | unquarantine SYSTEM/NAME",
 	  "The mediator's policy: in force, beside its files, changed while it runs", 1, 66,
 	  verb_policy },
 	{ "explain", "SYSTEM/NAME",
 	  "The slowest requests of a safety share, and what stood in their way", 1, 1,
 	  verb_explain },
+	{ "inject", "KIND [OBJECT] [KEY=VALUE...] | kill NAME [signal=S] | list | clear [N]",
+	  "Make something fail on purpose, if hostd.conf allows it", 1, 66, verb_inject },
 	{ "check", "[NAME]", "Are configurations and policies right? Starts nothing", 0, 1,
 	  verb_check },
 	{ "events", "[--follow]", "What happened lately", 0, 0, verb_events },

@@ -30,5 +30,7 @@ extern const size_t hc_n_verbs;
 const struct hc_verb *hc_verb_find(const struct hc *hc, const char *name);
 void hc_usage(FILE *to);
 
+/* hostctl/inject.c */
+enum hc_exit hc_inject(struct hc *hc, uint64_t timeout_ns, int argc, char **argv);
 /* hostctl/console.c */
 enum hc_exit hc_console(struct hc *hc, const struct hc_opts *o, const char *name);

@@ -26,6 +26,7 @@ struct backend_io {
 	bool durable;			/* a write is over when it is on stable storage */
 	bool unmap;			/* zeroes may be a hole */
 	bool unaligned;			/* memory that backend.mem_align forbids */
+	bool injected;			/* its error is one on purpose: it has not been done */
 	uint32_t len_bytes;		/* the back end may count it down */
 	uint64_t off_bytes;		/* in the device; the same */
 	/* Guest memory, for reads and writes; changed by the back end as it goes on. */
@@ -42,11 +43,20 @@ struct backend {
 	bool writes_zeroes;		/* zeroes take it as long as any other write */
 };
 
+/* What was opened again is what was lost, or may be something else: a disk that came back, say. */
+enum backend_reopened { BACKEND_SAME, BACKEND_ANOTHER };
+
 struct backend_ops {
 	/* On the device's thread, once, before the first I/O: 0 or -errno. */
 	int (*start)(struct backend *b, struct loop *l);
 	/* On the device's thread. */
 	void (*submit)(struct backend *b, struct backend_io *io);
+	/*
+	 * On the device's thread, while no I/O is under way: the device is gone, and is to be
+	 * opened again by its path. @done with BACKEND_SAME, BACKEND_ANOTHER or -errno, perhaps
+	 * before this returns; until then nothing is submitted. NULL: it cannot go.
+	 */
+	void (*reopen)(struct backend *b, void (*done)(void *ctx, int result), void *ctx);
 	/* On the device's thread, after the last I/O has ended and before the loop goes; also when
 	 * start() failed. */
 	void (*stop)(struct backend *b);

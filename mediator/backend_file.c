@@ -277,12 +277,14 @@ static void file_free(struct backend *b)
 	for (unsigned i = 0; i < f->n_slots; i++)
 		free(f->slots[i].bounce);
 	qfd_close(&f->fd);
+	free(f->path);
 	free(f);
 }
 
 const struct backend_ops backend_file_ops = {
 	.start = file_start,
 	.submit = file_submit,
+	.reopen = backend_file_reopen,
 	.stop = file_stop,
 	.free = file_free,
 };

@@ -33,8 +33,17 @@ struct backend_file {
 	unsigned inline_misses;		/* in a row */
 	enum file_zeroes zero_how;
 	struct loop *loop;		/* NULL until start() */
+	/* To open it again. */
+	char *path;			/* owned */
+	int open_flags;
+	bool locked;
+	struct loop_io opening;
+	void (*reopened)(void *ctx, int result);
+	void *reopen_ctx;
 	unsigned n_slots;
 	struct file_slot slots[];
 };
 
 extern const struct backend_ops backend_file_ops;
+/* backend_file_open.c: as backend_ops.reopen. */
+void backend_file_reopen(struct backend *b, void (*done)(void *ctx, int result), void *ctx);

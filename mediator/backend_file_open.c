@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the way to a device's file: opening, size, lock, and how its data can be moved. Main thread,
- * before the device's thread runs, and after it has ended.
+ * Owns the way to a device's file: opening, size, lock, and how its data can be moved; and opening
+ * it again when the device was gone. Main thread, before the device's thread runs; the second half
+ * on the device's thread.
  */
 #include "mediator/backend_file.h"
 
@@ -71,7 +72,7 @@ static int open_path(struct backend_file *f, const struct med_device_policy *p, 
 		     const char **ret_what)
 {
 	*ret_what = "cannot be opened";
-	f->fd = open(p->path, O_RDWR | O_CLOEXEC | (p->direct ? O_DIRECT : 0));
+	f->fd = open(f->path, f->open_flags);
 	if (f->fd < 0)
 		return -errno;
 	*ret_what = "is no file or block device";
@@ -80,6 +81,7 @@ static int open_path(struct backend_file *f, const struct med_device_policy *p, 
 		return r;
 	choose_inline(f, p->direct);
 	*ret_what = "is in use by another process (locked)";
+	f->locked = lock;
 	return lock ? lock_device(f->fd) : 0;
 }
 
@@ -94,7 +96,12 @@ static struct backend_file *file_new(const struct med_device_policy *p)
 	f->be.unaligned_bytes = p->slice_bytes;
 	f->fd = -1;
 	f->n_slots = p->slots;
-	return f;
+	f->open_flags = O_RDWR | O_CLOEXEC | (p->direct ? O_DIRECT : 0);
+	f->path = strdup(p->path);
+	if (f->path)
+		return f;
+	backend_free(&f->be);
+	return NULL;
 }
 
 int backend_file_open(const struct med_device_policy *p, bool lock, struct cf_errors *errs,
@@ -113,4 +120,74 @@ int backend_file_open(const struct med_device_policy *p, bool lock, struct cf_er
 	}
 	*ret = &f->be;
 	return 0;
+}
+
+/* ---- again; device's thread ---- */
+
+static int set_lock(int fd, short type)
+{
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+/* The lock goes from the old file to the new; nothing is under way that the old one would guard. */
+static int move_lock(const struct backend_file *f, int fd)
+{
+	if (!f->locked)
+		return 0;
+	(void)set_lock(f->fd, F_UNLCK);
+	int r = set_lock(fd, F_WRLCK);
+	if (r < 0)
+		(void)set_lock(f->fd, F_WRLCK);
+	return r;
+}
+
+static bool same_file(int a, int b)
+{
+	struct stat sa, sb;
+
+	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
+/* enum backend_reopened, or -errno: -EMEDIUMTYPE when it is not what it was. */
+static int take_over(struct backend_file *f, int take_fd)
+{
+	QCLEAN(qfd_close) int fd = take_fd;
+	uint64_t len_bytes;
+	bool block;
+	int r = device_size(fd, &len_bytes, &block);
+
+	if (r == 0 && (block != f->is_block_device || len_bytes < f->be.len_bytes))
+		r = -EMEDIUMTYPE;
+	if (r == 0)
+		r = move_lock(f, fd);
+	if (r < 0)
+		return r;
+	r = same_file(f->fd, fd) ? BACKEND_SAME : BACKEND_ANOTHER;
+	int old = f->fd;
+	f->fd = fd;
+	fd = old;	/* closed on return */
+	return r;
+}
+
+static void on_opened(struct loop_io *io, int res)
+{
+	struct backend_file *f = Q_CONTAINER_OF(io, struct backend_file, opening);
+
+	f->reopened(f->reopen_ctx, res < 0 ? res : take_over(f, res));
+}
+
+void backend_file_reopen(struct backend *b, void (*done)(void *ctx, int result), void *ctx)
+{
+	struct backend_file *f = Q_CONTAINER_OF(b, struct backend_file, be);
+
+	f->reopened = done;
+	f->reopen_ctx = ctx;
+	f->opening.done = on_opened;
+	/* Opening a disk may take as long as the disk likes: not on this thread. */
+	int r = loop_open(f->loop, &f->opening, f->path, f->open_flags);
+	if (r < 0)
+		done(ctx, r);
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lib/qfd.h"
+#include "mediator/backend_inject.h"
 #include "mediator/queue.h"
 
 #define MSG_BUDGET 16u		/* messages of one client in a round … */
@@ -222,7 +223,7 @@ static bool accept_one(struct med_share *sh, uint64_t now)
 			sh->accept_waits = false;
 		else if (fd < 0)
 			accept_later(sh, errno);
-		else if (is_quarantined(sh))
+		else if (is_quarantined(sh) || backend_inject_refuses(sh->disk, sh->sched_id))
 			qfd_close(&fd);
 		else
 			sh->client = med_client_new(sh, fd);
@@ -234,7 +235,11 @@ static void end_quarantine(struct med_share *sh, uint64_t now)
 {
 	struct med_disk *d = sh->disk;
 
-	if (!is_quarantined(sh) || now < sh->quarantine_until_ns)
+	if (!is_quarantined(sh))
+		return;
+	/* Pairs with the release store of med_disk_unquarantine(). */
+	if (!atomic_exchange_explicit(&sh->pardoned, false, memory_order_acquire) &&
+	    now < sh->quarantine_until_ns)
 		return;
 	atomic_store_explicit(&sh->stats.quarantined, false, RELAXED);
 	sh->window_faults = 0;

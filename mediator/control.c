@@ -7,7 +7,7 @@
  * hostd's channel may end at any time (a hostd that is upgraded): the mediator goes on serving. A
  * tool's connection that breaks a rule ends alone.
  */
-#include "mediator/control.h"
+#include "mediator/control_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,13 +17,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/cferr.h"
 #include "lib/qfd.h"
 #include "lib/qlog.h"
-#include "mediator/stats.h"
 
-#define PEERS_MAX 16u
 #define MSG_BUDGET 16u
+#define RARE_A_MINUTE 8u
 #define ASK_TIMEOUT_NS (10 * Q_NSEC_PER_SEC)
 
 struct event_record {
@@ -34,28 +32,8 @@ struct event_record {
 struct told {
 	char kind[32], share[72];
 	struct qlog_limit limit;
-};
-
-struct peer {
-	struct control *control;
-	struct qp_chan *chan;
-	struct event *ev_read, *ev_write;
-	bool is_hostd;
-};
-
-struct control {
-	struct event_base *base;
-	struct med_disk *disks;
-	size_t n_disks;
-	struct live *live;
-	uint64_t start_ns;
-	int listen_fd;
-	struct event *ev_listen, *ev_pipe;
-	int pipe_fd[2];
-	_Atomic uint64_t events_lost;
-	struct told *told;		/* owned, n_told: kinds and shares are few */
-	size_t n_told;
-	struct peer peers[PEERS_MAX];
+	uint64_t minute_ns;
+	unsigned n_minute;
 };
 
 static void peer_close(struct peer *p)
@@ -78,7 +56,7 @@ static void peer_flush(struct peer *p)
 		event_add(p->ev_write, NULL);
 }
 
-static void peer_send(struct peer *p, const Parley__Envelope *e)
+void control_send(struct peer *p, const Parley__Envelope *e)
 {
 	int r = qp_chan_send(p->chan, e, NULL, 0);
 
@@ -88,7 +66,7 @@ static void peer_send(struct peer *p, const Parley__Envelope *e)
 		peer_close(p);
 }
 
-static void answer_done(struct peer *p, uint32_t id)
+void control_done(struct peer *p, uint32_t id)
 {
 	Parley__Done done = PARLEY__DONE__INIT;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
@@ -96,187 +74,15 @@ static void answer_done(struct peer *p, uint32_t id)
 	e.id = id;
 	e.body_case = PARLEY__ENVELOPE__BODY_DONE;
 	e.done = &done;
-	peer_send(p, &e);
+	control_send(p, &e);
 }
 
-static void answer_error(struct peer *p, uint32_t id, Parley__Code code, const char *text)
+void control_error(struct peer *p, uint32_t id, Parley__Code code, const char *text)
 {
 	if (qp_chan_send_error(p->chan, id, code, 0, "%s", text) == QP_OK)
 		peer_flush(p);
 	else
 		peer_close(p);
-}
-
-static void on_stats(struct peer *p, const Parley__Envelope *req)
-{
-	struct control *c = p->control;
-	Parley__MediatorStats *s = NULL;
-
-	if (med_stats_collect(c->disks, c->n_disks, req->mediator_stats_request->share,
-			      qnow_ns() - c->start_ns, &s) < 0) {
-		answer_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
-		return;
-	}
-	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-	e.id = req->id;
-	e.body_case = PARLEY__ENVELOPE__BODY_MEDIATOR_STATS;
-	e.mediator_stats = s;
-	bool no_such = *req->mediator_stats_request->share && s->n_shares == 0;
-	if (no_such)
-		answer_error(p, req->id, PARLEY__CODE__E_NO_SUCH, "no share of that name");
-	else
-		peer_send(p, &e);
-	med_stats_free(s);
-	for (size_t i = 0; req->mediator_stats_request->reset_worst && i < c->n_disks; i++)
-		med_disk_reset_worst(&c->disks[i]);
-}
-
-static void answer_no_device(struct peer *p, uint32_t id, const char *name)
-{
-	const struct control *c = p->control;
-	const char *names[MED_DEVICES_MAX], *near;
-	char shown[80], text[256];
-	size_t n = Q_MIN(c->n_disks, Q_ARRAY_LEN(names));
-
-	for (size_t i = 0; i < n; i++)
-		names[i] = c->disks[i].policy->name;
-	near = cf_nearest(name, names, n);
-	qlog_escape(shown, sizeof(shown), name, strlen(name));
-	snprintf(text, sizeof(text), "the policy has no device '%s'%s%s%s", shown,
-		 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-	answer_error(p, id, PARLEY__CODE__E_NO_SUCH, text);
-}
-
-static void on_priorities(struct peer *p, const Parley__Envelope *req)
-{
-	struct control *c = p->control;
-	const Parley__SetPriorities *m = req->set_priorities;
-	bool found = false;
-
-	for (size_t i = 0; i < c->n_disks; i++) {
-		if (*m->device && strcmp(m->device, c->disks[i].policy->name) != 0)
-			continue;
-		med_disk_set_priorities(&c->disks[i], m->on);
-		qlog_info("ev=priorities dev=%s on=%d", c->disks[i].policy->name, m->on);
-		found = true;
-	}
-	if (found)
-		answer_done(p, req->id);
-	else
-		answer_no_device(p, req->id, m->device);
-}
-
-#define PIECE_BYTES 2048u	/* of a text that is longer than a string may be */
-
-/* Sends @text in pieces. */
-static void answer_text(struct peer *p, uint32_t id, char *text, size_t len)
-{
-	Parley__PolicyReply reply = PARLEY__POLICY_REPLY__INIT;
-	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-	size_t n = (len + PIECE_BYTES - 1) / PIECE_BYTES;
-	char *store = malloc(n * (PIECE_BYTES + 1) + 1), **pieces = calloc(n + 1, sizeof(*pieces));
-
-	for (size_t i = 0; store && pieces && i < n; i++) {
-		size_t bytes = Q_MIN(len - i * PIECE_BYTES, PIECE_BYTES);
-
-		pieces[i] = store + i * (PIECE_BYTES + 1);
-		memcpy(pieces[i], text + i * PIECE_BYTES, bytes);
-		pieces[i][bytes] = '\0';
-	}
-	e.id = id;
-	e.body_case = PARLEY__ENVELOPE__BODY_POLICY_REPLY;
-	e.policy_reply = &reply;
-	reply.n_text = n;
-	reply.text = pieces;
-	if (store && pieces)
-		peer_send(p, &e);
-	else
-		answer_error(p, id, PARLEY__CODE__E_FAILED, "out of memory");
-	free(store);
-	free(pieces);
-}
-
-static int ask_live(struct live *l, const Parley__PolicyRequest *m, FILE *to,
-		    struct cf_errors *errs)
-{
-	switch (m->verb) {
-	case PARLEY__POLICY_REQUEST__VERB__SHOW:
-		return live_show(l, to);
-	case PARLEY__POLICY_REQUEST__VERB__CHECK:
-		return live_check(l, to, errs);
-	case PARLEY__POLICY_REQUEST__VERB__RELOAD:
-		return live_reload(l, to, errs);
-	default:
-		return live_set(l, m->object, m->settings, m->n_settings, to, errs);
-	}
-}
-
-static void on_policy(struct peer *p, const Parley__Envelope *req)
-{
-	struct cf_errors errs = CF_ERRORS_NULL;
-	char *text = NULL;
-	size_t len = 0;
-	FILE *to = open_memstream(&text, &len);
-	int r = to ? ask_live(p->control->live, req->policy_request, to, &errs) : -ENOMEM;
-
-	if (to && r == -EINVAL) {
-		rewind(to);
-		cf_errors_print(&errs, to);
-	}
-	if (to)
-		(void)fclose(to);
-	if (r == 0)
-		answer_text(p, req->id, text, len);
-	else if (r == -EINVAL) {
-		text[Q_MIN(len, QP_STRING_MAX)] = '\0';
-		answer_error(p, req->id, PARLEY__CODE__E_CONFIG, text);
-	} else if (r == -EBUSY)
-		answer_error(p, req->id, PARLEY__CODE__E_BUSY,
-			     "a device has not taken the last change yet; try again");
-	else
-		answer_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
-	free(text);
-	cf_errors_fini(&errs);
-}
-
-static void on_explain(struct peer *p, const Parley__Envelope *req)
-{
-	struct control *c = p->control;
-	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-	int r = med_explain(c->disks, c->n_disks, req->explain_request->share, &e.explain_reply);
-
-	if (r < 0) {
-		answer_error(p, req->id, r == -ENOENT ? PARLEY__CODE__E_NO_SUCH :
-							PARLEY__CODE__E_FAILED,
-			     r == -ENOENT ? "no share of that name" : "out of memory");
-		return;
-	}
-	e.id = req->id;
-	e.body_case = PARLEY__ENVELOPE__BODY_EXPLAIN_REPLY;
-	peer_send(p, &e);
-	med_explain_free(e.explain_reply);
-}
-
-static void handle(struct peer *p, const Parley__Envelope *e)
-{
-	switch (e->body_case) {
-	case PARLEY__ENVELOPE__BODY_MEDIATOR_STATS_REQUEST:
-		on_stats(p, e);
-		break;
-	case PARLEY__ENVELOPE__BODY_SET_PRIORITIES:
-		on_priorities(p, e);
-		break;
-	case PARLEY__ENVELOPE__BODY_POLICY_REQUEST:
-		on_policy(p, e);
-		break;
-	case PARLEY__ENVELOPE__BODY_EXPLAIN_REQUEST:
-		on_explain(p, e);
-		break;
-	default:
-		answer_error(p, e->id, PARLEY__CODE__E_USAGE,
-			     "the mediator does not answer this request");
-		break;
-	}
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -300,7 +106,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			peer_close(p);
 			return;
 		}
-		handle(p, e);
+		control_handle(p, e);
 		qp_msg_free(e);
 	}
 }
@@ -355,12 +161,12 @@ static void put_event(void *ctx, const char *kind, const char *share, const char
 		atomic_fetch_add(&c->events_lost, 1);
 }
 
-/* The limiter of that share and kind; NULL when out of memory. */
-static struct qlog_limit *limit_of(struct control *c, const struct event_record *rec)
+/* What was told of that share and kind; NULL when out of memory. */
+static struct told *told_of(struct control *c, const struct event_record *rec)
 {
 	for (size_t i = 0; i < c->n_told; i++)
 		if (!strcmp(c->told[i].kind, rec->kind) && !strcmp(c->told[i].share, rec->share))
-			return &c->told[i].limit;
+			return &c->told[i];
 	struct told *v = reallocarray(c->told, c->n_told + 1, sizeof(v[0]));
 	if (!v)
 		return NULL;
@@ -369,7 +175,36 @@ static struct qlog_limit *limit_of(struct control *c, const struct event_record 
 	*t = (struct told){ 0 };
 	memcpy(t->kind, rec->kind, sizeof(t->kind));
 	memcpy(t->share, rec->share, sizeof(t->share));
-	return &t->limit;
+	return t;
+}
+
+/* No client makes these: a few a minute are told one by one. */
+static bool is_rare(const char *kind)
+{
+	static const char *const rare[] = {
+		"device_gone", "device_back", "device_stalled", "device_moves", "share_waits",
+		"share_served", "quarantine_ended",
+	};
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(rare); i++)
+		if (strcmp(kind, rare[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Whether it is told now, and for how many. An operator's own doing always is. */
+static bool is_due(struct told *t, const char *kind, uint64_t now, uint64_t *ret_n)
+{
+	*ret_n = 1;
+	if (!t || strncmp(kind, "inject_", 7) == 0)
+		return true;
+	if (now - t->minute_ns >= 60 * Q_NSEC_PER_SEC) {
+		t->minute_ns = now;
+		t->n_minute = 0;
+	}
+	if (is_rare(kind) && t->n_minute++ < RARE_A_MINUTE)
+		return true;
+	return qlog_limit_hit(&t->limit, now, ret_n);
 }
 
 /* A hostd that does not read loses events, not its channel. */
@@ -395,11 +230,10 @@ static void tell_event(struct control *c, struct event_record *rec)
 {
 	Parley__MediatorEvent m = PARLEY__MEDIATOR_EVENT__INIT;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-	struct qlog_limit *limit = limit_of(c, rec);
 	char shown[sizeof(rec->text) * 4];
-	uint64_t n = 1;
+	uint64_t n;
 
-	if (limit && !qlog_limit_hit(limit, qnow_ns(), &n))
+	if (!is_due(told_of(c, rec), rec->kind, qnow_ns(), &n))
 		return;
 	qlog_escape(shown, sizeof(shown), rec->text, strlen(rec->text));
 	qlog_info("ev=%s share=%s n=%llu why=\"%s\"", rec->kind, rec->share,
@@ -441,7 +275,7 @@ void control_ready(struct control *c)
 	e.ready = &ready;
 	for (size_t i = 0; i < PEERS_MAX; i++)
 		if (c->peers[i].chan && c->peers[i].is_hostd)
-			peer_send(&c->peers[i], &e);
+			control_send(&c->peers[i], &e);
 }
 
 struct control *control_new(struct event_base *base, struct med_disk *disks, size_t n_disks,

@@ -32,7 +32,7 @@ void disk_tell_sched(struct med_share *sh)
 {
 	const struct med_req *r = sh->head;
 
-	sched_head(&sh->disk->sched, sh->sched_id, sh->queued,
+	sched_head(&sh->disk->sched, sh->sched_id, outage_shown(sh),
 		   r ? med_slice_next_bytes(sh->disk, r) : 0,
 		   r ? kind_of(r) : SCHED_READ, r ? r->seq : 0);
 	atomic_store_explicit(&sh->stats.queued, sh->queued, RELAXED);
@@ -46,14 +46,22 @@ static void unlink_head(struct med_share *sh)
 	sh->queued--;
 }
 
-static void finish_request(struct med_req *r, uint64_t now)
+void disk_answer(struct med_req *r, uint64_t now)
 {
-	struct med_share *sh = r->share;
 	int err = r->err;
 
-	sh->outstanding--;
 	account_done(r, err, now);
 	r->done(r, err);
+}
+
+static void finish_request(struct med_req *r, uint64_t now)
+{
+	const struct outage_wait *w = &r->share->wait;
+
+	if ((r->err || w->state != OUTAGE_OFF || w->unsure) && outage_takes(r, now))
+		return;
+	r->share->outstanding--;
+	disk_answer(r, now);
 }
 
 void disk_put_slice(struct med_disk *d, struct med_slice *s)
@@ -78,6 +86,7 @@ static void slice_ended(struct backend_io *io, int err)
 	r->slices--;
 	if (err && !r->err) {
 		r->err = err;
+		r->err_injected = io->injected;
 		/* The rest of a request that failed is not given any more. */
 		if (sh->head == r) {
 			unlink_head(sh);
@@ -139,6 +148,9 @@ bool disk_give(struct med_disk *d)
 	uint64_t bytes = 0;
 	unsigned n = 0, n_given = 0;
 
+	/* Its file is about to be another. */
+	if (d->outage.opening)
+		return false;
 	d->now_ns = qnow_ns();
 	while (n < GIVE_SLICES && bytes < GIVE_BYTES && give_one(d, &bytes, &n))
 		if (++n_given % PUBLISH_SLICES == 0 && d->answered)
@@ -165,7 +177,7 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 	*sh->tail = r;
 	sh->tail = &r->next;
 	sh->queued++;
-	if (sh->queued == 1 || sh->head == r)
+	if (sh->queued == 1 || sh->head == r || sh->wait.state != OUTAGE_OFF)
 		disk_tell_sched(sh);
 	else
 		d->sched.share[sh->sched_id].queued = sh->queued;
@@ -190,6 +202,7 @@ struct med_req *med_share_take(struct med_share *sh,
 		sh->outstanding--;
 	}
 	sh->tail = at;
+	taken = outage_take(sh, match, arg, taken);
 	disk_tell_sched(sh);
 	return taken;
 }

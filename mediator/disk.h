@@ -50,6 +50,8 @@ struct med_disk {
 	const struct med_device_policy *_Atomic policy;	/* as that of a share */
 	struct med_event_sink sink;
 	struct backend *backend;	/* owned */
+	bool inject;			/* it is a backend_inject */
+	struct outage outage;
 	uint64_t last_turn_ns;
 	struct loop loop;
 	struct qbell bell;	/* signals clients, whose descriptors are not to be trusted */
@@ -97,6 +99,7 @@ void med_disk_fini(struct med_disk *d);
 /* Main thread. */
 void med_disk_set_priorities(struct med_disk *d, bool on);
 void med_disk_reset_worst(struct med_disk *d);
+void med_disk_unquarantine(struct med_disk *d, struct med_share *sh);
 /*
  * Hands @c to the device's thread, which goes by the new policy from its next round on: nothing is
  * drained or dropped; what waits then is promised nothing. Until med_disk_changed() says so, @c,

@@ -163,6 +163,12 @@ void med_disk_reset_worst(struct med_disk *d)
 	wake(d);
 }
 
+void med_disk_unquarantine(struct med_disk *d, struct med_share *sh)
+{
+	atomic_store_explicit(&sh->pardoned, true, memory_order_release);
+	wake(d);
+}
+
 void med_disk_change(struct med_disk *d, struct med_change *c)
 {
 	qassert(med_disk_changed(d));

@@ -13,6 +13,8 @@
 void disk_tell_sched(struct med_share *sh);
 /* Gives some slices to the back end, lower classes only so much. True when any was given. */
 bool disk_give(struct med_disk *d);
+/* The request, which is in no list and has no slices, is over: r->err says how. */
+void disk_answer(struct med_req *r, uint64_t now_ns);
 /* Also before the thread runs. */
 void disk_put_slice(struct med_disk *d, struct med_slice *s);
 

@@ -40,6 +40,7 @@ static void take_change(struct med_disk *d)
 			r->in_depth = false;
 		disk_tell_sched(sh);
 	}
+	outage_policy(d, qnow_ns());
 	/* Pairs with the acquire load of med_disk_changed(). */
 	atomic_store_explicit(&d->change, NULL, memory_order_release);
 }
@@ -93,6 +94,8 @@ static bool run_round(struct med_disk *d)
 	bool gave;
 
 	loop_dispatch(&d->loop, 512);
+	if (d->outage.due_ns && start >= d->outage.due_ns)
+		outage_run(d, start);
 	bool more = med_clients_accept(d, start);
 	more |= med_clients_serve(d);
 	gave = disk_give(d);
@@ -149,8 +152,9 @@ static bool wait_for_work(struct med_disk *d, struct spin *look)
 	}
 	if (med_clients_arm(d))
 		return false;
-	loop_submit_until(&d->loop, earliest_ns(med_clients_deadline_ns(d),
-						sched_next_ns(&d->sched, qnow_ns())));
+	uint64_t due = earliest_ns(med_clients_deadline_ns(d),
+				   sched_next_ns(&d->sched, qnow_ns()));
+	loop_submit_until(&d->loop, earliest_ns(due, d->outage.due_ns));
 	return true;
 }
 
@@ -255,6 +259,7 @@ void disk_run(struct med_disk *d)
 	struct spin look = SPIN_NEW;
 	uint64_t busy_since = qnow_ns();
 
+	outage_policy(d, busy_since);
 	while (!atomic_load_explicit(&d->want_stop, memory_order_acquire)) {
 		if (!run_round(d) && wait_for_work(d, &look))
 			busy_since = qnow_ns();

@@ -10,6 +10,7 @@
 #include "mediator/loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 
@@ -188,6 +189,16 @@ int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *
 	else
 		io_uring_prep_writev(sqe, fd, iov, n, off);
 	sqe->rw_flags = flags;
+	return start(sqe, io);
+}
+
+int loop_open(struct loop *l, struct loop_io *io, const char *path, int flags)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return -EBUSY;
+	io_uring_prep_openat(sqe, AT_FDCWD, path, flags, 0);
 	return start(sqe, io);
 }
 

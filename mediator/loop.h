@@ -52,6 +52,8 @@ int loop_readv(struct loop *l, struct loop_io *io, int fd, const struct iovec *i
 /* @flags: RWF_* of pwritev2(2). */
 int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
 		uint64_t off, int flags);
+/* Ends with a descriptor, the caller's, or -errno. @path is borrowed until then. */
+int loop_open(struct loop *l, struct loop_io *io, const char *path, int flags);
 int loop_fsync(struct loop *l, struct loop_io *io, int fd);
 int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_t off,
 		   uint64_t len);

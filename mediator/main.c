@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <event2/event.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +21,9 @@
 #include "lib/qfd.h"
 #include "lib/qlog.h"
 #include "lib/qsched.h"
+#include "mediator/backend_inject.h"
 #include "mediator/control.h"
-#include "mediator/disk.h"
-
-enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
+#include "mediator/options.h"
 
 #define LISTEN_WAIT_NS (5 * Q_NSEC_PER_SEC)
 #define FDS_PER_SHARE 80u	/* a client's queues, memory and socket, and a message at hand */
@@ -34,14 +32,6 @@ enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
  * kernel's enforcement, which works in ticks, stays out of it. */
 #define RT_BUDGET_NS (930 * Q_NSEC_PER_USEC)
 #define RT_PERIOD_NS Q_NSEC_PER_MSEC
-
-struct options {
-	const char *run_dir;
-	int control_fd;
-	bool check_only;
-	const char *const *paths;
-	size_t n_paths;
-};
 
 struct mediator {
 	struct options opt;
@@ -56,75 +46,6 @@ struct mediator {
 	int *listen_fds;		/* per share of the policy at first, until a disk owns it */
 	size_t n_listen_fds;
 };
-
-static void usage(FILE *to)
-{
-	fputs("usage: mediator [options] POLICY...\n"
-	      "Owns the shared disks named in the policy files (or folders of *.policy files) and\n"
-	      "serves each share as a vhost-user block device.\n"
-	      "\n"
-	      "  --run-dir DIR     sockets go to DIR/mediator/ (default $PARLEY_RUN_DIR or "
-	      "/run/parley)\n"
-	      "  --control-fd N    take the listening sockets from hostd on descriptor N\n"
-	      "  --check           check the policy and the devices, start nothing\n"
-	      "  --help, --version\n"
-	      "\n"
-	      "Exit status: 0 stopped as asked (or the check passed), 2 usage, 64 cannot start,\n"
-	      "65 the policy was refused. See mediator(8) and parley-policy(5).\n",
-	      to);
-}
-
-/* 0 to go on, else the exit code + 1. */
-static int parse_options(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-		{ "run-dir", required_argument, NULL, 'r' },
-		{ "control-fd", required_argument, NULL, 'c' },
-		{ "check", no_argument, NULL, 'k' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },
-		{ 0 },
-	};
-	const char *env = getenv("PARLEY_RUN_DIR");
-	char *end;
-	int opt;
-
-	*o = (struct options){ .run_dir = env ? env : "/run/parley", .control_fd = -1 };
-	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-		switch (opt) {
-		case 'r':
-			o->run_dir = optarg;
-			break;
-		case 'c':
-			o->control_fd = (int)strtol(optarg, &end, 10);
-			if (*end || o->control_fd < 0) {
-				fprintf(stderr, "mediator: --control-fd %s: expected a number\n",
-					optarg);
-				return EXIT_USAGE + 1;
-			}
-			break;
-		case 'k':
-			o->check_only = true;
-			break;
-		case 'h':
-			usage(stdout);
-			return EXIT_OK + 1;
-		case 'v':
-			puts("mediator (Parley) " PARLEY_VERSION);
-			return EXIT_OK + 1;
-		default:
-			fputs("Try 'mediator --help'.\n", stderr);
-			return EXIT_USAGE + 1;
-		}
-	}
-	o->paths = (const char *const *)argv + optind;
-	o->n_paths = (size_t)(argc - optind);
-	if (o->n_paths == 0) {
-		fputs("mediator: no policy file was given. Try 'mediator --help'.\n", stderr);
-		return EXIT_USAGE + 1;
-	}
-	return 0;
-}
 
 /* Says it to the operator and to hostd. Returns @code. */
 static int failed(struct mediator *m, int code, const char *stage, int err, const char *text)
@@ -165,6 +86,9 @@ static int open_disks(struct mediator *m, struct cf_errors *errs)
 	for (size_t i = 0; i < m->policy->n_devices; i++) {
 		int r = med_disk_init(&m->disks[i], m->policy, i, &sink, !m->opt.check_only, errs);
 
+		first_err = first_err ? first_err : r;
+		if (r == 0 && m->opt.inject)
+			r = backend_inject_wrap(&m->disks[i]);
 		first_err = first_err ? first_err : r;
 		if (r == 0) {
 			sizes[i] = m->disks[i].backend->len_bytes;
@@ -339,8 +263,11 @@ static int set_up_control(struct mediator *m)
 
 static void mediator_fini(struct mediator *m)
 {
-	for (size_t i = 0; i < m->n_disks; i++)
+	for (size_t i = 0; i < m->n_disks; i++) {
+		if (m->disks[i].inject)
+			backend_inject_clear(&m->disks[i], 0);
 		med_disk_fini(&m->disks[i]);
+	}
 	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
 		qfd_close(&m->listen_fds[i]);
 	free(m->listen_fds);

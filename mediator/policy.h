@@ -9,6 +9,7 @@
 #include "lib/cferr.h"
 #include "lib/qdef.h"
 #include "mediator/scheduler.h"
+#include "mediator/simulate_model.h"
 
 #define MED_DEVICES_MAX 16u
 
@@ -18,6 +19,8 @@ struct med_device_policy {
 	char *path;
 	/* instead of a path: a null device of that size, for measurements */
 	uint64_t null_bytes;
+	bool simulate;		/* it takes the time of its model for all it does */
+	struct sim_model model;
 	bool direct;		/* O_DIRECT */
 	uint32_t slots, reserve;
 	uint32_t slice_bytes;
@@ -50,6 +53,8 @@ struct med_share_policy {
 	char *group_name;	/* as written, or NULL */
 	uint32_t group;		/* 1 + its place; 0 = none */
 	struct limits_cfg limits;
+	bool wait_on_error;	/* what a device failed is tried again, not answered */
+	uint64_t wait_limit_ns;	/* … until it is as old as that; 0 = for ever */
 	uint32_t fault_budget;	/* protocol faults in a window until the share is quarantined */
 	uint64_t fault_window_ns;	/* how long faults are remembered, and a quarantine lasts */
 	const char *file;

@@ -33,6 +33,8 @@
 const struct policy_key policy_device_keys[] = {
 	{ "path", KEY_TEXT, DEV(path), 0, 0, "a file or block device", KEY_FIXED },
 	{ "null", KEY_BYTES, DEV(null_bytes), 4096, INT64_MAX, "a size, such as 64M", KEY_FIXED },
+	{ "simulate", KEY_BOOL, DEV(simulate), 0, 1, "yes or no", KEY_FIXED },
+	POLICY_MODEL_KEYS("sim-", DEV, KEY_FIXED | KEY_MODEL),
 	{ "direct", KEY_BOOL, DEV(direct), 0, 1, "yes or no", KEY_FIXED },
 	{ "slots", KEY_U32, DEV(slots), 1, 1024, "a number from 1 to 1024", KEY_FIXED },
 	{ "reserve", KEY_U32, DEV(reserve), 0, 1023, "a number from 0 to slots - 1" },
@@ -59,6 +61,9 @@ const struct policy_key policy_share_keys[] = {
 	{ "fault-budget", KEY_U32, SHR(fault_budget), 1, 1000000, "a number from 1 to 1000000" },
 	{ "fault-window", KEY_TIME, SHR(fault_window_ns), Q_NSEC_PER_MSEC, 86400 * Q_NSEC_PER_SEC,
 	  "a time from 1ms to 86400s, such as 60s" },
+	{ "wait-on-error", KEY_BOOL, SHR(wait_on_error), 0, 1, "yes or no" },
+	{ "wait-limit", KEY_TIME, SHR(wait_limit_ns), 10 * Q_NSEC_PER_MSEC,
+	  86400 * Q_NSEC_PER_SEC, "a time from 10ms to 86400s, such as 30s, or none", KEY_NONE },
 	{ "group", KEY_TEXT, SHR(group_name), 0, 0,
 	  "the name of a [group NAME] section, or none", KEY_NONE },
 	LIMIT_KEYS(SHR),
@@ -131,6 +136,17 @@ static bool parse_class(const char *s, enum sched_class *ret)
 	return false;
 }
 
+static bool parse_word(const struct policy_key *k, const char *value, uint32_t *ret)
+{
+	for (uint32_t i = 0; i <= k->max; i++) {
+		if (strcmp(value, k->words[i]) == 0) {
+			*ret = i;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Number of @k from @value: false when it is none or out of range. */
 static bool parse_number(const struct policy_key *k, const char *value, uint64_t *ret)
 {
@@ -181,6 +197,8 @@ bool policy_key_set(const struct policy_key *k, void *object, const char *value,
 		return parse_bool(value, (bool *)field);
 	case KEY_CLASS:
 		return parse_class(value, (enum sched_class *)field);
+	case KEY_WORD:
+		return parse_word(k, value, (uint32_t *)field);
 	case KEY_U32:
 	case KEY_BYTES32:
 		if (!parse_number(k, value, &num))
@@ -236,6 +254,10 @@ void policy_key_format(const struct policy_key *k, const void *object, char *buf
 	const char *field = (const char *)object + k->offset;
 	const char *text = NULL;
 
+	if (k->flags & KEY_MODEL && !((const struct med_device_policy *)object)->simulate) {
+		snprintf(buf, buf_bytes, "none");
+		return;
+	}
 	switch (k->kind) {
 	case KEY_TEXT:
 		text = *(char *const *)field;
@@ -246,6 +268,9 @@ void policy_key_format(const struct policy_key *k, const void *object, char *buf
 		break;
 	case KEY_CLASS:
 		text = sched_class_str(*(const enum sched_class *)field);
+		break;
+	case KEY_WORD:
+		text = k->words[*(const uint32_t *)field];
 		break;
 	case KEY_BYTES32:
 	case KEY_BYTES:

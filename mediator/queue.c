@@ -418,9 +418,13 @@ void med_queues_publish(struct med_disk *d)
 
 bool med_queue_settle(struct med_queue *q)
 {
+	struct med_client *c = q->client;
+
+	/* What came back unserved since the end began waits for nobody any more. */
+	if (q->stopping && c->dying && q->outstanding > 0)
+		drop_waiting(q);
 	if (!q->stopping || q->outstanding > 0)
 		return false;
-	struct med_client *c = q->client;
 	uint16_t base = q->ring.last_avail;
 
 	queue_release(q);

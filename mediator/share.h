@@ -10,6 +10,7 @@
 #include "lib/qblk.h"
 #include "lib/qhist.h"
 #include "lib/qlog.h"
+#include "mediator/outage.h"
 #include "mediator/policy.h"
 #include "mediator/recorder.h"
 
@@ -38,6 +39,7 @@ struct med_req {
 	uint32_t slices;		/* at the device */
 	bool durable;			/* a write is done when it is on stable storage */
 	int err;			/* first error of a slice */
+	bool err_injected;		/* it has not been done, and nothing else was lost */
 	bool unaligned;			/* direct I/O cannot take its parts as they are */
 	bool in_depth;			/* was within the share's promised depth when it arrived */
 	struct flight flight;		/* of class safety: what stood in its way */
@@ -73,9 +75,11 @@ struct med_share {
 	uint32_t window_faults;		/* breaches since window_ns; stats has them all */
 	uint64_t window_ns;
 	uint64_t quarantine_until_ns;	/* while stats.quarantined */
+	_Atomic bool pardoned;		/* by the main thread: it ends now */
 	struct med_req *head, **tail;
 	uint32_t queued;		/* requests in the list */
 	uint32_t outstanding;		/* requests not yet done, queued ones included */
+	struct outage_wait wait;	/* for a device that fails */
 	struct qlog_limit bound_limit, error_limit;	/* of events */
 	struct med_share_stats stats;
 };

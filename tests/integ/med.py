@@ -7,6 +7,7 @@ import fcntl
 import json
 import mmap
 import os
+import re
 import shutil
 import signal
 import socket
@@ -57,8 +58,8 @@ class Folder:
 class Mediator:
     """One process. Its log is kept in a file; stop() checks that it ended as asked."""
 
-    def __init__(self, folder, policy, start=True):
-        self.folder, self.proc = folder, None
+    def __init__(self, folder, policy, start=True, args=()):
+        self.folder, self.proc, self.args = folder, None, args
         self.run = os.path.join(folder, "run")
         self.policy = os.path.join(folder, "test.policy")
         self.log_path = os.path.join(folder, "log")
@@ -70,13 +71,20 @@ class Mediator:
     def start(self):
         with open(self.log_path, "ab") as log:
             at = log.tell()
-            self.proc = subprocess.Popen([os.environ["MEDIATOR"], "--run-dir", self.run, self.policy], stderr=log)
+            self.proc = subprocess.Popen([os.environ["MEDIATOR"], *self.args, "--run-dir", self.run, self.policy], stderr=log)
         wait_for("ready", lambda: self.proc.poll() is not None or "ev=ready" in self.log()[at:])
         check(self.proc.poll() is None, f"the mediator did not start: {self.log()[at:]}")
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
+
+    def events(self, kind, subject):
+        """How many of them its log tells."""
+        return sum(int(n) for n in re.findall(rf"ev={kind} share={re.escape(subject)} n=(\d+)", self.log()))
+
+    def told(self, kind, subject, n=1):
+        wait_for(f"{n} {kind} of {subject}", lambda: self.events(kind, subject) >= n)
 
     def socket(self, share):
         return os.path.join(self.run, "mediator", share.replace("/", ".") + ".sock")
@@ -357,10 +365,21 @@ class Control:
 
     def policy(self, verb, name="", *settings):
         """(error code, 0 = done; text). Code 9: the change before is not taken yet."""
-        reply = self.ask(field(1, ("show", "check", "reload", "set").index(verb)) + field(2, name) +
+        reply = self.ask(field(1, ("show", "check", "reload", "set", "unquarantine").index(verb)) + field(2, name) +
                          b"".join(field(3, s) for s in settings), 26)
         if 27 in reply:
             return 0, b"".join(parse(reply[27][0]).get(1, [])).decode()
+        error = parse(reply[3][0])
+        return error[1][0], error[2][0].decode()
+
+    def inject(self, verb, kind="", obj="", *settings):
+        """(error code, 0 = done; text, or what is injected: rows of values by name)."""
+        reply = self.ask(field(1, ("list", "add", "clear", "kill").index(verb)) + field(2, kind) + field(3, obj) +
+                         b"".join(field(4, s) for s in settings), 30)
+        names = ("id", "kind", "device", "share", "ops", "count_left", "left_ns", "delay_ns", "hits")
+        if 31 in reply:
+            return 0, [{**dict.fromkeys(names, 0), **named(f, dict(enumerate(names, 1)))}
+                       for f in parse(reply[31][0]).get(1, [])]
         error = parse(reply[3][0])
         return error[1][0], error[2][0].decode()
 

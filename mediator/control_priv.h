@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the control plane have of each other: conversations and events (control.c), the
+ * requests that are answered from the disks and the policy (requests.c), failures on purpose
+ * (inject_ctl.c). Main thread.
+ */
+#pragma once
+
+#include "mediator/control.h"
+
+#define PEERS_MAX 16u
+
+struct told;
+
+struct peer {
+	struct control *control;
+	struct qp_chan *chan;
+	struct event *ev_read, *ev_write;
+	bool is_hostd;
+};
+
+struct control {
+	struct event_base *base;
+	struct med_disk *disks;
+	size_t n_disks;
+	struct live *live;
+	uint32_t n_injections;		/* since the start: the number of the last */
+	uint64_t start_ns;
+	int listen_fd;
+	struct event *ev_listen, *ev_pipe;
+	int pipe_fd[2];
+	_Atomic uint64_t events_lost;
+	struct told *told;		/* owned, n_told: kinds and shares are few */
+	size_t n_told;
+	struct peer peers[PEERS_MAX];
+};
+
+/* ---- control.c: an answer, after which the peer may be gone ---- */
+
+void control_send(struct peer *p, const Parley__Envelope *e);
+void control_error(struct peer *p, uint32_t id, Parley__Code code, const char *text);
+void control_done(struct peer *p, uint32_t id);
+
+/* ---- requests.c ---- */
+
+/* Any request of a peer; answers it. */
+void control_handle(struct peer *p, const Parley__Envelope *e);
+/* There is no device @name; with what may have been meant. */
+void control_no_device(struct peer *p, uint32_t id, const char *name);
+
+/* ---- inject_ctl.c ---- */
+
+void control_inject(struct peer *p, const Parley__Envelope *req);

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers an operator who makes things fail, and finds what he means by a device or a share. Main
+ * thread. Invariant: an object that is not there, or a rule that is wrong, begins nothing.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/qlog.h"
+#include "mediator/backend_inject.h"
+#include "mediator/control_priv.h"
+
+#define LIST_MAX (MED_DEVICES_MAX * INJECT_RULES_MAX)
+
+/* ---- the list ---- */
+
+struct row {
+	Parley__Injection m;
+	char ops[INJECT_OPS_BYTES];
+};
+
+static void fill_row(struct row *row, const struct med_disk *d, const struct inject_rule *r)
+{
+	uint64_t now = qnow_ns();
+
+	row->m = (Parley__Injection)PARLEY__INJECTION__INIT;
+	row->m.id = r->id;
+	row->m.kind = (char *)inject_kind_str(r->kind);
+	row->m.device = (char *)d->policy->name;
+	row->m.share = (char *)(r->share < 0 ? "" : d->shares[r->share].policy->name);
+	row->m.ops = (char *)inject_ops_str(r, row->ops);
+	row->m.count_left = r->count;
+	row->m.left_ns = r->until_ns > now ? r->until_ns - now : 0;
+	row->m.delay_ns = r->kind == INJECT_LATE ? r->delay_ns : 0;
+	row->m.hits = r->hits;
+}
+
+static void answer_list(struct peer *p, uint32_t id)
+{
+	const struct control *c = p->control;
+	struct row *rows = calloc(LIST_MAX, sizeof(rows[0]));
+	Parley__Injection **v = calloc(LIST_MAX, sizeof(v[0]));
+	Parley__InjectReply reply = PARLEY__INJECT_REPLY__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	struct inject_rule rules[INJECT_RULES_MAX];
+
+	for (size_t i = 0; rows && v && i < c->n_disks; i++) {
+		unsigned n = backend_inject_list(&c->disks[i], rules);
+
+		for (unsigned k = 0; k < n; k++) {
+			v[reply.n_injections] = &rows[reply.n_injections].m;
+			fill_row(&rows[reply.n_injections++], &c->disks[i], &rules[k]);
+		}
+	}
+	e.id = id;
+	e.body_case = PARLEY__ENVELOPE__BODY_INJECT_REPLY;
+	e.inject_reply = &reply;
+	reply.injections = v;
+	if (rows && v)
+		control_send(p, &e);
+	else
+		control_error(p, id, PARLEY__CODE__E_FAILED, "out of memory");
+	free(rows);
+	free(v);
+}
+
+/* ---- adding ---- */
+
+/* The disk and number of the share called @name; NULL: there is none. */
+static struct med_disk *find_share(const struct control *c, const char *name, int *ret_share)
+{
+	for (size_t i = 0; i < c->n_disks; i++) {
+		for (unsigned k = 0; k < c->disks[i].n_shares; k++) {
+			if (strcmp(c->disks[i].shares[k].policy->name, name) != 0)
+				continue;
+			*ret_share = (int)k;
+			return &c->disks[i];
+		}
+	}
+	return NULL;
+}
+
+static void add_to(struct peer *p, uint32_t id, struct med_disk *d, struct inject_rule *rule)
+{
+	char ops[INJECT_OPS_BYTES];
+
+	rule->id = ++p->control->n_injections;
+	if (backend_inject_add(d, rule) < 0) {
+		control_error(p, id, PARLEY__CODE__E_BUSY,
+			      "a device takes 16 injections at once: clear some");
+		return;
+	}
+	qlog_info("ev=inject n=%u kind=%s ops=%s device=%s share=%s for_ms=%llu", rule->id,
+		  inject_kind_str(rule->kind), inject_ops_str(rule, ops), d->policy->name,
+		  rule->share < 0 ? "all" : d->shares[rule->share].policy->name,
+		  (unsigned long long)(rule->for_ns / Q_NSEC_PER_MSEC));
+	answer_list(p, id);
+}
+
+static struct med_disk *find_disk(const struct control *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_disks; i++)
+		if (strcmp(c->disks[i].policy->name, name) == 0)
+			return &c->disks[i];
+	return !*name && c->n_disks == 1 ? &c->disks[0] : NULL;
+}
+
+static void on_add(struct peer *p, uint32_t id, const Parley__InjectRequest *m)
+{
+	const struct control *c = p->control;
+	struct inject_rule rule;
+	char why[256], shown[512];
+	struct med_disk *d;
+
+	if (!inject_rule_parse(m->kind, m->settings, m->n_settings, &rule, why, sizeof(why))) {
+		qlog_escape(shown, sizeof(shown), why, strlen(why));
+		control_error(p, id, PARLEY__CODE__E_USAGE, shown);
+		return;
+	}
+	d = strchr(m->object, '/') ? find_share(c, m->object, &rule.share) :
+				     find_disk(c, m->object);
+	if (!d && !*m->object)
+		control_error(p, id, PARLEY__CODE__E_USAGE,
+			      "there are several devices: name one, or a share");
+	else if (!d && strchr(m->object, '/'))
+		control_error(p, id, PARLEY__CODE__E_NO_SUCH, "no share of that name");
+	else if (!d)
+		control_no_device(p, id, m->object);
+	else if (rule.kind == INJECT_GONE && rule.share >= 0)
+		control_error(p, id, PARLEY__CODE__E_USAGE,
+			      "a device goes away with all its shares: name the device");
+	else
+		add_to(p, id, d, &rule);
+}
+
+/* ---- clearing ---- */
+
+static void on_clear(struct peer *p, uint32_t id, const char *which)
+{
+	struct control *c = p->control;
+	unsigned n = 0;
+	char *end;
+	unsigned long number = *which ? strtoul(which, &end, 10) : 0;
+
+	if (*which && (*end || number == 0 || number > UINT32_MAX)) {
+		control_error(p, id, PARLEY__CODE__E_USAGE,
+			      "expected the number of an injection, as 'inject list' has it");
+		return;
+	}
+	for (size_t i = 0; i < c->n_disks; i++)
+		n += backend_inject_clear(&c->disks[i], (uint32_t)number);
+	if (*which && n == 0)
+		control_error(p, id, PARLEY__CODE__E_NO_SUCH, "no injection of that number");
+	else
+		answer_list(p, id);
+}
+
+void control_inject(struct peer *p, const Parley__Envelope *req)
+{
+	const Parley__InjectRequest *m = req->inject_request;
+	const struct control *c = p->control;
+
+	if (c->n_disks == 0 || !c->disks[0].inject) {
+		control_error(p, req->id, PARLEY__CODE__E_DENIED,
+			      "fault injection is off: this mediator was started without --inject");
+		return;
+	}
+	switch (m->verb) {
+	case PARLEY__INJECT_REQUEST__VERB__LIST:
+		answer_list(p, req->id);
+		return;
+	case PARLEY__INJECT_REQUEST__VERB__ADD:
+		on_add(p, req->id, m);
+		return;
+	case PARLEY__INJECT_REQUEST__VERB__CLEAR:
+		on_clear(p, req->id, m->object);
+		return;
+	default:
+		control_error(p, req->id, PARLEY__CODE__E_USAGE,
+			      "the mediator does not do this itself: ask hostd");
+	}
+}

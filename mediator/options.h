@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the mediator was told when it was started. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
+
+struct options {
+	const char *run_dir;
+	int control_fd;
+	bool check_only;
+	bool inject;		/* things may be made to fail */
+	const char *const *paths;
+	size_t n_paths;
+};
+
+/* 0 to go on, else the exit code + 1; then it was said why. */
+int parse_options(int argc, char **argv, struct options *o);

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers requests from what the disks count and what the policy says. Main thread. Invariant: each
+ * request gets one answer, after which its peer may be gone.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cferr.h"
+#include "lib/qlog.h"
+#include "mediator/control_priv.h"
+#include "mediator/stats.h"
+
+static void on_stats(struct peer *p, const Parley__Envelope *req)
+{
+	struct control *c = p->control;
+	Parley__MediatorStats *s = NULL;
+
+	if (med_stats_collect(c->disks, c->n_disks, req->mediator_stats_request->share,
+			      qnow_ns() - c->start_ns, &s) < 0) {
+		control_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
+		return;
+	}
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	e.id = req->id;
+	e.body_case = PARLEY__ENVELOPE__BODY_MEDIATOR_STATS;
+	e.mediator_stats = s;
+	bool no_such = *req->mediator_stats_request->share && s->n_shares == 0;
+	if (no_such)
+		control_error(p, req->id, PARLEY__CODE__E_NO_SUCH, "no share of that name");
+	else
+		control_send(p, &e);
+	med_stats_free(s);
+	for (size_t i = 0; req->mediator_stats_request->reset_worst && i < c->n_disks; i++)
+		med_disk_reset_worst(&c->disks[i]);
+}
+
+void control_no_device(struct peer *p, uint32_t id, const char *name)
+{
+	const struct control *c = p->control;
+	const char *names[MED_DEVICES_MAX], *near;
+	char shown[80], text[256];
+	size_t n = Q_MIN(c->n_disks, Q_ARRAY_LEN(names));
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = c->disks[i].policy->name;
+	near = cf_nearest(name, names, n);
+	qlog_escape(shown, sizeof(shown), name, strlen(name));
+	snprintf(text, sizeof(text), "the policy has no device '%s'%s%s%s", shown,
+		 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+	control_error(p, id, PARLEY__CODE__E_NO_SUCH, text);
+}
+
+static void on_priorities(struct peer *p, const Parley__Envelope *req)
+{
+	struct control *c = p->control;
+	const Parley__SetPriorities *m = req->set_priorities;
+	bool found = false;
+
+	for (size_t i = 0; i < c->n_disks; i++) {
+		if (*m->device && strcmp(m->device, c->disks[i].policy->name) != 0)
+			continue;
+		med_disk_set_priorities(&c->disks[i], m->on);
+		qlog_info("ev=priorities dev=%s on=%d", c->disks[i].policy->name, m->on);
+		found = true;
+	}
+	if (found)
+		control_done(p, req->id);
+	else
+		control_no_device(p, req->id, m->device);
+}
+
+#define PIECE_BYTES 2048u	/* of a text that is longer than a string may be */
+
+/* Sends @text in pieces. */
+static void answer_text(struct peer *p, uint32_t id, char *text, size_t len)
+{
+	Parley__PolicyReply reply = PARLEY__POLICY_REPLY__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	size_t n = (len + PIECE_BYTES - 1) / PIECE_BYTES;
+	char *store = malloc(n * (PIECE_BYTES + 1) + 1), **pieces = calloc(n + 1, sizeof(*pieces));
+
+	for (size_t i = 0; store && pieces && i < n; i++) {
+		size_t bytes = Q_MIN(len - i * PIECE_BYTES, PIECE_BYTES);
+
+		pieces[i] = store + i * (PIECE_BYTES + 1);
+		memcpy(pieces[i], text + i * PIECE_BYTES, bytes);
+		pieces[i][bytes] = '\0';
+	}
+	e.id = id;
+	e.body_case = PARLEY__ENVELOPE__BODY_POLICY_REPLY;
+	e.policy_reply = &reply;
+	reply.n_text = n;
+	reply.text = pieces;
+	if (store && pieces)
+		control_send(p, &e);
+	else
+		control_error(p, id, PARLEY__CODE__E_FAILED, "out of memory");
+	free(store);
+	free(pieces);
+}
+
+static struct med_share *find_share(const struct control *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_disks; i++)
+		for (unsigned k = 0; k < c->disks[i].n_shares; k++)
+			if (strcmp(c->disks[i].shares[k].policy->name, name) == 0)
+				return &c->disks[i].shares[k];
+	return NULL;
+}
+
+static void on_unquarantine(struct peer *p, uint32_t id, const char *name)
+{
+	struct med_share *sh = find_share(p->control, name);
+	char text[] = "the quarantine is ended\n";
+
+	if (!sh) {
+		control_error(p, id, PARLEY__CODE__E_NO_SUCH, "no share of that name");
+	} else if (!atomic_load_explicit(&sh->stats.quarantined, memory_order_relaxed)) {
+		control_error(p, id, PARLEY__CODE__E_ALREADY, "the share is in no quarantine");
+	} else {
+		med_disk_unquarantine(sh->disk, sh);
+		qlog_info("ev=unquarantine share=%s", sh->policy->name);
+		answer_text(p, id, text, sizeof(text) - 1);
+	}
+}
+
+static int ask_live(struct live *l, const Parley__PolicyRequest *m, FILE *to,
+		    struct cf_errors *errs)
+{
+	switch (m->verb) {
+	case PARLEY__POLICY_REQUEST__VERB__SHOW:
+		return live_show(l, to);
+	case PARLEY__POLICY_REQUEST__VERB__CHECK:
+		return live_check(l, to, errs);
+	case PARLEY__POLICY_REQUEST__VERB__RELOAD:
+		return live_reload(l, to, errs);
+	default:
+		return live_set(l, m->object, m->settings, m->n_settings, to, errs);
+	}
+}
+
+static void on_policy(struct peer *p, const Parley__Envelope *req)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	char *text = NULL;
+	size_t len = 0;
+
+	if (req->policy_request->verb == PARLEY__POLICY_REQUEST__VERB__UNQUARANTINE) {
+		on_unquarantine(p, req->id, req->policy_request->object);
+		return;
+	}
+	FILE *to = open_memstream(&text, &len);
+	int r = to ? ask_live(p->control->live, req->policy_request, to, &errs) : -ENOMEM;
+
+	if (to && r == -EINVAL) {
+		rewind(to);
+		cf_errors_print(&errs, to);
+	}
+	if (to)
+		(void)fclose(to);
+	if (r == 0)
+		answer_text(p, req->id, text, len);
+	else if (r == -EINVAL) {
+		text[Q_MIN(len, QP_STRING_MAX)] = '\0';
+		control_error(p, req->id, PARLEY__CODE__E_CONFIG, text);
+	} else if (r == -EBUSY)
+		control_error(p, req->id, PARLEY__CODE__E_BUSY,
+			     "a device has not taken the last change yet; try again");
+	else
+		control_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
+	free(text);
+	cf_errors_fini(&errs);
+}
+
+static void on_explain(struct peer *p, const Parley__Envelope *req)
+{
+	struct control *c = p->control;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	int r = med_explain(c->disks, c->n_disks, req->explain_request->share, &e.explain_reply);
+
+	if (r < 0) {
+		control_error(p, req->id, r == -ENOENT ? PARLEY__CODE__E_NO_SUCH :
+							PARLEY__CODE__E_FAILED,
+			     r == -ENOENT ? "no share of that name" : "out of memory");
+		return;
+	}
+	e.id = req->id;
+	e.body_case = PARLEY__ENVELOPE__BODY_EXPLAIN_REPLY;
+	control_send(p, &e);
+	med_explain_free(e.explain_reply);
+}
+
+void control_handle(struct peer *p, const Parley__Envelope *e)
+{
+	switch (e->body_case) {
+	case PARLEY__ENVELOPE__BODY_MEDIATOR_STATS_REQUEST:
+		on_stats(p, e);
+		break;
+	case PARLEY__ENVELOPE__BODY_SET_PRIORITIES:
+		on_priorities(p, e);
+		break;
+	case PARLEY__ENVELOPE__BODY_POLICY_REQUEST:
+		on_policy(p, e);
+		break;
+	case PARLEY__ENVELOPE__BODY_EXPLAIN_REQUEST:
+		on_explain(p, e);
+		break;
+	case PARLEY__ENVELOPE__BODY_INJECT_REQUEST:
+		control_inject(p, e);
+		break;
+	default:
+		control_error(p, e->id, PARLEY__CODE__E_USAGE,
+			     "the mediator does not answer this request");
+		break;
+	}
+}
