@@ -30,7 +30,7 @@ struct med_slice {
 struct med_change {
 	const struct med_policy *policy;
 	size_t device;
-	unsigned share[SCHED_SHARES_MAX];	/* the disk's share → its index in the policy */
+	unsigned share[MED_SHARES_MAX];	/* the disk's share → its index in the policy */
 };
 
 struct med_disk_stats {

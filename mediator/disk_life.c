@@ -73,9 +73,10 @@ int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t devic
 
 int med_disk_reserve(struct med_disk *d, unsigned n)
 {
-	qassert(!d->shares);
+	qassert(!d->shares && n <= MED_SHARES_MAX);
+	/* calloc: what no share needs yet is not touched. */
 	d->shares = calloc(n ? n : 1, sizeof(d->shares[0]));
-	return d->shares ? 0 : -ENOMEM;
+	return d->shares ? sched_reserve(&d->sched, n) : -ENOMEM;
 }
 
 int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
@@ -193,6 +194,7 @@ void med_disk_fini(struct med_disk *d)
 	unmapper_stop(&d->unmapper);
 	for (unsigned i = 0; i < d->n_shares; i++)
 		qfd_close(&d->shares[i].listen_fd);
+	sched_fini(&d->sched);
 	free(d->shares);
 	free(d->slices);
 	d->shares = NULL;

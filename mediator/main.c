@@ -313,6 +313,8 @@ static int checked(const struct mediator *m)
 		unsigned n = 0;
 
 		sched_init(&s, &cfg, 0);
+		if (sched_reserve(&s, (uint32_t)p->n_shares) < 0)
+			return EXIT_START;
 		for (size_t k = 0; k < p->n_shares; k++) {
 			const struct med_share_policy *sh = &p->shares[k];
 			struct sched_share_cfg share = { sh->class, sh->weight, sh->depth };
@@ -327,6 +329,7 @@ static int checked(const struct mediator *m)
 			printf(", safety bound %llu us",
 			       (unsigned long long)(sched_bound_ns(&s) / 1000));
 		putchar('\n');
+		sched_fini(&s);
 	}
 	return EXIT_OK;
 }

@@ -287,11 +287,11 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 			     p->groups[SCHED_GROUPS_MAX].line, 0,
 			     "%zu groups: one mediator has at most %u", p->n_groups,
 			     SCHED_GROUPS_MAX);
-	if (p->n_shares > SCHED_SHARES_MAX)
-		cf_error_add(errs, CF_ERROR, p->shares[SCHED_SHARES_MAX].file,
-			     p->shares[SCHED_SHARES_MAX].line, 0,
+	if (p->n_shares > MED_SHARES_MAX)
+		cf_error_add(errs, CF_ERROR, p->shares[MED_SHARES_MAX].file,
+			     p->shares[MED_SHARES_MAX].line, 0,
 			     "%zu shares: one mediator serves at most %u", p->n_shares,
-			     SCHED_SHARES_MAX);
+			     MED_SHARES_MAX);
 }
 
 /* Paths of devices are the policy's: they start at the folder of the file that names them. */

@@ -12,6 +12,7 @@
 #include "mediator/simulate_model.h"
 
 #define MED_DEVICES_MAX 16u
+#define MED_SHARES_MAX 1024u
 
 struct med_device_policy {
 	char *name;

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the decision which share's slice goes to the device next. Runs on the device's loop, and in
+ * Owns the decision which share's slice goes to the device next; the shares themselves are in
+ * scheduler_shares.c. Runs on the device's loop, and in
  * tests and simulations in virtual time. See scheduler.h for the theory.
  *
  * Invariants: in_flight <= slots; with priorities on, lower_in_flight never grows beyond cap (it
  * may stand above a cap that shrank); sums over the shares equal the totals.
  */
-#include "mediator/scheduler.h"
-
-#include <errno.h>
-#include <string.h>
+#include "mediator/scheduler_priv.h"
 
 #define WINDOW_NS (10 * Q_NSEC_PER_SEC)
 #define COST_FIXED_BYTES 4096u	/* a request costs the device something whatever its length */
-#define VTIME_SCALE 1000u	/* largest weight: costs stay whole numbers */
 #define TURN_MIN_NS (20 * Q_NSEC_PER_USEC)
 
 static const char *const class_str[] = {
@@ -63,7 +60,7 @@ static uint64_t depth_part_ns(const struct sched *s, uint64_t unit)
 	return s->depth ? (s->depth - 1) * Q_MAX(unit, peak_value(&s->sync)) + unit : 0;
 }
 
-static void choose_cap(struct sched *s)
+void sched_choose_cap(struct sched *s)
 {
 	uint64_t unit = Q_MAX(peak_value(&s->unit), 1);
 	uint64_t taken = fixed_part_ns(s) + depth_part_ns(s, unit);
@@ -74,90 +71,12 @@ static void choose_cap(struct sched *s)
 	s->cap = (uint32_t)(s->depth ? Q_MAX(Q_MIN(room, most), 1) : most);
 }
 
-void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns)
+void sched_measure(struct sched *s, uint64_t now_ns)
 {
-	memset(s, 0, sizeof(*s));
-	qassert(cfg->slots > 0 && cfg->reserve < cfg->slots);
-	s->cfg = *cfg;
-	s->priorities = true;
-	peak_init(&s->unit, cfg->service_limit_ns, now_ns);
-	peak_init(&s->flush, cfg->flush_limit_ns, now_ns);
-	peak_init(&s->sync, cfg->flush_limit_ns, now_ns);
+	peak_init(&s->unit, s->cfg.service_limit_ns, now_ns);
+	peak_init(&s->flush, s->cfg.flush_limit_ns, now_ns);
+	peak_init(&s->sync, s->cfg.flush_limit_ns, now_ns);
 	peak_init(&s->turn, 0, now_ns);
-	choose_cap(s);
-}
-
-int sched_group_add(struct sched *s, const struct limits_cfg *cfg)
-{
-	if (s->n_groups == SCHED_GROUPS_MAX)
-		return -ENOSPC;
-	limits_set(&s->group[s->n_groups], cfg);
-	return (int)s->n_groups++;
-}
-
-static void check_share_cfg(const struct sched *s, const struct sched_share_cfg *cfg)
-{
-	qassert(cfg->weight >= 1 && cfg->weight <= VTIME_SCALE && cfg->class < SCHED_CLASSES);
-	qassert(cfg->group <= s->n_groups);
-}
-
-int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg)
-{
-	if (s->n_shares == SCHED_SHARES_MAX)
-		return -ENOSPC;
-	check_share_cfg(s, cfg);
-	s->share[s->n_shares] = (struct sched_share){
-		.cfg = *cfg, .used = true, .has_limits = cfg->group || limits_any(&cfg->limits),
-	};
-	limits_set(&s->share[s->n_shares].limits, &cfg->limits);
-	s->depth += cfg->depth;
-	s->n_safety += cfg->class == SCHED_SAFETY;
-	choose_cap(s);
-	return (int)s->n_shares++;
-}
-
-/* Virtual times wrap: years apart at worst, so that a difference has a sign. */
-static bool before(uint64_t a, uint64_t b)
-{
-	return (int64_t)(a - b) < 0;
-}
-
-/*
- * Where in virtual time @sh begins: where its class is; in a group, where those of its class are
- * that have work. What limits hold back stays behind its class, and who came to it from there would
- * wait until the others have caught up.
- */
-static uint64_t present(const struct sched *s, const struct sched_share *sh)
-{
-	uint64_t v = s->vtime[sh->cfg.class];
-
-	for (unsigned i = 0; sh->cfg.group && i < s->n_shares; i++) {
-		const struct sched_share *o = &s->share[i];
-
-		if (o->cfg.group == sh->cfg.group && o->cfg.class == sh->cfg.class && o->queued &&
-		    before(o->vfinish, v))
-			v = o->vfinish;
-	}
-	return v;
-}
-
-void sched_head(struct sched *s, unsigned share, uint32_t queued, uint32_t bytes,
-		enum sched_kind kind, uint64_t arrival)
-{
-	struct sched_share *sh = &s->share[share];
-
-	/* A share that comes back does not bring the past with it: it starts at the present, or
-	 * behind its own last slice, which is never further ahead than that slice's cost. */
-	if (sh->queued == 0 && queued > 0) {
-		uint64_t now = present(s, sh);
-
-		if (sh->vfinish - now > sh->last_cost)
-			sh->vfinish = now;
-	}
-	sh->queued = queued;
-	sh->head_bytes = bytes;
-	sh->head_kind = kind;
-	sh->head_arrival = arrival;
 }
 
 uint32_t sched_slice_max(const struct sched *s, unsigned share)
@@ -167,114 +86,141 @@ uint32_t sched_slice_max(const struct sched *s, unsigned share)
 	return whole ? UINT32_MAX : s->cfg.slice_bytes;
 }
 
-/* Slices at the device that the cap is for. */
-static uint32_t capped(const struct sched *s)
-{
-	return s->lower_in_flight + s->orphans + (s->n_safety > 1 ? s->over_in_flight : 0);
-}
-
-/* Whether @sh may give its head now, as far as its class goes. */
-static bool eligible(const struct sched *s, const struct sched_share *sh)
-{
-	if (sh->cfg.class != SCHED_SAFETY)
-		return sh->head_kind != SCHED_BARRIER || s->lower_barriers == 0;
-	if (s->n_safety < 2 || sh->safety_in_flight < sh->cfg.depth)
-		return true;
-	return capped(s) < s->cap && sh->head_kind != SCHED_BARRIER;
-}
-
-static enum limit_dir head_dir(const struct sched_share *sh)
+enum limit_dir sched_head_dir(const struct sched_share *sh)
 {
 	return sh->head_kind == SCHED_READ ? LIMIT_READ : LIMIT_WRITE;
 }
 
-/* Its head is a request of which nothing was given yet: an operation. */
-static bool head_is_op(const struct sched_share *sh)
+bool sched_head_is_op(const struct sched_share *sh)
 {
 	return sh->op_seq != sh->head_arrival + 1;
 }
 
-/* From when on the limits of @sh and its group let its head go; 0 = at any time. */
-static uint64_t free_ns(const struct sched *s, const struct sched_share *sh)
+uint64_t sched_free_ns(const struct sched *s, const struct sched_share *sh)
 {
 	if (!sh->has_limits)
 		return 0;
-	uint64_t at = limits_free_ns(&sh->limits, head_dir(sh), head_is_op(sh));
+	enum limit_dir dir = sched_head_dir(sh);
+	bool op = sched_head_is_op(sh);
+	uint64_t at = limits_free_ns(&sh->limits, dir, op);
 
-	if (!sh->cfg.group)
-		return at;
-	return Q_MAX(at, limits_free_ns(&s->group[sh->cfg.group - 1], head_dir(sh),
-					head_is_op(sh)));
+	return sh->cfg.group ? Q_MAX(at, limits_free_ns(&s->group[sh->cfg.group - 1], dir, op)) :
+			       at;
 }
 
-/* Counts each request that is held back once. */
-static bool held_back(const struct sched *s, struct sched_share *sh, uint64_t now_ns)
+/* A request that is held back is counted once. */
+static void count_limited(struct sched_share *sh)
 {
-	if (free_ns(s, sh) <= now_ns)
+	sh->limited += sh->limited_seq != sh->head_arrival + 1;
+	sh->limited_seq = sh->head_arrival + 1;
+}
+
+/* True when limits hold the head of @id back: it is put aside then, until they do not. */
+static bool held_back(struct sched *s, uint32_t id, uint64_t now_ns)
+{
+	struct sched_share *sh = &s->share[id];
+	uint64_t at = sched_free_ns(s, sh);
+
+	if (at <= now_ns)
 		return false;
-	if (sh->limited_seq != sh->head_arrival + 1) {
-		sh->limited++;
-		sh->limited_seq = sh->head_arrival + 1;
-	}
+	count_limited(sh);
+	sh->held = true;
+	sh->held_ns = at;
+	sched_place(s, id);
 	return true;
 }
 
-/* The share of class @c that may give its head and has the smallest virtual start; -1: none. */
-static int fairest(struct sched *s, enum sched_class c, uint64_t now_ns)
+/*
+ * When the first of those that limits hold back is free. Who shares a limit with one that took
+ * from it is free later than it was told: that is seen here. 0 = there is none.
+ */
+static uint64_t first_free_ns(struct sched *s)
 {
-	int best = -1;
+	const struct idheap *h = &s->heap[SCHED_HEAP_HELD];
 
-	for (unsigned i = 0; i < s->n_shares; i++) {
-		struct sched_share *sh = &s->share[i];
+	while (h->n > 0) {
+		struct sched_share *sh = &s->share[h->e[0].id];
+		uint64_t at = sched_free_ns(s, sh);
 
-		if (!sh->queued || sh->cfg.class != c || !eligible(s, sh) ||
-		    held_back(s, sh, now_ns))
-			continue;
-		if (best < 0 || before(sh->vfinish, s->share[best].vfinish))
-			best = (int)i;
+		if (at <= sh->held_ns)
+			return Q_MAX(sh->held_ns, 1);
+		sh->held_ns = at;
+		sched_place(s, h->e[0].id);
 	}
-	return best;
+	return 0;
 }
 
-static int oldest(struct sched *s, uint64_t now_ns)
+/* Those that limits do not hold back any more stand with the others again. */
+static void release(struct sched *s, uint64_t now_ns)
 {
-	int best = -1;
+	const struct idheap *h = &s->heap[SCHED_HEAP_HELD];
 
-	for (unsigned i = 0; i < s->n_shares; i++) {
-		struct sched_share *sh = &s->share[i];
+	while (h->n > 0 && first_free_ns(s) <= now_ns) {
+		uint32_t id = h->e[0].id;
 
-		if (sh->queued && !held_back(s, sh, now_ns) &&
-		    (best < 0 || sh->head_arrival < s->share[best].head_arrival))
-			best = (int)i;
+		count_limited(&s->share[id]);
+		s->share[id].held = false;
+		sched_place(s, id);
 	}
-	return best;
 }
 
-uint64_t sched_next_ns(const struct sched *s, uint64_t now_ns)
+/* The first of @heap that no limit holds back; -1: none. */
+static int first_of(struct sched *s, enum sched_heap heap, uint64_t now_ns)
 {
-	uint64_t first = 0;
+	const struct idheap *h = &s->heap[heap];
 
-	for (unsigned i = 0; i < s->n_shares; i++) {
-		const struct sched_share *sh = &s->share[i];
-		uint64_t at = sh->queued ? free_ns(s, sh) : 0;
+	while (h->n > 0 && held_back(s, h->e[0].id, now_ns))
+		;
+	return h->n > 0 ? (int)h->e[0].id : -1;
+}
 
-		if (at > now_ns && (!first || at < first))
-			first = at;
-	}
-	return first;
+/* Of two shares, or -1, the one with the smaller virtual start, or the first of equals. */
+static int fairer(const struct sched *s, int a, int b)
+{
+	if (a < 0 || b < 0)
+		return Q_MAX(a, b);
+	uint64_t va = s->share[a].vfinish, vb = s->share[b].vfinish;
+
+	if (va == vb)
+		return Q_MIN(a, b);
+	return idheap_before(va, vb) ? a : b;
+}
+
+static int fairest_safety(struct sched *s, uint64_t now_ns)
+{
+	int i = first_of(s, SCHED_HEAP_SAFETY, now_ns);
+
+	if (sched_capped(s) < s->cap)
+		i = fairer(s, i, first_of(s, SCHED_HEAP_OVER, now_ns));
+	return i;
+}
+
+/* The share of a lower class that may give its head and has the smallest virtual start; -1: none. */
+static int fairest_lower(struct sched *s, enum sched_heap data, enum sched_heap barriers,
+			 uint64_t now_ns)
+{
+	int i = first_of(s, data, now_ns);
+
+	return s->lower_barriers ? i : fairer(s, i, first_of(s, barriers, now_ns));
+}
+
+uint64_t sched_next_ns(struct sched *s, uint64_t now_ns)
+{
+	uint64_t at = first_free_ns(s);
+
+	return at ? Q_MAX(at, now_ns + 1) : 0;
 }
 
 /* Each request once, however often it is passed over. */
 static void count_throttled(struct sched *s)
 {
-	for (unsigned i = 0; i < s->n_shares; i++) {
-		struct sched_share *sh = &s->share[i];
+	while (s->fresh) {
+		uint32_t id = s->fresh - 1;
+		struct sched_share *sh = &s->share[id];
 
-		if (!sh->queued || sh->cfg.class == SCHED_SAFETY ||
-		    sh->throttled_seq == sh->head_arrival + 1)
-			continue;
 		sh->throttled++;
 		sh->throttled_seq = sh->head_arrival + 1;
+		sched_place(s, id);
 	}
 }
 
@@ -282,34 +228,27 @@ static int choose(struct sched *s, uint64_t now_ns)
 {
 	if (s->in_flight >= s->cfg.slots)
 		return -1;
+	release(s, now_ns);
 	if (!s->priorities)
-		return oldest(s, now_ns);
+		return first_of(s, SCHED_HEAP_ARRIVAL, now_ns);
 
-	int i = fairest(s, SCHED_SAFETY, now_ns);
+	int i = fairest_safety(s, now_ns);
 	if (i >= 0)
 		return i;
-	if (capped(s) >= s->cap) {
+	if (sched_capped(s) >= Q_MIN(s->cap, s->lower_max)) {
 		count_throttled(s);
 		return -1;
 	}
-	i = fairest(s, SCHED_NORMAL, now_ns);
-	return i >= 0 ? i : fairest(s, SCHED_BEST_EFFORT, now_ns);
+	i = fairest_lower(s, SCHED_HEAP_NORMAL, SCHED_HEAP_NORMAL_BARRIER, now_ns);
+	return i >= 0 ? i :
+			fairest_lower(s, SCHED_HEAP_EFFORT, SCHED_HEAP_EFFORT_BARRIER, now_ns);
 }
 
-static bool is_lower(const struct sched_share *sh)
-{
-	return sh->cfg.class != SCHED_SAFETY;
-}
-
-/*
- * Takes the slices of @sh that were given as safety out of the books, to be changed, or puts them
- * in.
- */
-static void books(struct sched *s, const struct sched_share *sh, bool in)
+void sched_books(struct sched *s, const struct sched_share *sh, bool in)
 {
 	uint32_t n = sh->safety_in_flight, *sum = &s->orphans;
 
-	if (!is_lower(sh)) {
+	if (!sched_is_lower(sh)) {
 		n -= Q_MIN(n, sh->cfg.depth);
 		sum = &s->over_in_flight;
 	}
@@ -324,15 +263,15 @@ static void count_in(struct sched *s, struct sched_share *sh, uint64_t now_ns)
 	sh->in_flight++;
 	s->in_flight++;
 	s->strays += !s->priorities;
-	s->given_lower += is_lower(sh);
-	s->given_safety += !is_lower(sh);
-	if (is_lower(sh)) {
+	s->given_lower += sched_is_lower(sh);
+	s->given_safety += !sched_is_lower(sh);
+	if (sched_is_lower(sh)) {
 		s->lower_in_flight++;
 		s->lower_barriers += barrier;
 	} else {
-		books(s, sh, false);
+		sched_books(s, sh, false);
 		sh->safety_in_flight++;
-		books(s, sh, true);
+		sched_books(s, sh, true);
 		s->safety_barriers += barrier;
 	}
 	if (barrier) {
@@ -352,46 +291,12 @@ static void count_out(struct sched *s, struct sched_share *sh, const struct sche
 		s->lower_in_flight--;
 		s->lower_barriers -= barrier;
 	} else {
-		books(s, sh, false);
+		sched_books(s, sh, false);
 		sh->safety_in_flight--;
-		books(s, sh, true);
+		sched_books(s, sh, true);
 		s->safety_barriers -= barrier;
 	}
 	sh->in_flight--;
-}
-
-void sched_set_cfg(struct sched *s, const struct sched_cfg *cfg)
-{
-	qassert(cfg->slots == s->cfg.slots && cfg->reserve < cfg->slots);
-	s->cfg = *cfg;
-	choose_cap(s);
-}
-
-void sched_group_set(struct sched *s, unsigned group, const struct limits_cfg *cfg)
-{
-	qassert(group < s->n_groups);
-	limits_set(&s->group[group], cfg);
-}
-
-void sched_share_set(struct sched *s, unsigned share, const struct sched_share_cfg *cfg)
-{
-	struct sched_share *sh = &s->share[share];
-	bool elsewhere = cfg->class != sh->cfg.class || cfg->group != sh->cfg.group;
-
-	check_share_cfg(s, cfg);
-	s->depth += cfg->depth - sh->cfg.depth;
-	s->n_safety += (uint32_t)(cfg->class == SCHED_SAFETY) - !is_lower(sh);
-	books(s, sh, false);
-	sh->cfg = *cfg;
-	books(s, sh, true);
-	sh->has_limits = cfg->group || limits_any(&cfg->limits);
-	limits_set(&sh->limits, &cfg->limits);
-	/* Virtual time is another in each class. */
-	if (elsewhere) {
-		sh->vfinish = present(s, sh);
-		sh->last_cost = 0;
-	}
-	choose_cap(s);
 }
 
 static void take_from_limits(struct sched *s, struct sched_share *sh, uint64_t now_ns)
@@ -400,9 +305,9 @@ static void take_from_limits(struct sched *s, struct sched_share *sh, uint64_t n
 
 	if (!sh->has_limits)
 		return;
-	limits_take(&sh->limits, head_dir(sh), head_is_op(sh), bytes, now_ns);
+	limits_take(&sh->limits, sched_head_dir(sh), sched_head_is_op(sh), bytes, now_ns);
 	if (sh->cfg.group)
-		limits_take(&s->group[sh->cfg.group - 1], head_dir(sh), head_is_op(sh), bytes,
+		limits_take(&s->group[sh->cfg.group - 1], sched_head_dir(sh), sched_head_is_op(sh), bytes,
 			    now_ns);
 	sh->op_seq = sh->head_arrival + 1;
 }
@@ -414,10 +319,28 @@ static void charge(struct sched *s, struct sched_share *sh)
 	/* A discard of a gigabyte moves none of it. */
 	if (sh->head_kind == SCHED_BARRIER)
 		bytes = Q_MIN(bytes, s->cfg.slice_bytes);
-	if (before(s->vtime[sh->cfg.class], sh->vfinish))
+	if (idheap_before(s->vtime[sh->cfg.class], sh->vfinish))
 		s->vtime[sh->cfg.class] = sh->vfinish;
-	sh->last_cost = (bytes + COST_FIXED_BYTES) * VTIME_SCALE / sh->cfg.weight;
+	if (sh->cfg.group)
+		s->group_vtime[sh->cfg.group - 1][sh->cfg.class] = sh->vfinish;
+	sh->last_cost = (bytes + COST_FIXED_BYTES) * SCHED_VTIME_SCALE / sh->cfg.weight;
 	sh->vfinish += sh->last_cost;
+}
+
+/*
+ * Whether a limit made the head of @sh wait: by itself, or behind one that had to, in whose place
+ * those behind it have stood until now. Once for each head that is given.
+ */
+static bool limit_delayed(struct sched_share *sh)
+{
+	bool held = sh->limited_seq == sh->head_arrival + 1, behind = sh->behind_held > 0;
+
+	if (held)
+		sh->behind_held = sh->queued - 1;
+	else if (behind && sched_head_is_op(sh))
+		sh->behind_held--;
+	sh->behind_held = Q_MIN(sh->behind_held, sh->queued - 1);
+	return held || behind;
 }
 
 int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
@@ -430,16 +353,18 @@ int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
 	bool stray_there = s->strays > 0;
 	bool barrier_there = s->lower_barriers > 0 || s->safety_barriers > 0;
 
+	bool delayed = limit_delayed(sh);
+
 	charge(s, sh);
 	take_from_limits(s, sh, now_ns);
 	count_in(s, sh, now_ns);
-	bool promised = !is_lower(sh) && s->strays == 0 && sh->head_kind != SCHED_BARRIER &&
-			sh->safety_in_flight <= sh->cfg.depth &&
-			sh->limited_seq != sh->head_arrival + 1;
+	bool promised = !sched_is_lower(sh) && s->strays == 0 && sh->head_kind != SCHED_BARRIER &&
+			sh->safety_in_flight <= sh->cfg.depth && !delayed;
+	sched_place(s, (uint32_t)i);
 	*ret = (struct sched_ticket){
 		.share = (uint16_t)i,
 		.kind = sh->head_kind,
-		.lower = is_lower(sh),
+		.lower = sched_is_lower(sh),
 		.k = s->in_flight,
 		.at_ns = now_ns,
 		.stray = !s->priorities,
@@ -481,19 +406,21 @@ void sched_done(struct sched *s, const struct sched_ticket *t, uint64_t now_ns)
 			peak_add(t->lower ? &s->flush : &s->sync, service, now_ns);
 	}
 	count_out(s, sh, t);
-	choose_cap(s);
+	if (!sched_is_lower(sh))
+		sched_place(s, t->share);
+	sched_choose_cap(s);
 }
 
 void sched_turn(struct sched *s, uint64_t ns, uint64_t now_ns)
 {
 	peak_add(&s->turn, ns, now_ns);
-	choose_cap(s);
+	sched_choose_cap(s);
 }
 
 uint64_t sched_bound_ns(const struct sched *s)
 {
 	uint64_t unit = peak_value(&s->unit);
-	uint64_t lower = Q_MAX(s->cap, capped(s));
+	uint64_t lower = Q_MAX(s->cap, sched_capped(s));
 
 	if (s->depth == 0)
 		return 0;
@@ -503,9 +430,4 @@ uint64_t sched_bound_ns(const struct sched *s)
 uint64_t sched_unit_ns(const struct sched *s)
 {
 	return peak_value(&s->unit);
-}
-
-void sched_set_priorities(struct sched *s, bool on)
-{
-	s->priorities = on;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scheduler of one shared disk: who may give its next slice to the device now. A pure state
- * machine: time comes in as an argument, nothing is allocated, no system call is made; the same
- * calls give the same decisions, so that it is tested in virtual time and can be simulated. One
- * thread.
+ * machine: time comes in as an argument, nothing is allocated but by sched_reserve(), no system call
+ * is made; the same calls give the same decisions, so that it is tested in virtual time and can be
+ * simulated. A decision costs O(log shares). One thread.
  *
  * Theory of operation
  *
@@ -49,79 +49,7 @@
  */
 #pragma once
 
-#include "lib/qdef.h"
-#include "mediator/bucket.h"
-
-#define SCHED_SHARES_MAX 256u
-#define SCHED_GROUPS_MAX 64u
-
-enum sched_class { SCHED_SAFETY, SCHED_NORMAL, SCHED_BEST_EFFORT, SCHED_CLASSES };
-const char *sched_class_str(enum sched_class c);
-
-struct sched_cfg {
-	uint32_t slots;		/* requests at the device at once, 1..1024 */
-	uint32_t reserve;	/* of these, slots that lower classes never take, < slots */
-	uint32_t slice_bytes;	/* multiple of 4096 */
-	uint64_t target_ns;	/* safety latency that the cap is chosen for */
-	uint64_t service_limit_ns;	/* what unit starts with */
-	uint64_t flush_limit_ns;	/* what flush and sync start with */
-};
-
-struct sched_share_cfg {
-	enum sched_class class;
-	uint32_t weight;	/* 1..1000 */
-	uint32_t depth;		/* promised depth; 0 for lower classes */
-	uint32_t group;		/* 1 + its index; 0 = none */
-	struct limits_cfg limits;
-};
-
-enum sched_kind { SCHED_READ, SCHED_WRITE, SCHED_BARRIER /* flush, discard, write zeroes */ };
-
-/* Largest value of the last one to two windows. */
-struct sched_peak {
-	uint64_t cur, prev;
-	uint64_t window_start_ns;
-};
-
-struct sched_share {
-	struct sched_share_cfg cfg;
-	bool used;
-	uint32_t queued;	/* requests that have a slice to give */
-	uint32_t in_flight;	/* slices at the device */
-	uint32_t safety_in_flight; /* of these, given while the share was safety */
-	uint64_t vfinish;	/* virtual finish time of its last slice; wraps */
-	uint64_t last_cost;	/* of its last slice, in virtual time */
-	uint64_t head_arrival;	/* sequence of its oldest request: order with priorities off */
-	uint32_t head_bytes;	/* what its next slice would be, already cut */
-	enum sched_kind head_kind;
-	uint64_t throttled;	/* requests that waited because the cap stood in their way */
-	uint64_t throttled_seq;	/* 1 + arrival of the last one counted */
-	bool has_limits;	/* of its own, or its group's */
-	struct limits limits;
-	uint64_t limited, limited_seq;	/* the same for a limit of its own or its group */
-	uint64_t op_seq;	/* 1 + arrival of the last request that was counted as operation */
-};
-
-struct sched {
-	struct sched_cfg cfg;
-	bool priorities;
-	uint32_t n_shares;	/* entries in use or once used */
-	uint32_t in_flight, lower_in_flight, lower_barriers;
-	uint32_t over_in_flight; /* slices given as safety, beyond their share's depth */
-	uint32_t orphans;	/* slices given as safety, whose share is of a lower class now */
-	uint32_t safety_barriers;
-	uint32_t strays;	/* at the device, given while priorities were off */
-	uint64_t n_barriers, last_barrier_ns;	/* given ever, and when the last was */
-	uint32_t n_safety;	/* shares */
-	uint32_t depth;		/* sum of promised depths */
-	uint32_t cap;
-	uint64_t given_safety, given_lower;	/* slices, ever */
-	uint64_t vtime[SCHED_CLASSES];
-	struct sched_peak unit, flush, sync, turn;
-	struct sched_share share[SCHED_SHARES_MAX];
-	uint32_t n_groups;
-	struct limits group[SCHED_GROUPS_MAX];
-};
+#include "mediator/scheduler_state.h"
 
 /* What a slice at the device must be remembered with until sched_done(). */
 struct sched_ticket {
@@ -137,11 +65,24 @@ struct sched_ticket {
 	uint64_t bound_ns;	/* the bound that stood then (safety); 0 when none was promised */
 };
 
+/* @s must stay where it is from now on. */
 void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns);
+/*
+ * Room for @n shares in all, at most SCHED_SHARES_MAX; pages of it are touched when shares need
+ * them. Before more than SCHED_SHARES_OWN shares are added. 0, -ENOMEM or -ENOSPC.
+ */
+int sched_reserve(struct sched *s, uint32_t n);
+/* Frees what sched_reserve() got; needed after that only. */
+void sched_fini(struct sched *s);
 /* The index of the new group, or -ENOSPC. */
 int sched_group_add(struct sched *s, const struct limits_cfg *cfg);
-/* The index of the new share, or -ENOSPC. Its group is there already. */
+/*
+ * The index of the new share, the least that is free, or -ENOSPC: there is no room. Its group is
+ * there already.
+ */
 int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg);
+/* The share is no more; it has nothing queued, and nothing at the device. */
+void sched_share_remove(struct sched *s, unsigned share);
 
 /*
  * New rules for what is there, at any time: nothing that is queued or at the device is touched, and
@@ -174,11 +115,17 @@ int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret);
  * When to ask again though nothing ended and nothing came: the first share that is held back by
  * nothing but a limit is free then. 0 = never.
  */
-uint64_t sched_next_ns(const struct sched *s, uint64_t now_ns);
+uint64_t sched_next_ns(struct sched *s, uint64_t now_ns);
 /* The slice of @t ended. */
 void sched_done(struct sched *s, const struct sched_ticket *t, uint64_t now_ns);
 /* Our own loop needed @ns from seeing requests to giving them. */
 void sched_turn(struct sched *s, uint64_t ns, uint64_t now_ns);
+
+/*
+ * Lower classes may have at most @n slices at the device, beside the cap: 0 pauses them, UINT32_MAX
+ * is no further rule. The bound is not changed by it.
+ */
+void sched_set_lower_max(struct sched *s, uint32_t n);
 
 /* The bound that stands now. */
 uint64_t sched_bound_ns(const struct sched *s);
