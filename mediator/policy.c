@@ -116,6 +116,13 @@ static void check_device(struct med_policy *p, size_t i, struct cf_errors *errs)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
 			     "device '%s': expected path = FILE, or null = SIZE, and not both",
 			     d->name);
+	const char *fault = sim_model_fault(&d->model);
+	if (fault)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0, "device '%s': sim-%s", d->name,
+			     fault);
+	if (d->simulate && d->direct)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
+			     "device '%s': expected simulate or direct, and not both", d->name);
 	if (d->reserve >= d->slots)
 		cf_error_add(errs, CF_ERROR, d->file, d->line, 0,
 			     "device '%s': reserve %u of %u slots leaves none for lower classes; "

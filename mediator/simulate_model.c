@@ -2,8 +2,6 @@
 /* Service times by the rules of simulate_model.h. No state of its own; any thread. */
 #include "mediator/simulate_model.h"
 
-#include <string.h>
-
 #define MILLION 1000000u
 
 const struct sim_model sim_model_default = {
@@ -17,28 +15,22 @@ const struct sim_model sim_model_default = {
 	.kib_ns = { [SIM_READ] = 500, [SIM_WRITE] = 1000 },
 };
 
-static const char *const words[] = {
+const char *const sim_distribution_words[SIM_DISTRIBUTIONS] = {
 	[SIM_FIXED] = "fixed",
 	[SIM_UNIFORM] = "uniform",
 	[SIM_EXPONENTIAL] = "exponential",
 	[SIM_BIMODAL] = "bimodal",
 };
-static_assert(Q_ARRAY_LEN(words) == SIM_DISTRIBUTIONS, "every distribution has a word");
 
-const char *sim_distribution_str(enum sim_distribution d)
+const char *sim_model_fault(const struct sim_model *m)
 {
-	return (unsigned)d < SIM_DISTRIBUTIONS ? words[d] : "unknown";
-}
-
-bool sim_distribution_parse(const char *word, enum sim_distribution *ret)
-{
-	for (unsigned i = 0; i < SIM_DISTRIBUTIONS; i++) {
-		if (strcmp(word, words[i]) == 0) {
-			*ret = (enum sim_distribution)i;
-			return true;
-		}
-	}
-	return false;
+	if ((m->distribution == SIM_UNIFORM) != (m->spread_percent > 0))
+		return "spread belongs to distribution = uniform, and is more than 0 there";
+	if ((m->distribution == SIM_BIMODAL) != (m->stall_ns > 0 && m->stall_ppm > 0) ||
+	    !m->stall_ns != !m->stall_ppm)
+		return "stall and stall-ppm belong to distribution = bimodal, and are more than 0 "
+		       "there";
+	return NULL;
 }
 
 uint64_t sim_seed(uint64_t seed)
@@ -117,16 +109,5 @@ uint64_t sim_model_ns(const struct sim_model *m, enum sim_op op, uint64_t bytes,
 	case SIM_DISTRIBUTIONS:
 		break;
 	}
-	return Q_MAX(t, 1);
-}
-
-uint64_t sim_model_most_ns(const struct sim_model *m, enum sim_op op, uint64_t bytes)
-{
-	uint64_t t = mean_ns(m, op, bytes);
-
-	if (m->distribution == SIM_UNIFORM)
-		t += t / 100 * m->spread_percent;
-	if (m->distribution == SIM_BIMODAL && m->stall_ppm)
-		t += m->stall_ns;
 	return Q_MAX(t, 1);
 }

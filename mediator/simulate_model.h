@@ -17,9 +17,7 @@ enum sim_distribution {
 	SIM_BIMODAL,		/* fixed, and now and then a stall on top */
 	SIM_DISTRIBUTIONS
 };
-const char *sim_distribution_str(enum sim_distribution d);
-/* False: there is none of that name. */
-bool sim_distribution_parse(const char *word, enum sim_distribution *ret);
+extern const char *const sim_distribution_words[SIM_DISTRIBUTIONS];
 
 #define SIM_TIME_MAX_NS	    (600 * Q_NSEC_PER_SEC)
 #define SIM_KIB_TIME_MAX_NS Q_NSEC_PER_SEC
@@ -48,5 +46,5 @@ uint64_t sim_random_exponential(uint64_t *rng, uint64_t mean);
 
 /* How long the device works on the next slice of that kind. At least 1. */
 uint64_t sim_model_ns(const struct sim_model *m, enum sim_op op, uint64_t bytes, uint64_t *rng);
-/* The longest it can take, stalls included; of an exponential device: the mean. */
-uint64_t sim_model_most_ns(const struct sim_model *m, enum sim_op op, uint64_t bytes);
+/* What of the model means nothing beside the rest of it: a sentence; NULL: nothing. */
+const char *sim_model_fault(const struct sim_model *m);

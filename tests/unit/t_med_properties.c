@@ -326,7 +326,7 @@ START_TEST(weights_hold)
 {
 	static struct costs c;
 
-	for (unsigned i = 0; i < Q_MAX(cases_of_part() / 20, 1); i++) {
+	for (unsigned i = 0; i < Q_MAX(cases_of_part() / 40, 1); i++) {
 		uint64_t seed = first_seed() + (uint64_t)_i * cases_of_part() + i;
 		uint64_t rng = sim_seed(~seed);
 		unsigned n = (unsigned)draw(&rng, 2, 8);
@@ -417,7 +417,7 @@ START_TEST(limits_hold)
 {
 	static struct limited x;
 
-	for (unsigned i = 0; i < Q_MAX(cases_of_part() / 10, 1); i++) {
+	for (unsigned i = 0; i < Q_MAX(cases_of_part() / 25, 1); i++) {
 		make_limited(&x, first_seed() + (uint64_t)_i * cases_of_part() + i);
 		med_sim_run(&x.m, SEC);
 		uint64_t second = med_sim_ops(&x.m, 0);
