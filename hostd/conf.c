@@ -53,6 +53,7 @@ static const struct key host_keys[] = {
 	{ "stop-timeout", KEY_TIME, HOST(stop_timeout_ns), EXPECT_TIME },
 	{ "cut-timeout", KEY_TIME, HOST(cut_timeout_ns), EXPECT_TIME },
 	{ "group", KEY_WORD, HOST(group), "the name of a group of at most 63 letters" },
+	{ "inject", KEY_BOOL, HOST(inject), "yes or no" },
 	{ NULL },
 };
 

@@ -19,6 +19,7 @@ struct hd_conf {
 	uint64_t start_timeout_ns;	/* from start to Ready */
 	uint64_t stop_timeout_ns;	/* from the power button to the power cut */
 	uint64_t cut_timeout_ns;	/* from the power cut to SIGKILL */
+	bool inject;			/* failures may be made on purpose */
 	char group[64];			/* whose members may control; "" = none */
 };
 

@@ -356,7 +356,10 @@ static int make_run_dir(const struct hd_med *m)
 static int spawn(struct hd_med *m)
 {
 	char exe[PATH_MAX], run[PATH_MAX + 16], dir[PATH_MAX];
-	char *const argv[] = { exe, (char *)"--control-fd=" HD_CONTROL_FD, run, dir, NULL };
+	char *const argv[] = {
+		exe, (char *)"--control-fd=" HD_CONTROL_FD, run, dir,
+		(char *)(m->env->conf.inject ? "--inject" : NULL), NULL,
+	};
 	const struct hd_child_spec spec = {
 		.path = exe, .cwd = m->env->config_dir, .argv = argv, .control = true,
 		.stdin_fd = -1, .stdout_fd = -1,
@@ -505,6 +508,11 @@ void hd_med_stop(struct hd_med *m, bool force)
 enum hd_med_state hd_med_state(const struct hd_med *m)
 {
 	return m->state;
+}
+
+struct hd_child *hd_med_process(struct hd_med *m)
+{
+	return m->child;
 }
 
 struct hd_child *hd_med_child(struct hd_med *m)

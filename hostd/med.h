@@ -54,5 +54,7 @@ void hd_med_stop(struct hd_med *m, bool force);
 enum hd_med_state hd_med_state(const struct hd_med *m);
 /* For questions; NULL when it does not run, or runs without a channel. */
 struct hd_child *hd_med_child(struct hd_med *m);
+/* Its process, whether it can be asked or not; NULL: there is none. */
+struct hd_child *hd_med_process(struct hd_med *m);
 /* @ret borrows the texts of @m. */
 void hd_med_info(const struct hd_med *m, Parley__ProcInfo *ret);

@@ -70,4 +70,6 @@ void hd_client_reply(struct hd_client *c, uint32_t id, Parley__Envelope *e);
 void hd_gather_stats(struct hd_client *c, const Parley__Envelope *e);
 /* To the mediator as it is, and its answer back. */
 void hd_gather_relay(struct hd_client *c, const Parley__Envelope *e);
+/* hostd/inject.c */
+void hd_inject(struct hd_client *c, const Parley__Envelope *e);
 void hd_check(struct hd_client *c, uint32_t id, const char *name);

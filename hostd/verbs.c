@@ -399,6 +399,9 @@ void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e)
 	case PARLEY__ENVELOPE__BODY_EXPLAIN_REQUEST:
 		hd_gather_relay(c, e);
 		return;
+	case PARLEY__ENVELOPE__BODY_INJECT_REQUEST:
+		hd_inject(c, e);
+		return;
 	case PARLEY__ENVELOPE__BODY_VERSION_REQUEST:
 		on_version(c, e);
 		return;

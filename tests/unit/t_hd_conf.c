@@ -24,12 +24,15 @@ static const struct {
 	const char *text;
 	uint64_t start_ns, stop_ns, cut_ns;
 	const char *group;
+	bool inject;
 } host_rows[] = {
 	{ "", MS(10000), MS(10000), MS(2000), "parley" },
 	{ "# nothing\n\n[hostd]\n", MS(10000), MS(10000), MS(2000), "parley" },
 	{ "[hostd]\nstart-timeout = 30s\nstop-timeout=1min\ncut-timeout = 500ms\ngroup = kvm\n",
 	  MS(30000), MS(60000), MS(500), "kvm" },
 	{ "stop-timeout = 1h\ngroup =\n", MS(10000), MS(3600000), MS(2000), "" },
+	{ "inject = no\n", MS(10000), MS(10000), MS(2000), "parley" },
+	{ "inject = yes\n", MS(10000), MS(10000), MS(2000), "parley", true },
 };
 
 START_TEST(host_good)
@@ -44,6 +47,7 @@ START_TEST(host_good)
 	ck_assert_uint_eq(c.stop_timeout_ns, host_rows[_i].stop_ns);
 	ck_assert_uint_eq(c.cut_timeout_ns, host_rows[_i].cut_ns);
 	ck_assert_str_eq(c.group, host_rows[_i].group);
+	ck_assert_int_eq(c.inject, host_rows[_i].inject);
 	cf_errors_fini(&errs);
 	fixture_rmdir(dir);
 }
@@ -64,6 +68,7 @@ static const struct {
 	{ false, "[hostd]\n\nstop-timeot = 1s\n", 3, "did you mean 'stop-timeout'?" },
 	{ false, "[hsotd]\nx = 1\ny = 2\n", 2, "expected [hostd]" },
 	{ false, "[hostd]\nwhat is this\n", 2, "key = value" },
+	{ false, "inject = maybe\n", 1, "yes or no" },
 	{ false, "group = 0123456789012345678901234567890123456789012345678901234567890123\n", 1,
 	  "at most 63" },
 	{ true, "class = Safety\n", 1, "safety, normal or best-effort" },
