@@ -39,6 +39,7 @@ static json_t *share_json(const Parley__ShareStats *s)
 		{ "in_flight", s->in_flight },	 { "bound_ns", s->bound_ns },
 		{ "bound_violations", s->bound_violations },
 		{ "throttled", s->throttled },	 { "limited", s->limited },
+		{ "signals", s->signals },
 	};
 
 	for (size_t i = 0; j && i < Q_ARRAY_LEN(numbers); i++)
@@ -52,11 +53,26 @@ static json_t *share_json(const Parley__ShareStats *s)
 
 static json_t *device_json(const Parley__DeviceStats *d)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "device", d->device, "slots",
-			 (json_int_t)d->slots, "reserve", (json_int_t)d->reserve, "lower_cap",
-			 (json_int_t)d->lower_cap, "in_flight", (json_int_t)d->in_flight,
-			 "service_max_ns", (json_int_t)d->service_max_ns, "priorities",
-			 (int)d->priorities, "service", latency_json(d->service));
+	const struct {
+		const char *name;
+		uint64_t value;
+	} numbers[] = {
+		{ "io_inline", d->io_inline },	 { "io_fixed", d->io_fixed },
+		{ "io_plain", d->io_plain },	 { "io_bounced", d->io_bounced },
+		{ "rounds", d->rounds },	 { "enters", d->enters },
+		{ "looks", d->looks },		 { "look_ns", d->look_ns },
+		{ "last_round_age_ns", d->last_round_age_ns },
+	};
+	json_t *j = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "device", d->device,
+			      "slots", (json_int_t)d->slots, "reserve", (json_int_t)d->reserve,
+			      "lower_cap", (json_int_t)d->lower_cap, "in_flight",
+			      (json_int_t)d->in_flight, "service_max_ns",
+			      (json_int_t)d->service_max_ns, "priorities", (int)d->priorities,
+			      "service", latency_json(d->service));
+
+	for (size_t i = 0; j && i < Q_ARRAY_LEN(numbers); i++)
+		json_object_set_new(j, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+	return j;
 }
 
 static json_t *vm_json(const Parley__StatsReply__Vm *v)
@@ -94,9 +110,10 @@ static enum hc_exit stats_json(const struct hc *hc, const Parley__StatsReply *m,
 		json_array_append_new(devices, device_json(m->mediator->devices[i]));
 	for (size_t i = 0; i < m->n_vms; i++)
 		json_array_append_new(vms, vm_json(m->vms[i]));
-	return hc_print_json(hc, json_pack("{s:i, s:s, s:o, s:o, s:o}", "schema", SCHEMA,
-					   "mediator_error", m->mediator_error, "shares", shares,
-					   "devices", devices, "vms", vms));
+	return hc_print_json(hc, json_pack("{s:i, s:s, s:s, s:o, s:o, s:o}", "schema", SCHEMA,
+					   "mediator_error", m->mediator_error, "mediator_hangs",
+					   m->mediator_hangs, "shares", shares, "devices", devices,
+					   "vms", vms));
 }
 
 static void ns_cell(struct qtable *t, uint64_t ns)
@@ -213,6 +230,8 @@ enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, con
 	}
 	if (*m->mediator_error)
 		printf("mediator: %s\n", m->mediator_error);
+	if (*m->mediator_hangs)
+		printf("mediator: %s\n", m->mediator_hangs);
 	if (m->n_vms && m->mediator)
 		putchar('\n');
 	if (m->n_vms)

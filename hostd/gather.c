@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "hostd/oper.h"
+#include "proto/qp_stats.h"
 
 #define STATS_DEADLINE_MS 200u
 #define RELAY_DEADLINE_MS 1000u
@@ -32,6 +33,8 @@ struct gather {
 	struct part *parts;		/* owned */
 	unsigned n_parts, n_open;
 	const char *mediator_error;	/* why it was not asked; static */
+	Parley__MediatorStats *page;	/* owned: what its state page says, when it says nothing */
+	char hangs[128];
 };
 
 static void gather_free(struct gather *g)
@@ -42,6 +45,7 @@ static void gather_free(struct gather *g)
 		if (g->parts[i].answer)
 			protobuf_c_message_free_unpacked(g->parts[i].answer, NULL);
 	}
+	qp_stats_free(g->page);
 	free(g->parts);
 	if (g->ev)
 		event_free(g->ev);
@@ -153,7 +157,34 @@ static void fill_vm(Parley__StatsReply__Vm *ret, const struct part *p)
 		ret->error = (char *)"its qvm did not answer in time";
 }
 
-static void fill_mediator(Parley__StatsReply *ret, const struct part *p)
+/* The last time that any of its threads looked for work. */
+static uint64_t last_round_age_ns(const Parley__MediatorStats *s)
+{
+	uint64_t age = s->uptime_ns;
+
+	for (size_t i = 0; i < s->n_devices; i++)
+		age = Q_MIN(age, s->devices[i]->last_round_age_ns);
+	return age;
+}
+
+/* Nobody answers; but its counters can be read without it. */
+static void fill_from_page(Parley__StatsReply *ret, struct gather *g)
+{
+	const struct qstat_view *page = hd_med_page(g->job.client->oper->med);
+
+	if (!page || qp_stats_new(page, "", &g->page) < 0) {
+		ret->mediator_error = (char *)"the mediator did not answer in time";
+		return;
+	}
+	uint64_t ms = last_round_age_ns(g->page) / Q_NSEC_PER_MSEC;
+	snprintf(g->hangs, sizeof(g->hangs),
+		 "the mediator does not answer: counters as of %llu.%03llu s ago, when a thread of "
+		 "it last ran", (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000));
+	ret->mediator = g->page;
+	ret->mediator_hangs = g->hangs;
+}
+
+static void fill_mediator(Parley__StatsReply *ret, struct gather *g, const struct part *p)
 {
 	const Parley__Envelope *e = (const Parley__Envelope *)p->answer;
 
@@ -162,7 +193,7 @@ static void fill_mediator(Parley__StatsReply *ret, const struct part *p)
 	else if (e && e->body_case == PARLEY__ENVELOPE__BODY_ERROR)
 		ret->mediator_error = e->error->text;
 	else
-		ret->mediator_error = (char *)"the mediator did not answer in time";
+		fill_from_page(ret, g);
 }
 
 static void reply_stats(struct gather *g)
@@ -178,7 +209,7 @@ static void reply_stats(struct gather *g)
 	} else {
 		for (unsigned i = 0; i < g->n_parts; i++) {
 			if (!*g->parts[i].name) {
-				fill_mediator(&reply, &g->parts[i]);
+				fill_mediator(&reply, g, &g->parts[i]);
 				continue;
 			}
 			fill_vm(&vms[reply.n_vms], &g->parts[i]);

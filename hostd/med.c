@@ -64,6 +64,7 @@ struct hd_med {
 	unsigned n_deaths;
 	char reason[HD_REASON_BYTES];
 	char *failed_text;		/* of StartFailed; owned */
+	struct qstat_view page;		/* of the last one that was ready */
 	uint64_t events_sec;		/* the second that n_events counts */
 	uint32_t n_events;
 };
@@ -246,6 +247,17 @@ static void on_mediator_event(struct hd_med *m, const Parley__MediatorEvent *ev)
 		hd_event_keep(&m->env->events, ev->kind, ev->share, ev->text);
 }
 
+/* One without a page, or with a bad one, serves as well: only its silence tells less. */
+static void take_page(struct hd_med *m, const int *fds, unsigned n_fds)
+{
+	qstat_view_fini(&m->page);
+	if (n_fds == 0)
+		return;
+	int r = qstat_view_init(&m->page, fds[0]);
+	if (r < 0)
+		qlog_errno(QLOG_WARN, r, "ev=bad_state_page proc=mediator");
+}
+
 static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fds)
 {
 	struct hd_med *m = ctx;
@@ -259,6 +271,7 @@ static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fd
 			return;
 		m->ready_ns = qnow_ns();
 		m->has_run = true;
+		take_page(m, fds, n_fds);
 		m->reason[0] = '\0';
 		event_del(m->ev_deadline);
 		set_state(m, HD_MED_RUNNING, "ready");
@@ -480,6 +493,7 @@ struct hd_med *hd_med_free(struct hd_med *m)
 		event_free(m->ev_deadline);
 	for (unsigned i = 0; i < m->n_shares; i++)
 		remove_socket(m, &m->shares[i]);
+	qstat_view_fini(&m->page);
 	free(m->shares);
 	free(m->failed_text);
 	free(m);
@@ -518,6 +532,11 @@ struct hd_child *hd_med_process(struct hd_med *m)
 struct hd_child *hd_med_child(struct hd_med *m)
 {
 	return m->state == HD_MED_RUNNING && hd_child_has_chan(m->child) ? m->child : NULL;
+}
+
+const struct qstat_view *hd_med_page(const struct hd_med *m)
+{
+	return m->page.map ? &m->page : NULL;
 }
 
 void hd_med_info(const struct hd_med *m, Parley__ProcInfo *ret)

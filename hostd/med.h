@@ -19,6 +19,7 @@
 
 #include "hostd/child.h"
 #include "hostd/env.h"
+#include "lib/qstat.h"
 
 enum hd_med_state {
 	HD_MED_OFF,
@@ -56,5 +57,8 @@ enum hd_med_state hd_med_state(const struct hd_med *m);
 struct hd_child *hd_med_child(struct hd_med *m);
 /* Its process, whether it can be asked or not; NULL: there is none. */
 struct hd_child *hd_med_process(struct hd_med *m);
+/* The state page of the last one that was ready, which can be read while that hangs; NULL: there is
+ * none. Borrowed until the next one is ready. */
+const struct qstat_view *hd_med_page(const struct hd_med *m);
 /* @ret borrows the texts of @m. */
 void hd_med_info(const struct hd_med *m, Parley__ProcInfo *ret);

@@ -12,12 +12,6 @@
 
 #define RELAXED memory_order_relaxed
 
-static void add_relaxed(_Atomic uint64_t *c, uint64_t v)
-{
-	/* One writer: no need for a locked add. */
-	atomic_store_explicit(c, atomic_load_explicit(c, RELAXED) + v, RELAXED);
-}
-
 const char *med_op_str(enum qblk_op op)
 {
 	static const char *const words[] = {
@@ -66,30 +60,33 @@ static void record(struct med_req *r, uint64_t now)
 	r->flight.latency_ns = now - r->arrival_ns;
 	r->flight.wait_ns = r->given_ns - r->arrival_ns;
 	r->flight.bound_ns = r->bound_ns;
-	recorder_add(&r->share->stats.worst, &r->flight);
+	recorder_add(&r->share->worst, &r->flight);
 }
 
 void account_done(struct med_req *r, int err, uint64_t now)
 {
-	struct med_share_stats *st = &r->share->stats;
+	struct qstat_share *st = r->share->stats;
 	uint64_t latency = now - r->arrival_ns;
+	bool moves = !med_req_is_barrier(r), late = moves && r->bound_ns && latency > r->bound_ns;
 
-	add_relaxed(&st->ops[r->op], 1);
-	add_relaxed(&st->bytes[r->op], r->len_bytes);
-	if (err) {
-		add_relaxed(&st->errors, 1);
-		tell_error(r, err, now);
+	qstat_begin(&st->seq);
+	qstat_add(&st->ops[r->op], 1);
+	qstat_add(&st->bytes[r->op], r->len_bytes);
+	if (moves) {
+		qhist_add(&st->latency, latency);
+		qhist_add(&st->wait, r->given_ns - r->arrival_ns);
 	}
+	if (err)
+		qstat_add(&st->errors, 1);
+	if (late)
+		qstat_add(&st->bound_violations, 1);
+	qstat_end(&st->seq);
+	if (err)
+		tell_error(r, err, now);
 	if (r->flight.arrival_ns && r->given_ns)
 		record(r, now);
-	if (med_req_is_barrier(r))
-		return;
-	qhist_add(&st->latency, latency);
-	qhist_add(&st->wait, r->given_ns - r->arrival_ns);
-	if (r->bound_ns && latency > r->bound_ns) {
-		add_relaxed(&st->bound_violations, 1);
+	if (late)
 		tell_violated(r, latency, now);
-	}
 }
 
 /* What is there when @r comes, of class safety: what it may have to wait for. */

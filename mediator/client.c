@@ -42,7 +42,7 @@ void med_client_gone(struct med_client *c, const char *kind, const char *why)
 	if (c->dying)
 		return;
 	c->dying = true;
-	atomic_store_explicit(&c->share->stats.connected, false, RELAXED);
+	atomic_store_explicit(&c->share->stats->connected, false, RELAXED);
 	med_client_tell(c, kind, why);
 }
 
@@ -54,7 +54,7 @@ void med_client_end(struct med_client *c, const char *why)
 bool med_client_may_err(struct med_client *c, const char *text)
 {
 	struct med_share *sh = c->share;
-	struct med_share_stats *st = &sh->stats;
+	struct qstat_share *st = sh->stats;
 	uint64_t n = atomic_load_explicit(&st->faults, RELAXED) + 1, now = qnow_ns();
 
 	atomic_store_explicit(&st->faults, n, RELAXED);
@@ -185,7 +185,7 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd)
 	if (!c->sock)
 		return client_free(c);
 	c->sock_ready = true;
-	atomic_store_explicit(&sh->stats.connected, true, RELAXED);
+	atomic_store_explicit(&sh->stats->connected, true, RELAXED);
 	med_client_tell(c, "client_connected", "");
 	return c;
 }
@@ -201,7 +201,7 @@ static void accept_later(struct med_share *sh, int err)
 
 static bool is_quarantined(const struct med_share *sh)
 {
-	return atomic_load_explicit(&sh->stats.quarantined, RELAXED);
+	return atomic_load_explicit(&sh->stats->quarantined, RELAXED);
 }
 
 static bool may_accept(const struct med_share *sh, uint64_t now)
@@ -241,7 +241,7 @@ static void end_quarantine(struct med_share *sh, uint64_t now)
 	if (!atomic_exchange_explicit(&sh->pardoned, false, memory_order_acquire) &&
 	    now < sh->quarantine_until_ns)
 		return;
-	atomic_store_explicit(&sh->stats.quarantined, false, RELAXED);
+	atomic_store_explicit(&sh->stats->quarantined, false, RELAXED);
 	sh->window_faults = 0;
 	d->sink.event(d->sink.ctx, "quarantine_ended", sh->policy->name, "");
 }

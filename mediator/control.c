@@ -56,14 +56,19 @@ static void peer_flush(struct peer *p)
 		event_add(p->ev_write, NULL);
 }
 
-void control_send(struct peer *p, const Parley__Envelope *e)
+static void send_fds(struct peer *p, const Parley__Envelope *e, const int *fds, unsigned n_fds)
 {
-	int r = qp_chan_send(p->chan, e, NULL, 0);
+	int r = qp_chan_send(p->chan, e, fds, n_fds);
 
 	if (r == QP_OK)
 		peer_flush(p);
 	else
 		peer_close(p);
+}
+
+void control_send(struct peer *p, const Parley__Envelope *e)
+{
+	send_fds(p, e, NULL, 0);
 }
 
 void control_done(struct peer *p, uint32_t id)
@@ -275,11 +280,12 @@ void control_ready(struct control *c)
 	e.ready = &ready;
 	for (size_t i = 0; i < PEERS_MAX; i++)
 		if (c->peers[i].chan && c->peers[i].is_hostd)
-			control_send(&c->peers[i], &e);
+			send_fds(&c->peers[i], &e, &c->page->page.fd, 1);
 }
 
 struct control *control_new(struct event_base *base, struct med_disk *disks, size_t n_disks,
-			    struct qp_chan *take_chan, int take_listen_fd)
+			    const struct statpage *page, struct qp_chan *take_chan,
+			    int take_listen_fd)
 {
 	struct control *c = calloc(1, sizeof(*c));
 
@@ -291,7 +297,7 @@ struct control *control_new(struct event_base *base, struct med_disk *disks, siz
 	c->base = base;
 	c->disks = disks;
 	c->n_disks = n_disks;
-	c->start_ns = qnow_ns();
+	c->page = page;
 	c->listen_fd = take_listen_fd;
 	c->pipe_fd[0] = c->pipe_fd[1] = -1;
 	bool ok = pipe2(c->pipe_fd, O_CLOEXEC | O_NONBLOCK) == 0;

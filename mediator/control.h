@@ -9,16 +9,18 @@
 
 #include "mediator/disk.h"
 #include "mediator/live.h"
+#include "mediator/statpage.h"
 #include "proto/qp_chan.h"
 
 struct control;
 
 /*
- * @disks are borrowed. Takes @take_chan and @take_listen_fd (either may be absent: NULL, -1) on
- * success and failure. NULL when out of memory.
+ * @disks and @page are borrowed. Takes @take_chan and @take_listen_fd (either may be absent: NULL,
+ * -1) on success and failure. NULL when out of memory.
  */
 struct control *control_new(struct event_base *base, struct med_disk *disks, size_t n_disks,
-			    struct qp_chan *take_chan, int take_listen_fd);
+			    const struct statpage *page, struct qp_chan *take_chan,
+			    int take_listen_fd);
 struct control *control_free(struct control *c);
 /*
  * Where the devices' threads tell events: never blocks; what does not fit is counted and said
@@ -27,7 +29,7 @@ struct control *control_free(struct control *c);
 struct med_event_sink control_sink(struct control *c);
 /* Whose policy is asked for from now on; borrowed, NULL = nobody's. */
 void control_set_live(struct control *c, struct live *live);
-/* To hostd, if there is one: the guests can come. */
+/* To hostd, if there is one: the guests can come, and here is the state page. */
 void control_ready(struct control *c);
 
 /*

@@ -25,7 +25,7 @@ struct control {
 	size_t n_disks;
 	struct live *live;
 	uint32_t n_injections;		/* since the start: the number of the last */
-	uint64_t start_ns;
+	const struct statpage *page;
 	int listen_fd;
 	struct event *ev_listen, *ev_pipe;
 	int pipe_fd[2];

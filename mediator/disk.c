@@ -35,7 +35,7 @@ void disk_tell_sched(struct med_share *sh)
 	sched_head(&sh->disk->sched, sh->sched_id, outage_shown(sh),
 		   r ? med_slice_next_bytes(sh->disk, r) : 0,
 		   r ? kind_of(r) : SCHED_READ, r ? r->seq : 0);
-	atomic_store_explicit(&sh->stats.queued, sh->queued, RELAXED);
+	atomic_store_explicit(&sh->stats->queued, sh->queued, RELAXED);
 }
 
 static void unlink_head(struct med_share *sh)
@@ -81,7 +81,7 @@ static void slice_ended(struct backend_io *io, int err)
 
 	d->now_ns = now;
 	sched_done(&d->sched, &s->ticket, now);
-	qhist_add(&d->stats.service, now - s->ticket.at_ns);
+	qhist_add(&d->stats->service, now - s->ticket.at_ns);
 	disk_put_slice(d, s);
 	r->slices--;
 	if (err && !r->err) {

@@ -33,13 +33,6 @@ struct med_change {
 	unsigned share[MED_SHARES_MAX];	/* the disk's share → its index in the policy */
 };
 
-struct med_disk_stats {
-	_Atomic uint64_t service_unit_ns, bound_ns;
-	_Atomic uint32_t cap, in_flight;
-	_Atomic bool priorities;
-	struct qhist service;
-};
-
 /* Told from the device's thread: must not block. */
 struct med_event_sink {
 	void (*event)(void *ctx, const char *kind, const char *share, const char *text);
@@ -65,7 +58,7 @@ struct med_disk {
 	/* share whose client is served first: moves on each round */
 	unsigned first_served;
 	uint64_t seq;
-	struct med_disk_stats stats;
+	struct qstat_device *stats;	/* in the state page, as a share's */
 
 	/* Commands of the main thread: flags, then a signal on wake_fd. */
 	int wake_fd;
@@ -84,14 +77,15 @@ struct med_disk {
  * sentence in @errs. *@d is ready for med_disk_add_share(). @lock: as backend_open().
  */
 int med_disk_init(struct med_disk *d, const struct med_policy *policy, size_t device,
-		  const struct med_event_sink *sink, bool lock, struct cf_errors *errs);
+		  struct qstat_device *stats, const struct med_event_sink *sink, bool lock,
+		  struct cf_errors *errs);
 /* Room for @n shares (main thread, once). 0 or -ENOMEM. */
 int med_disk_reserve(struct med_disk *d, unsigned n);
 /*
  * Takes @take_listen_fd on success and failure (main thread, before med_disk_start()). 0 or -errno.
  */
 int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
-		       int take_listen_fd);
+		       struct qstat_share *stats, int take_listen_fd);
 int med_disk_start(struct med_disk *d);		/* main thread; 0 or -errno */
 /* main thread: stops the thread, waits for I/O in flight */
 void med_disk_fini(struct med_disk *d);

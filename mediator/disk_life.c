@@ -36,13 +36,15 @@ void disk_set_groups(struct med_disk *d, const struct med_policy *p)
 }
 
 int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t device,
-		  const struct med_event_sink *sink, bool lock, struct cf_errors *errs)
+		  struct qstat_device *stats, const struct med_event_sink *sink, bool lock,
+		  struct cf_errors *errs)
 {
 	const struct med_device_policy *policy = &all->devices[device];
 
 	memset(d, 0, sizeof(*d));
 	d->policy = policy;
 	d->sink = *sink;
+	d->stats = stats;
 	d->wake_fd = -1;
 	d->bell = QBELL_NULL;
 	d->unmapper = UNMAPPER_NULL;
@@ -51,7 +53,6 @@ int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t devic
 	struct sched_cfg cfg = med_policy_sched(policy);
 	sched_init(&d->sched, &cfg, qnow_ns());
 	disk_set_groups(d, all);
-	qhist_reset(&d->stats.service);
 	d->slices = calloc(policy->slots, sizeof(d->slices[0]));
 	d->wake_fd = qfd_eventfd();
 	int r = !d->slices ? -ENOMEM : Q_MIN(d->wake_fd, 0);
@@ -80,7 +81,7 @@ int med_disk_reserve(struct med_disk *d, unsigned n)
 }
 
 int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
-		       int take_listen_fd)
+		       struct qstat_share *stats, int take_listen_fd)
 {
 	struct sched_share_cfg cfg = disk_sched_cfg(policy);
 	int id = sched_share_add(&d->sched, &cfg);
@@ -93,12 +94,11 @@ int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy
 	qassert((unsigned)id == d->n_shares);
 	d->n_shares++;
 	sh->policy = policy;
+	sh->stats = stats;
 	sh->disk = d;
 	sh->sched_id = (unsigned)id;
 	sh->listen_fd = take_listen_fd;
 	sh->tail = &sh->head;
-	qhist_reset(&sh->stats.latency);
-	qhist_reset(&sh->stats.wait);
 	return qfd_nonblock(take_listen_fd, true);
 }
 

@@ -14,6 +14,7 @@
 #include "mediator/disk_priv.h"
 #include "mediator/queue.h"
 #include "mediator/spin.h"
+#include "mediator/statpage.h"
 
 #define RELAXED memory_order_relaxed
 #define WATCH_ENTRIES 256u
@@ -27,6 +28,7 @@ static void take_change(struct med_disk *d)
 		return;
 	struct sched_cfg cfg = med_policy_sched(&c->policy->devices[c->device]);
 	d->policy = &c->policy->devices[c->device];
+	statpage_set_device(d->stats, d->policy);
 	sched_set_cfg(&d->sched, &cfg);
 	disk_set_groups(d, c->policy);
 	for (unsigned i = 0; i < d->n_shares; i++) {
@@ -35,6 +37,7 @@ static void take_change(struct med_disk *d)
 		struct sched_share_cfg share = disk_sched_cfg(p);
 
 		sh->policy = p;
+		statpage_set_share(sh->stats, p);
 		sched_share_set(&d->sched, sh->sched_id, &share);
 		for (struct med_req *r = sh->head; r; r = r->next)
 			r->in_depth = false;
@@ -43,6 +46,16 @@ static void take_change(struct med_disk *d)
 	outage_policy(d, qnow_ns());
 	/* Pairs with the acquire load of med_disk_changed(). */
 	atomic_store_explicit(&d->change, NULL, memory_order_release);
+}
+
+static void reset_share(struct med_share *sh)
+{
+	qstat_begin(&sh->stats->seq);
+	qhist_reset(&sh->stats->latency);
+	qhist_reset(&sh->stats->wait);
+	atomic_store_explicit(&sh->stats->bound_violations, 0, RELAXED);
+	qstat_end(&sh->stats->seq);
+	recorder_reset(&sh->worst);
 }
 
 static void on_wake(void *ctx)
@@ -58,32 +71,31 @@ static void on_wake(void *ctx)
 	}
 	take_change(d);
 	if (atomic_exchange(&d->want_reset, false)) {
-		for (unsigned i = 0; i < d->n_shares; i++) {
-			qhist_reset(&d->shares[i].stats.latency);
-			qhist_reset(&d->shares[i].stats.wait);
-			recorder_reset(&d->shares[i].stats.worst);
-			atomic_store_explicit(&d->shares[i].stats.bound_violations, 0, RELAXED);
-		}
-		qhist_reset(&d->stats.service);
+		for (unsigned i = 0; i < d->n_shares; i++)
+			reset_share(&d->shares[i]);
+		qhist_reset(&d->stats->service);
 	}
 }
 
-static void publish_stats(struct med_disk *d)
+static void publish_stats(struct med_disk *d, uint64_t start_ns)
 {
-	struct med_disk_stats *st = &d->stats;
+	struct qstat_device *st = d->stats;
 
 	atomic_store_explicit(&st->service_unit_ns, sched_unit_ns(&d->sched), RELAXED);
 	atomic_store_explicit(&st->bound_ns, sched_bound_ns(&d->sched), RELAXED);
 	atomic_store_explicit(&st->cap, d->sched.cap, RELAXED);
 	atomic_store_explicit(&st->in_flight, d->sched.in_flight, RELAXED);
 	atomic_store_explicit(&st->priorities, d->sched.priorities, RELAXED);
+	atomic_store_explicit(&st->round_ns, start_ns, RELAXED);
+	atomic_store_explicit(&st->enters, d->loop.n_enters, RELAXED);
+	qstat_add(&st->rounds, 1);
 	for (unsigned i = 0; i < d->n_shares; i++) {
 		struct med_share *sh = &d->shares[i];
 		const struct sched_share *ss = &d->sched.share[sh->sched_id];
 
-		atomic_store_explicit(&sh->stats.in_flight, ss->in_flight, RELAXED);
-		atomic_store_explicit(&sh->stats.throttled, ss->throttled, RELAXED);
-		atomic_store_explicit(&sh->stats.limited, ss->limited, RELAXED);
+		atomic_store_explicit(&sh->stats->in_flight, ss->in_flight, RELAXED);
+		atomic_store_explicit(&sh->stats->throttled, ss->throttled, RELAXED);
+		atomic_store_explicit(&sh->stats->limited, ss->limited, RELAXED);
 	}
 }
 
@@ -107,7 +119,7 @@ static bool run_round(struct med_disk *d)
 		d->last_turn_ns = now - start;
 		sched_turn(&d->sched, d->last_turn_ns, now);
 	}
-	publish_stats(d);
+	publish_stats(d, start);
 	return more || gave;
 }
 
@@ -145,8 +157,11 @@ static bool wait_for_work(struct med_disk *d, struct spin *look)
 	if (look_ns) {
 		uint64_t from = qnow_ns();
 		bool found = spin(d, look_ns);
+		uint64_t took_ns = qnow_ns() - from;
 
-		spin_result(look, found, qnow_ns() - from);
+		spin_result(look, found, took_ns);
+		qstat_add(&d->stats->looks, 1);
+		qstat_add(&d->stats->look_ns, took_ns);
 		if (found)
 			return false;
 	}

@@ -24,6 +24,7 @@
 #include "mediator/backend_inject.h"
 #include "mediator/control.h"
 #include "mediator/options.h"
+#include "mediator/statpage.h"
 
 #define LISTEN_WAIT_NS (5 * Q_NSEC_PER_SEC)
 #define FDS_PER_SHARE 80u	/* a client's queues, memory and socket, and a message at hand */
@@ -37,6 +38,7 @@ struct mediator {
 	struct options opt;
 	struct med_policy *policy;	/* live's, once that is there */
 	struct live *live;
+	struct statpage page;
 	struct med_disk disks[MED_DEVICES_MAX];
 	size_t n_disks;
 	struct qp_chan *chan;		/* until control owns it */
@@ -84,7 +86,9 @@ static int open_disks(struct mediator *m, struct cf_errors *errs)
 	int first_err = 0;
 
 	for (size_t i = 0; i < m->policy->n_devices; i++) {
-		int r = med_disk_init(&m->disks[i], m->policy, i, &sink, !m->opt.check_only, errs);
+		int r = med_disk_init(&m->disks[i], m->policy, i,
+				      qstat_page_device(&m->page.page, (unsigned)i), &sink,
+				      !m->opt.check_only, errs);
 
 		first_err = first_err ? first_err : r;
 		if (r == 0 && m->opt.inject)
@@ -166,7 +170,8 @@ static int start_disks(struct mediator *m)
 		int fd = m->listen_fds[i];
 
 		m->listen_fds[i] = -1;
-		r = med_disk_add_share(&m->disks[s->device], s, fd);
+		r = med_disk_add_share(&m->disks[s->device], s,
+				       qstat_page_share(&m->page.page, (unsigned)i), fd);
 	}
 	for (size_t i = 0; r == 0 && i < m->n_disks; i++)
 		r = med_disk_start(&m->disks[i]);
@@ -248,7 +253,7 @@ static int set_up_control(struct mediator *m)
 	if (fd < 0 && !m->chan)
 		return fd;
 	struct qp_chan *chan = m->chan;
-	m->control = control_new(m->base, m->disks, m->policy->n_devices, chan, fd);
+	m->control = control_new(m->base, m->disks, m->policy->n_devices, &m->page, chan, fd);
 	m->ev_term = evsignal_new(m->base, SIGTERM, on_signal, m);
 	m->ev_int = evsignal_new(m->base, SIGINT, on_signal, m);
 	if (!m->control) {
@@ -271,6 +276,7 @@ static void mediator_fini(struct mediator *m)
 	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
 		qfd_close(&m->listen_fds[i]);
 	free(m->listen_fds);
+	statpage_fini(&m->page);
 	if (m->control)
 		control_free(m->control);
 	else
@@ -353,9 +359,12 @@ static void set_limits(const struct mediator *m)
 static int serve(struct mediator *m, struct cf_errors *errs)
 {
 	set_limits(m);
-	/* Sockets first: hostd's answer is read before its channel goes to the loop. */
-	int r = m->opt.check_only ? 0 : get_sockets(m);
+	int r = statpage_init(&m->page, m->policy);
 
+	if (r < 0)
+		return failed(m, EXIT_START, "stats", r, "no memory for the counters");
+	/* Sockets first: hostd's answer is read before its channel goes to the loop. */
+	r = m->opt.check_only ? 0 : get_sockets(m);
 	if (r < 0)
 		return failed(m, EXIT_START, "sockets", r, "no listening sockets");
 	r = m->opt.check_only ? 0 : set_up_control(m);
@@ -385,7 +394,7 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 int main(int argc, char **argv)
 {
 	struct cf_errors errs = CF_ERRORS_NULL;
-	struct mediator m = { 0 };
+	struct mediator m = { .page = STATPAGE_NULL };
 	int r = parse_options(argc, argv, &m.opt);
 
 	if (r > 0)

@@ -401,8 +401,10 @@ static void queue_publish(struct med_queue *q)
 	q->done_tail = &q->done;
 	if (q->inflight)
 		qvhu_inflight_used(q->inflight, q->ring.used_idx);
-	if (signal && q->call_fd >= 0)
+	if (signal && q->call_fd >= 0) {
 		qbell_ring(bell_of(q->client), q->call_fd);
+		qstat_add(&q->client->share->stats->signals, 1);
+	}
 }
 
 void med_queues_publish(struct med_disk *d)

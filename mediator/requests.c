@@ -12,14 +12,14 @@
 #include "lib/qlog.h"
 #include "mediator/control_priv.h"
 #include "mediator/stats.h"
+#include "proto/qp_stats.h"
 
 static void on_stats(struct peer *p, const Parley__Envelope *req)
 {
 	struct control *c = p->control;
 	Parley__MediatorStats *s = NULL;
 
-	if (med_stats_collect(c->disks, c->n_disks, req->mediator_stats_request->share,
-			      qnow_ns() - c->start_ns, &s) < 0) {
+	if (qp_stats_new(&c->page->view, req->mediator_stats_request->share, &s) < 0) {
 		control_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
 		return;
 	}
@@ -32,7 +32,7 @@ static void on_stats(struct peer *p, const Parley__Envelope *req)
 		control_error(p, req->id, PARLEY__CODE__E_NO_SUCH, "no share of that name");
 	else
 		control_send(p, &e);
-	med_stats_free(s);
+	qp_stats_free(s);
 	for (size_t i = 0; req->mediator_stats_request->reset_worst && i < c->n_disks; i++)
 		med_disk_reset_worst(&c->disks[i]);
 }
@@ -118,7 +118,7 @@ static void on_unquarantine(struct peer *p, uint32_t id, const char *name)
 
 	if (!sh) {
 		control_error(p, id, PARLEY__CODE__E_NO_SUCH, "no share of that name");
-	} else if (!atomic_load_explicit(&sh->stats.quarantined, memory_order_relaxed)) {
+	} else if (!atomic_load_explicit(&sh->stats->quarantined, memory_order_relaxed)) {
 		control_error(p, id, PARLEY__CODE__E_ALREADY, "the share is in no quarantine");
 	} else {
 		med_disk_unquarantine(sh->disk, sh);

@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 
 #include "lib/qblk.h"
-#include "lib/qhist.h"
 #include "lib/qlog.h"
+#include "lib/qstat.h"
 #include "mediator/outage.h"
 #include "mediator/policy.h"
 #include "mediator/recorder.h"
@@ -45,20 +45,6 @@ struct med_req {
 	struct flight flight;		/* of class safety: what stood in its way */
 };
 
-/*
- * Written by the device's thread, read by any (relaxed: a reader may see one counter newer than
- * another).
- */
-struct med_share_stats {
-	_Atomic uint64_t ops[QBLK_WRITE_ZEROES + 1], bytes[QBLK_WRITE_ZEROES + 1];
-	_Atomic uint64_t errors, faults, bound_violations, throttled, limited;
-	_Atomic uint64_t bound_ns;
-	_Atomic uint32_t queued, in_flight;
-	_Atomic bool connected, quarantined;
-	struct qhist latency, wait;
-	struct recorder worst;		/* of class safety */
-};
-
 /* Any thread. */
 const char *med_op_str(enum qblk_op op);
 
@@ -81,5 +67,7 @@ struct med_share {
 	uint32_t outstanding;		/* requests not yet done, queued ones included */
 	struct outage_wait wait;	/* for a device that fails */
 	struct qlog_limit bound_limit, error_limit;	/* of events */
-	struct med_share_stats stats;
+	/* In the state page: written by the device's thread, read by any. */
+	struct qstat_share *stats;
+	struct recorder worst;		/* of class safety */
 };

@@ -170,6 +170,35 @@ def test_stats(host):
     host.ctl("kill", "mute")
 
 
+def test_stats_of_one_that_hangs(host):
+    """Its state page says what was counted, and hostd has it; while it runs, its answer is what counts."""
+    host.policy(POLICY)
+    host.start()
+    pid = running(host)["pid"]
+    client = vhost_user(host, "cluster.root")
+    check(features(client), "it serves")
+    connected = lambda: host.json("stats")["shares"][0]["connected"]  # noqa: E731
+    wait_for("the client", connected)
+    same(host.json("stats")["mediator_hangs"], "")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = host.json("stats")
+        same((answer["mediator_error"], [s["share"] for s in answer["shares"]], answer["shares"][0]["connected"]),
+             ("", ["cluster/root", "ivi/root"], True))
+        check(answer["devices"][0]["slots"] > 0 and answer["shares"][0]["bound_ns"] > 0, answer)
+        check("does not answer: counters as of" in answer["mediator_hangs"], answer)
+        out = host.ctl("stats")[1]
+        check("cluster/root" in out and "mediator: the mediator does not answer" in out, out)
+        # Nobody serves it, but its end is not hidden from us either.
+        client.close()
+        same(host.json("stats")["shares"][0]["connected"], True)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for("an answer", lambda: not host.json("stats")["mediator_hangs"])
+    wait_for("the client's end", lambda: not connected())
+    same(running(host)["pid"], pid)
+
+
 def test_priorities(host):
     host.policy(POLICY)
     host.start()
