@@ -24,6 +24,7 @@
 #include "mediator/backend_inject.h"
 #include "mediator/control.h"
 #include "mediator/options.h"
+#include "mediator/simulate_run.h"
 #include "mediator/statpage.h"
 
 #define LISTEN_WAIT_NS (5 * Q_NSEC_PER_SEC)
@@ -391,6 +392,28 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	return EXIT_OK;
 }
 
+/* Serves nobody: reads, computes, prints. */
+static int simulate(const struct options *o)
+{
+	const struct sim_options sim = {
+		.path = o->simulate, .time_ns = o->simulate_ns, .json = o->json,
+	};
+	struct cf_errors errs = CF_ERRORS_NULL;
+	int r = sim_run_file(&sim, stdout, &errs);
+
+	cf_errors_print(&errs, stderr);
+	cf_errors_fini(&errs);
+	if (r == -ENOMEM)
+		fputs("mediator: out of memory\n", stderr);
+	if (r < 0)
+		return r == -EINVAL ? EXIT_POLICY : EXIT_START;
+	if (fflush(stdout) < 0 || ferror(stdout)) {
+		fputs("mediator: the result cannot be written\n", stderr);
+		return EXIT_START;
+	}
+	return EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
 	struct cf_errors errs = CF_ERRORS_NULL;
@@ -399,6 +422,8 @@ int main(int argc, char **argv)
 
 	if (r > 0)
 		return r - 1;
+	if (m.opt.simulate)
+		return simulate(&m.opt);
 	qlog_init("mediator", NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (m.opt.control_fd >= 0) {

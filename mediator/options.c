@@ -9,6 +9,7 @@
 static void usage(FILE *to)
 {
 	fputs("usage: mediator [options] POLICY...\n"
+	      "       mediator --simulate FILE [--seconds N] [--json]\n"
 	      "Owns the shared disks named in the policy files (or folders of *.policy files) and\n"
 	      "serves each share as a vhost-user block device.\n"
 	      "\n"
@@ -17,11 +18,44 @@ static void usage(FILE *to)
 	      "  --control-fd N    take the listening sockets from hostd on descriptor N\n"
 	      "  --inject          let an operator make things fail (hostctl inject)\n"
 	      "  --check           check the policy and the devices, start nothing\n"
+	      "  --simulate FILE   run the device and the guests that FILE describes in virtual "
+	      "time\n"
+	      "  --seconds N       simulate so much, instead of what FILE says\n"
+	      "  --json            the simulation's result as JSON\n"
 	      "  --help, --version\n"
 	      "\n"
 	      "Exit status: 0 stopped as asked (or the check passed), 2 usage, 64 cannot start,\n"
-	      "65 the policy was refused. See mediator(8) and parley-policy(5).\n",
+	      "65 the policy was refused. See mediator(8), parley-policy(5), parley-simulate(5).\n",
 	      to);
+}
+
+/* Whole seconds and a fraction: "0.5". */
+static bool parse_seconds(const char *text, uint64_t *ret_ns)
+{
+	char *end;
+	double v = strtod(text, &end);
+
+	if (*end || end == text || !(v >= 0.001 && v <= 86400))
+		return false;
+	*ret_ns = (uint64_t)(v * 1e9);
+	return true;
+}
+
+/* What may stand beside what: 0, or the exit code + 1. */
+static int check_options(const struct options *o)
+{
+	const char *why = NULL;
+
+	if (!o->simulate && (o->simulate_ns || o->json))
+		why = "--seconds and --json belong to --simulate";
+	else if (o->simulate && (o->n_paths || o->check_only || o->control_fd >= 0))
+		why = "--simulate takes its policy from FILE, and serves nobody";
+	else if (!o->simulate && o->n_paths == 0)
+		why = "no policy file was given";
+	if (!why)
+		return 0;
+	fprintf(stderr, "mediator: %s. Try 'mediator --help'.\n", why);
+	return EXIT_USAGE + 1;
 }
 
 int parse_options(int argc, char **argv, struct options *o)
@@ -31,6 +65,9 @@ int parse_options(int argc, char **argv, struct options *o)
 		{ "control-fd", required_argument, NULL, 'c' },
 		{ "inject", no_argument, NULL, 'i' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "simulate", required_argument, NULL, 's' },
+		{ "seconds", required_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
@@ -59,6 +96,19 @@ int parse_options(int argc, char **argv, struct options *o)
 		case 'k':
 			o->check_only = true;
 			break;
+		case 's':
+			o->simulate = optarg;
+			break;
+		case 't':
+			if (!parse_seconds(optarg, &o->simulate_ns)) {
+				fprintf(stderr, "mediator: --seconds %s: expected a number from "
+					"0.001 to 86400\n", optarg);
+				return EXIT_USAGE + 1;
+			}
+			break;
+		case 'j':
+			o->json = true;
+			break;
 		case 'h':
 			usage(stdout);
 			return EXIT_OK + 1;
@@ -72,9 +122,5 @@ int parse_options(int argc, char **argv, struct options *o)
 	}
 	o->paths = (const char *const *)argv + optind;
 	o->n_paths = (size_t)(argc - optind);
-	if (o->n_paths == 0) {
-		fputs("mediator: no policy file was given. Try 'mediator --help'.\n", stderr);
-		return EXIT_USAGE + 1;
-	}
-	return 0;
+	return check_options(o);
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
 
@@ -12,6 +13,9 @@ struct options {
 	int control_fd;
 	bool check_only;
 	bool inject;		/* things may be made to fail */
+	const char *simulate;	/* a file that describes a simulation, or NULL */
+	uint64_t simulate_ns;	/* 0 = as it says there */
+	bool json;
 	const char *const *paths;
 	size_t n_paths;
 };

@@ -134,11 +134,7 @@ static void check_device(struct med_policy *p, size_t i, struct cf_errors *errs)
 			     d->slice_bytes);
 }
 
-/*
- * The promised depths of a device must fit its slots, and its target must leave room for one
- * lower-class slice.
- */
-static void check_promise(const struct med_policy *p, size_t i, struct cf_errors *errs)
+void med_policy_check_promise(const struct med_policy *p, size_t i, struct cf_errors *errs)
 {
 	const struct med_device_policy *d = &p->devices[i];
 	uint64_t depth = 0;
@@ -281,7 +277,7 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 		check_overlap(p, i, errs);
 	}
 	for (size_t i = 0; i < p->n_devices; i++)
-		check_promise(p, i, errs);
+		med_policy_check_promise(p, i, errs);
 	if (p->n_devices == 0 && p->n_files > 0)
 		cf_error_add(errs, CF_ERROR, p->files[0], 0, 0, "no [device NAME] section");
 	if (p->n_devices > MED_DEVICES_MAX)

@@ -87,6 +87,11 @@ int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *
  */
 int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct cf_errors *errs);
 struct med_policy *med_policy_free(struct med_policy *p);
+/*
+ * The promised depths of device @device must fit its slots, and its target must leave room for one
+ * lower-class slice: a rule of med_policy_load(), for other shares of the same devices.
+ */
+void med_policy_check_promise(const struct med_policy *p, size_t device, struct cf_errors *errs);
 
 /* The index of the device, share or group of that name; -1: there is none. */
 int med_policy_device(const struct med_policy *p, const char *name);

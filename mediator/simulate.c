@@ -379,6 +379,8 @@ void sim_reset(struct sim *m)
 		memset(sh->ops, 0, sizeof(sh->ops));
 		memset(sh->bytes, 0, sizeof(sh->bytes));
 		sh->late = sh->promised = sh->worst_promised_ns = sh->violations = 0;
+		sh->throttled_before = m->sched.share[i].throttled;
+		sh->limited_before = m->sched.share[i].limited;
 		qhist_reset(sh->latency);
 	}
 	m->active_ns = m->work_ns = m->slices_done = 0;

@@ -62,6 +62,7 @@ struct sim_share {
 	uint64_t ops[SIM_OPS], bytes[SIM_OPS];	/* of requests that ended */
 	uint64_t late;			/* arrivals that were held */
 	uint64_t promised, worst_promised_ns, violations;
+	uint64_t throttled_before, limited_before;	/* by the scheduler, until the reset */
 	struct qhist *latency;		/* owned; of reads and writes */
 };
 

@@ -25,11 +25,11 @@ const char *const sim_distribution_words[SIM_DISTRIBUTIONS] = {
 const char *sim_model_fault(const struct sim_model *m)
 {
 	if ((m->distribution == SIM_UNIFORM) != (m->spread_percent > 0))
-		return "spread belongs to distribution = uniform, and is more than 0 there";
+		return "spread: expected more than 0 with distribution = uniform, and none without";
 	if ((m->distribution == SIM_BIMODAL) != (m->stall_ns > 0 && m->stall_ppm > 0) ||
 	    !m->stall_ns != !m->stall_ppm)
-		return "stall and stall-ppm belong to distribution = bimodal, and are more than 0 "
-		       "there";
+		return "stall, stall-ppm: expected more than 0 with distribution = bimodal, and "
+		       "none without";
 	return NULL;
 }
 
