@@ -77,6 +77,16 @@ static void check_ram(struct vm_cfg *cfg, struct cf_errors *errs, const struct c
 			"there is no ram: expected 'ram [address,]length', such as 'ram 128m'");
 }
 
+static bool has_backend(const struct cfg_vdev *v)
+{
+	const struct vd_arg *a = vd_arg_find(&v->cfg, "hostdev");
+	const char *rest;
+
+	return a && ((v->type == &vd_virtio_blk_type && vd_blk_form(a->text) == VD_BLK_BACKEND) ||
+		     (v->type == &vd_virtio_snd_type &&
+		      vd_snd_form(a->text, &rest) == VD_SND_BACKEND));
+}
+
 /* How many pieces there may be: for the kernel, and for a back end that is told of each. */
 static void check_pieces(const struct vm_cfg *cfg, struct cf_errors *errs)
 {
@@ -85,9 +95,7 @@ static void check_pieces(const struct vm_cfg *cfg, struct cf_errors *errs)
 			"has at most %d", cfg->n_ram, QMEM_REGIONS_MAX);
 	for (size_t i = 0; cfg->n_ram > QVHU_MEM_REGIONS_MAX && i < cfg->n_vdevs; i++) {
 		const struct cfg_vdev *v = &cfg->vdevs[i];
-		const struct vd_arg *a = v->type == &vd_virtio_blk_type ?
-			vd_arg_find(&v->cfg, "hostdev") : NULL;
-		if (a && vd_blk_form(a->text) == VD_BLK_BACKEND)
+		if (has_backend(v))
 			cfg_err(errs, &v->pos, "vdev %s: a back end takes at most %u pieces of ram "
 				"and rom, and there are %zu", v->type->name, QVHU_MEM_REGIONS_MAX,
 				cfg->n_ram);

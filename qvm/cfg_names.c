@@ -94,6 +94,8 @@ static const char *why_not_both(const struct cfg_vdev *v, const char *a, const c
 		return "a share has one client";
 	if (!strncmp(a, "vhost-user:", 11))
 		return "a socket serves one client";
+	if (!strncmp(a, "file:", 5) && v->type == &vd_virtio_snd_type)
+		return "a file of sound has one writer";
 	if (is_disk(v) && !(read_only && other_read_only))
 		return "a disk has one writer: write '<' before it in both for reading only";
 	return NULL;

@@ -20,6 +20,7 @@
 #include "qvm/logs.h"
 #include "qvm/loop.h"
 #include "qvm/shm.h"
+#include "qvm/snd.h"
 #include "qvm/netpeer.h"
 #include "qvm/stream.h"
 #include "qvm/pcihost.h"
@@ -463,6 +464,7 @@ const struct vd_host_ops vhost_ops = {
 	.blk_close = host_blk_close,
 	.backend_connect = host_backend_connect,
 	.net_open = host_net_open,
+	.snd_open = snd_open,
 	.power = host_power,
 	.fault = host_fault,
 	.log = host_log,

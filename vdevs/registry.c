@@ -22,6 +22,7 @@ const struct vd_type *const vdev_registry[] = {
 	&vd_virtio_console_type,
 	&vd_virtio_entropy_type,
 	&vd_virtio_net_type,
+	&vd_virtio_snd_type,
 	&vd_wdt_sp805_type,
 	&vd_wdt_ib700_type,
 	NULL,

@@ -20,5 +20,6 @@ extern const struct vd_type vd_virtio_blk_type;
 extern const struct vd_type vd_virtio_console_type;
 extern const struct vd_type vd_virtio_entropy_type;
 extern const struct vd_type vd_virtio_net_type;
+extern const struct vd_type vd_virtio_snd_type;
 extern const struct vd_type vd_wdt_sp805_type;
 extern const struct vd_type vd_wdt_ib700_type;

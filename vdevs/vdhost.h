@@ -15,6 +15,7 @@
 #include "lib/qmem.h"
 #include "vdevs/vdnet.h"
 #include "vdevs/vdshm.h"
+#include "vdevs/vdsnd.h"
 #include "vdevs/vdstream.h"
 
 struct vdev;
@@ -164,6 +165,10 @@ struct vd_host_ops {
 	/* As watch(), whenever @fd takes bytes, or failed. */
 	struct vd_watch *(*watch_out)(struct vd_host *h, int fd,
 				      void (*fn)(struct vdev *v, void *arg), void *arg);
+	/* The PCM of a stream, as hostdev or capture names it: alsa and file. 0, or -errno with a
+	 * sentence in @errs. Before the guest runs only; the vdev closes it. */
+	int (*snd_open)(struct vd_host *h, const struct vd_snd_cfg *cfg, struct cf_errors *errs,
+			struct vd_snd_pcm **ret);
 	/* What serial lines and console ports are connected to. */
 	const struct vd_stream_ops *stream;
 	/* Memory that is not the guest's own. */
