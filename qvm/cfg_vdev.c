@@ -19,7 +19,6 @@ static const struct {
 	{ "virtio-fs", "not served yet: share files on a virtio-blk" },
 	{ "virtio-gpu", "not served yet: leave it out" },
 	{ "virtio-input", "not served yet: leave it out" },
-	{ "virtio-snd", "not served yet: leave it out" },
 	{ "virtio-vsock", "not served yet: leave it out" },
 };
 

@@ -378,6 +378,18 @@ static int host_net_open(struct vd_host *host, const struct vd_net_cfg *cfg, str
 	return r;
 }
 
+static int host_snd_open(struct vd_host *host, const struct vd_snd_cfg *cfg, struct cf_errors *errs,
+			 struct vd_snd_pcm **ret)
+{
+	struct vdh *h = vdh_of(host);
+	int r = h->snd_open ? h->snd_open(h, cfg, ret) : -ENODEV;
+
+	if (r < 0)
+		cf_error_add(errs, CF_ERROR, cfg->hostdev->file, cfg->hostdev->line,
+			     cfg->hostdev->col, "hostdev %s cannot be had", cfg->hostdev->text);
+	return r;
+}
+
 /* ---- what the vdev says ---- */
 
 static void host_power(struct vd_host *host, enum vd_power what)
@@ -462,6 +474,7 @@ static const struct vd_host_ops vdh_ops = {
 	.blk_close = host_blk_close,
 	.backend_connect = host_backend_connect,
 	.net_open = host_net_open,
+	.snd_open = host_snd_open,
 	.power = host_power,
 	.fault = host_fault,
 	.log = host_log,

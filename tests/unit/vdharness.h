@@ -106,6 +106,9 @@ struct vdh {
 	/* network: what `peer` leads to (vdnet.h); NULL: nothing */
 	int (*net_open)(struct vdh *h, const struct vd_net_cfg *cfg, struct vd_net **ret);
 	void *net_ctx;
+	/* sound: what hostdev or capture leads to (vdsnd.h); NULL: nothing */
+	int (*snd_open)(struct vdh *h, const struct vd_snd_cfg *cfg, struct vd_snd_pcm **ret);
+	void *snd_ctx;
 };
 
 void vdh_init(struct vdh *h);
