@@ -48,6 +48,8 @@ struct qstat_device {
 	/* Its thread's rounds, their system calls, looks for work before sleeping, their time. */
 	_Atomic uint64_t rounds, enters, looks, look_ns;
 	struct qhist service;
+	_Atomic uint64_t ladder_step;	/* 0 free, 1 throttle, 2 pause, 3 freeze … */
+	_Atomic uint64_t ladder_ups;	/* … and steps up so far */
 };
 
 struct qstat_share {
@@ -62,6 +64,7 @@ struct qstat_share {
 	_Atomic uint64_t errors, faults, bound_violations, throttled, limited;
 	_Atomic uint64_t signals;	/* interrupts asked for */
 	struct qhist latency, wait;
+	_Atomic uint64_t missed;	/* promised requests above the target of the share */
 };
 
 /* ---- the writer ---- */

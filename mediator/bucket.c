@@ -30,14 +30,27 @@ void limits_set(struct limits *l, const struct limits_cfg *cfg)
 	l->cfg = *cfg;
 }
 
+/* The buckets that something in a direction is taken from. */
+static const struct {
+	unsigned n;
+	enum limit_dir of[3];
+} taken[] = {
+	[LIMIT_READ] = { 2, { LIMIT_READ, LIMIT_BOTH } },
+	[LIMIT_WRITE] = { 2, { LIMIT_WRITE, LIMIT_BOTH } },
+	[LIMIT_FLUSH] = { 3, { LIMIT_FLUSH, LIMIT_WRITE, LIMIT_BOTH } },
+};
+static_assert(Q_ARRAY_LEN(taken) == LIMIT_DIRS, "every direction has a row");
+
 uint64_t limits_free_ns(const struct limits *l, enum limit_dir dir, bool has_op)
 {
-	uint64_t at = Q_MAX(free_ns(l, &l->bytes[dir], l->cfg.bytes[dir]),
-			    free_ns(l, &l->bytes[LIMIT_BOTH], l->cfg.bytes[LIMIT_BOTH]));
+	uint64_t at = 0;
 
-	if (has_op) {
-		at = Q_MAX(at, free_ns(l, &l->ops[dir], l->cfg.ops[dir]));
-		at = Q_MAX(at, free_ns(l, &l->ops[LIMIT_BOTH], l->cfg.ops[LIMIT_BOTH]));
+	for (unsigned i = 0; i < taken[dir].n; i++) {
+		enum limit_dir d = taken[dir].of[i];
+
+		at = Q_MAX(at, free_ns(l, &l->bytes[d], l->cfg.bytes[d]));
+		if (has_op)
+			at = Q_MAX(at, free_ns(l, &l->ops[d], l->cfg.ops[d]));
 	}
 	return at;
 }
@@ -45,10 +58,8 @@ uint64_t limits_free_ns(const struct limits *l, enum limit_dir dir, bool has_op)
 void limits_take(struct limits *l, enum limit_dir dir, bool has_op, uint32_t bytes,
 		 uint64_t now_ns)
 {
-	const enum limit_dir both[] = { dir, LIMIT_BOTH };
-
-	for (unsigned i = 0; i < Q_ARRAY_LEN(both); i++) {
-		enum limit_dir d = both[i];
+	for (unsigned i = 0; i < taken[dir].n; i++) {
+		enum limit_dir d = taken[dir].of[i];
 
 		take(&l->bytes[d], l->cfg.bytes[d], bytes, now_ns);
 		if (has_op)

@@ -14,7 +14,11 @@
 
 #define LIMIT_RATE_MAX (1ull << 50)	/* a second */
 
-enum limit_dir { LIMIT_READ, LIMIT_WRITE, LIMIT_BOTH, LIMIT_DIRS };
+/*
+ * LIMIT_FLUSH is what moves no data of the guest's: flushes, discards, write-zeroes. They are writes
+ * too, and have a limit of their own beside that.
+ */
+enum limit_dir { LIMIT_READ, LIMIT_WRITE, LIMIT_BOTH, LIMIT_FLUSH, LIMIT_DIRS };
 
 struct limits_cfg {
 	uint64_t ops[LIMIT_DIRS], bytes[LIMIT_DIRS];	/* a second, ≤ LIMIT_RATE_MAX; 0 = none */
@@ -45,8 +49,8 @@ static inline bool limits_any(const struct limits_cfg *c)
  */
 void limits_set(struct limits *l, const struct limits_cfg *cfg);
 /*
- * From when on something may be taken: an operation in direction @dir (LIMIT_READ or LIMIT_WRITE),
- * or with @has_op false a further part of one. 0 = at any time.
+ * From when on something may be taken: an operation in direction @dir (any but LIMIT_BOTH), or with
+ * @has_op false a further part of one. 0 = at any time.
  */
 uint64_t limits_free_ns(const struct limits *l, enum limit_dir dir, bool has_op);
 /* Takes @bytes, and an operation with @has_op. */

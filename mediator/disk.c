@@ -13,6 +13,7 @@
  */
 #include "mediator/account.h"
 #include "mediator/disk_priv.h"
+#include "mediator/guard.h"
 #include "mediator/queue.h"
 #include "mediator/slice.h"
 
@@ -51,6 +52,7 @@ void disk_answer(struct med_req *r, uint64_t now)
 	int err = r->err;
 
 	account_done(r, err, now);
+	guard_done(r, now);
 	r->done(r, err);
 }
 
@@ -174,6 +176,7 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 	account_arrival(r);
 	sh->outstanding++;
 	r->in_depth = sh->outstanding <= sh->policy->depth;
+	guard_arrival(r);
 	*sh->tail = r;
 	sh->tail = &r->next;
 	sh->queued++;
@@ -203,6 +206,8 @@ struct med_req *med_share_take(struct med_share *sh,
 	}
 	sh->tail = at;
 	taken = outage_take(sh, match, arg, taken);
+	for (struct med_req *r = taken; r; r = r->next)
+		guard_drop(r);
 	disk_tell_sched(sh);
 	return taken;
 }

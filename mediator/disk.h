@@ -14,6 +14,7 @@
 
 #include "lib/qbell.h"
 #include "mediator/backend.h"
+#include "mediator/ladder.h"
 #include "mediator/loop.h"
 #include "mediator/scheduler.h"
 #include "mediator/share.h"
@@ -33,6 +34,9 @@ struct med_change {
 	unsigned share[MED_SHARES_MAX];	/* the disk's share → its index in the policy */
 };
 
+#define MED_EVENT_TEXT 192u	/* longer texts are cut */
+#define MED_EVENT_LADDER "ladder"
+
 /* Told from the device's thread: must not block. */
 struct med_event_sink {
 	void (*event)(void *ctx, const char *kind, const char *share, const char *text);
@@ -49,6 +53,8 @@ struct med_disk {
 	struct loop loop;
 	struct qbell bell;	/* signals clients, whose descriptors are not to be trusted */
 	struct sched sched;
+	struct ladder ladder;
+	uint64_t seen_lower;	/* of sched.given_lower, by guard.c */
 	struct med_share *shares;	/* owned, n_shares; index = sched id */
 	unsigned n_shares;
 	struct med_queue *answered;	/* queues with something done, not yet published */

@@ -19,6 +19,7 @@ struct sched_share_cfg disk_sched_cfg(const struct med_share_policy *p)
 		.weight = p->weight,
 		.depth = p->depth,
 		.group = p->group,
+		.slice_bytes = p->slice_bytes,
 		.limits = p->limits,
 	};
 }

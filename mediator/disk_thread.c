@@ -12,6 +12,7 @@
 #include "lib/qfd.h"
 #include "mediator/client.h"
 #include "mediator/disk_priv.h"
+#include "mediator/guard.h"
 #include "mediator/queue.h"
 #include "mediator/spin.h"
 #include "mediator/statpage.h"
@@ -54,6 +55,7 @@ static void reset_share(struct med_share *sh)
 	qhist_reset(&sh->stats->latency);
 	qhist_reset(&sh->stats->wait);
 	atomic_store_explicit(&sh->stats->bound_violations, 0, RELAXED);
+	atomic_store_explicit(&sh->stats->missed, 0, RELAXED);
 	qstat_end(&sh->stats->seq);
 	recorder_reset(&sh->worst);
 }
@@ -110,6 +112,7 @@ static bool run_round(struct med_disk *d)
 		outage_run(d, start);
 	bool more = med_clients_accept(d, start);
 	more |= med_clients_serve(d);
+	guard_run(d, start);
 	gave = disk_give(d);
 	more |= med_clients_finish_round(d);
 	if (gave) {
@@ -167,8 +170,9 @@ static bool wait_for_work(struct med_disk *d, struct spin *look)
 	}
 	if (med_clients_arm(d))
 		return false;
-	uint64_t due = earliest_ns(med_clients_deadline_ns(d),
-				   sched_next_ns(&d->sched, qnow_ns()));
+	uint64_t now = qnow_ns();
+	uint64_t due = earliest_ns(med_clients_deadline_ns(d), sched_next_ns(&d->sched, now));
+	due = earliest_ns(due, guard_due_ns(d, now));
 	loop_submit_until(&d->loop, earliest_ns(due, d->outage.due_ns));
 	return true;
 }

@@ -134,9 +134,28 @@ static void check_device(struct med_policy *p, size_t i, struct cf_errors *errs)
 			     d->slice_bytes);
 }
 
+/* The safety share of device @i whose target is the least, and less than the device's; or NULL. */
+static const struct med_share_policy *tightest_share(const struct med_policy *p, size_t i)
+{
+	const struct med_share_policy *best = NULL;
+	uint64_t least = p->devices[i].target_ns;
+
+	for (size_t k = 0; k < p->n_shares; k++) {
+		const struct med_share_policy *s = &p->shares[k];
+
+		if (s->device != i || s->class != SCHED_SAFETY || !s->target_ns ||
+		    s->target_ns >= least)
+			continue;
+		best = s;
+		least = s->target_ns;
+	}
+	return best;
+}
+
 void med_policy_check_promise(const struct med_policy *p, size_t i, struct cf_errors *errs)
 {
 	const struct med_device_policy *d = &p->devices[i];
+	const struct med_share_policy *who = tightest_share(p, i);
 	uint64_t depth = 0;
 
 	for (size_t k = 0; k < p->n_shares; k++)
@@ -153,16 +172,39 @@ void med_policy_check_promise(const struct med_policy *p, size_t i, struct cf_er
 	/* As in scheduler.h, with one lower-class slice and without the turns of our own loop. */
 	uint64_t least = 2 * d->service_limit_ns + d->flush_limit_ns +
 			 (depth - 1) * Q_MAX(d->service_limit_ns, d->flush_limit_ns);
-	if (least > d->target_ns)
+	uint64_t target = who ? who->target_ns : d->target_ns;
+	if (least > target)
 		cf_error_add(
-			errs, CF_ERROR, d->file, d->line, 0,
-			"device '%s': target %llu us cannot be kept: a lower-class slice and a "
+			errs, CF_ERROR, who ? who->file : d->file, who ? who->line : d->line, 0,
+			"%s '%s': target %llu us cannot be kept: a lower-class slice and a "
 			"safety request of service-limit %llu us each + a flush of flush-limit "
 			"%llu us + %llu more safety requests of the longer of these = %llu us",
-			d->name, (unsigned long long)(d->target_ns / 1000),
+			who ? "share" : "device", who ? who->name : d->name,
+			(unsigned long long)(target / 1000),
 			(unsigned long long)(d->service_limit_ns / 1000),
 			(unsigned long long)(d->flush_limit_ns / 1000),
 			(unsigned long long)(depth - 1), (unsigned long long)(least / 1000));
+}
+
+/* Who is allowed less than a sector a second cannot be served: his driver gives up before. */
+static void check_rates(const char *what, const char *name, const struct limits_cfg *l,
+			const char *file, unsigned line, struct cf_errors *errs)
+{
+	static const char *const keys[] = {
+		[LIMIT_READ] = "limit-read-bytes",
+		[LIMIT_WRITE] = "limit-write-bytes",
+		[LIMIT_BOTH] = "limit-bytes",
+	};
+
+	for (unsigned d = 0; d < Q_ARRAY_LEN(keys); d++)
+		if (l->bytes[d] && l->bytes[d] < Q_SECTOR_BYTES)
+			cf_error_add(errs, CF_ERROR, file, line, 0,
+				     "%s '%s' cannot be served: %s = %llu, and a sector of %u "
+				     "bytes takes %llu ms of that; expected %u or more",
+				     what, name, keys[d], (unsigned long long)l->bytes[d],
+				     Q_SECTOR_BYTES,
+				     (unsigned long long)(Q_SECTOR_BYTES * 1000ull / l->bytes[d]),
+				     Q_SECTOR_BYTES);
 }
 
 static void check_group(const struct med_policy *p, size_t i, struct cf_errors *errs)
@@ -175,6 +217,7 @@ static void check_group(const struct med_policy *p, size_t i, struct cf_errors *
 			cf_error_add(errs, CF_ERROR, g->file, g->line, 0,
 				     "group '%s' is there already: %s:%u", g->name,
 				     p->groups[k].file, p->groups[k].line);
+	check_rates("group", g->name, &g->limits, g->file, g->line, errs);
 	if (!limits_any(&g->limits))
 		cf_error_add(errs, CF_ERROR, g->file, g->line, 0,
 			     "group '%s' limits nothing: expected limit-ops, limit-bytes or one of "
@@ -208,6 +251,36 @@ static void find_group(struct med_policy *p, size_t i, struct cf_errors *errs)
 	}
 }
 
+/* What is for one kind of class only. */
+static void check_class_keys(const struct med_policy *p, const struct med_share_policy *s,
+			     struct cf_errors *errs)
+{
+	bool safety = s->class == SCHED_SAFETY;
+
+	if (!safety && s->target_ns)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': a target is of class safety only", s->name);
+	if (safety && s->slice_bytes)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': class safety is not cut into slices", s->name);
+	if (safety && s->freeze)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': class safety is never frozen", s->name);
+	if (s->read_only && s->shared_writers)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': expected read-only or shared-writers, and not both",
+			     s->name);
+	if (s->slice_bytes % 4096)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': slice %u is not a multiple of 4096", s->name,
+			     s->slice_bytes);
+	if (s->device != UINT32_MAX && s->slice_bytes > p->devices[s->device].slice_bytes)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': slice %u is longer than the device's, %u: its promise "
+			     "does not know of such",
+			     s->name, s->slice_bytes, p->devices[s->device].slice_bytes);
+}
+
 static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
 {
 	struct med_share_policy *s = &p->shares[i];
@@ -235,11 +308,19 @@ static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
 			     "share '%s': depth is promised to class safety only", s->name);
 	if (s->class == SCHED_SAFETY && !s->depth)
 		s->depth = 1;
+	check_class_keys(p, s, errs);
+	check_rates("share", s->name, &s->limits, s->file, s->line, errs);
+}
+
+/* Others may have its bytes too, as far as it goes. */
+static bool shares_bytes(const struct med_share_policy *s)
+{
+	return s->read_only || s->shared_writers;
 }
 
 /*
- * Two shares on one extent are refused when one of them writes. An open length reaches to the end
- * of everything.
+ * Two shares on one extent are refused when one of them writes, unless both say that they share
+ * it, or one does and the other only reads. An open length reaches to the end of everything.
  */
 static void check_overlap(const struct med_policy *p, size_t i, struct cf_errors *errs)
 {
@@ -250,7 +331,7 @@ static void check_overlap(const struct med_policy *p, size_t i, struct cf_errors
 		const struct med_share_policy *o = &p->shares[k];
 		uint64_t o_len = o->len_bytes ? o->len_bytes : UINT64_MAX - o->offset_bytes;
 
-		if (o->device != s->device || (o->read_only && s->read_only))
+		if (o->device != s->device || (shares_bytes(o) && shares_bytes(s)))
 			continue;
 		if (qspan_overlap(s->offset_bytes, len, o->offset_bytes, o_len))
 			cf_error_add(
@@ -276,8 +357,12 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 		check_share(p, i, errs);
 		check_overlap(p, i, errs);
 	}
-	for (size_t i = 0; i < p->n_devices; i++)
+	for (size_t i = 0; i < p->n_devices; i++) {
+		const struct med_share_policy *who = tightest_share(p, i);
+
+		p->devices[i].tightest_ns = who ? who->target_ns : p->devices[i].target_ns;
 		med_policy_check_promise(p, i, errs);
+	}
 	if (p->n_devices == 0 && p->n_files > 0)
 		cf_error_add(errs, CF_ERROR, p->files[0], 0, 0, "no [device NAME] section");
 	if (p->n_devices > MED_DEVICES_MAX)
@@ -475,7 +560,7 @@ struct sched_cfg med_policy_sched(const struct med_device_policy *d)
 		.slots = d->slots,
 		.reserve = d->reserve,
 		.slice_bytes = d->slice_bytes,
-		.target_ns = d->target_ns,
+		.target_ns = d->tightest_ns ? d->tightest_ns : d->target_ns,
 		.service_limit_ns = d->service_limit_ns,
 		.flush_limit_ns = d->flush_limit_ns,
 	};

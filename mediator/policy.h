@@ -26,6 +26,7 @@ struct med_device_policy {
 	uint32_t slots, reserve;
 	uint32_t slice_bytes;
 	uint64_t target_ns, service_limit_ns;
+	uint64_t tightest_ns;	/* the least target of it and its safety shares */
 	uint64_t flush_limit_ns;	/* 0 in the file = as service_limit_ns */
 	uint64_t poll_ns;	/* busy waiting for the next request before the loop sleeps */
 	const char *file;	/* owned by the policy */
@@ -51,6 +52,10 @@ struct med_share_policy {
 	uint64_t offset_bytes;
 	uint64_t len_bytes;	/* 0 until resolved: the rest of the device */
 	bool read_only;
+	bool shared_writers;	/* others that say so too may write to the same bytes */
+	uint64_t target_ns;	/* of class safety; 0 = the device's */
+	uint32_t slice_bytes;	/* of lower classes; 0 = the device's */
+	bool freeze;		/* the last step of the ladder may freeze its VM (lower classes) */
 	char *group_name;	/* as written, or NULL */
 	uint32_t group;		/* 1 + its place; 0 = none */
 	struct limits_cfg limits;

@@ -24,6 +24,7 @@
 	LIMIT_OPS("limit-ops", of(limits.ops[LIMIT_BOTH])),                                        \
 	LIMIT_OPS("limit-read-ops", of(limits.ops[LIMIT_READ])),                                   \
 	LIMIT_OPS("limit-write-ops", of(limits.ops[LIMIT_WRITE])),                                 \
+	LIMIT_OPS("limit-flushes", of(limits.ops[LIMIT_FLUSH])),                                   \
 	LIMIT_BYTES("limit-bytes", of(limits.bytes[LIMIT_BOTH])),                                  \
 	LIMIT_BYTES("limit-read-bytes", of(limits.bytes[LIMIT_READ])),                             \
 	LIMIT_BYTES("limit-write-bytes", of(limits.bytes[LIMIT_WRITE])),                           \
@@ -58,6 +59,11 @@ const struct policy_key policy_share_keys[] = {
 	{ "offset", KEY_BYTES, SHR(offset_bytes), 0, INT64_MAX, "a size, such as 64M", KEY_FIXED },
 	{ "length", KEY_BYTES, SHR(len_bytes), 512, INT64_MAX, "a size, such as 64M", KEY_FIXED },
 	{ "read-only", KEY_BOOL, SHR(read_only), 0, 1, "yes or no", KEY_FIXED },
+	{ "shared-writers", KEY_BOOL, SHR(shared_writers), 0, 1, "yes or no" },
+	{ "target", KEY_TIME, SHR(target_ns), 1000, 3600 * Q_NSEC_PER_SEC,
+	  "a time from 1us to 1h, such as 10ms, or none", KEY_NONE },
+	{ "slice", KEY_BYTES32, SHR(slice_bytes), 4096, 16 << 20, "a size from 4K to 16M" },
+	{ "freeze", KEY_BOOL, SHR(freeze), 0, 1, "yes or no" },
 	{ "fault-budget", KEY_U32, SHR(fault_budget), 1, 1000000, "a number from 1 to 1000000" },
 	{ "fault-window", KEY_TIME, SHR(fault_window_ns), Q_NSEC_PER_MSEC, 86400 * Q_NSEC_PER_SEC,
 	  "a time from 1ms to 86400s, such as 60s" },

@@ -81,14 +81,23 @@ void sched_measure(struct sched *s, uint64_t now_ns)
 
 uint32_t sched_slice_max(const struct sched *s, unsigned share)
 {
-	bool whole = !s->priorities || s->share[share].cfg.class == SCHED_SAFETY;
+	const struct sched_share *sh = &s->share[share];
 
-	return whole ? UINT32_MAX : s->cfg.slice_bytes;
+	if (!s->priorities || !sched_is_lower(sh))
+		return UINT32_MAX;
+	return sh->cfg.slice_bytes ? Q_MIN(sh->cfg.slice_bytes, s->cfg.slice_bytes) :
+				     s->cfg.slice_bytes;
 }
 
 enum limit_dir sched_head_dir(const struct sched_share *sh)
 {
-	return sh->head_kind == SCHED_READ ? LIMIT_READ : LIMIT_WRITE;
+	static const enum limit_dir dirs[] = {
+		[SCHED_READ] = LIMIT_READ,
+		[SCHED_WRITE] = LIMIT_WRITE,
+		[SCHED_BARRIER] = LIMIT_FLUSH,
+	};
+
+	return dirs[sh->head_kind];
 }
 
 bool sched_head_is_op(const struct sched_share *sh)

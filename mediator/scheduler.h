@@ -100,8 +100,8 @@ void sched_share_set(struct sched *s, unsigned share, const struct sched_share_c
 void sched_head(struct sched *s, unsigned share, uint32_t queued, uint32_t bytes,
 		enum sched_kind kind, uint64_t arrival);
 /*
- * The longest slice of that share: slice_bytes, or UINT32_MAX for safety shares (and for all with
- * priorities off).
+ * The longest slice of that share: slice_bytes, its own or the device's, or UINT32_MAX for safety
+ * shares (and for all with priorities off).
  */
 uint32_t sched_slice_max(const struct sched *s, unsigned share);
 

@@ -30,6 +30,7 @@ struct sched_share_cfg {
 	uint32_t weight;	/* 1..1000 */
 	uint32_t depth;		/* promised depth; 0 for lower classes */
 	uint32_t group;		/* 1 + its index; 0 = none */
+	uint32_t slice_bytes;	/* of lower classes; 0 = as the device's */
 	struct limits_cfg limits;
 };
 

@@ -42,6 +42,8 @@ struct med_req {
 	bool err_injected;		/* it has not been done, and nothing else was lost */
 	bool unaligned;			/* direct I/O cannot take its parts as they are */
 	bool in_depth;			/* was within the share's promised depth when it arrived */
+	bool guarded;			/* in the share's list of guard.h */
+	struct med_req *guard_next, *guard_prev;
 	struct flight flight;		/* of class safety: what stood in its way */
 };
 
@@ -66,6 +68,7 @@ struct med_share {
 	uint32_t queued;		/* requests in the list */
 	uint32_t outstanding;		/* requests not yet done, queued ones included */
 	struct outage_wait wait;	/* for a device that fails */
+	struct med_req *guard_first, *guard_last;	/* promised and out, the oldest first */
 	struct qlog_limit bound_limit, error_limit;	/* of events */
 	/* In the state page: written by the device's thread, read by any. */
 	struct qstat_share *stats;

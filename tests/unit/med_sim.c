@@ -38,7 +38,8 @@ static uint32_t at_device(const struct sim *m, bool barriers_only)
 static bool limits_hold_back(const struct sim *m, unsigned i)
 {
 	const struct sched_share *sh = &m->sched.share[i];
-	enum limit_dir dir = sh->head_kind == SCHED_READ ? LIMIT_READ : LIMIT_WRITE;
+	enum limit_dir dir = sh->head_kind == SCHED_READ    ? LIMIT_READ :
+			     sh->head_kind == SCHED_BARRIER ? LIMIT_FLUSH : LIMIT_WRITE;
 	bool op = sh->op_seq != sh->head_arrival + 1;
 	uint64_t at = limits_free_ns(&sh->limits, dir, op);
 
