@@ -191,7 +191,7 @@ class StorageDaemon(Process):
 MMIO_AT, MMIO_LINE = "0xf0000000", 10
 
 
-def guest_config(world, system, guest, cmdline, ram=64, devices=("blk",), disk=None, cpu=""):
+def guest_config(world, system, guest, cmdline, ram=64, devices=("blk",), disk=None, cpu="", more=""):
     """A qvm configuration, the serial port on standard input and output. Devices: blk (PCI), mmio (virtio-mmio)."""
     text = [f"system {system}", f"ram 0,{ram}M", f"cpu {cpu}".rstrip(),
             f'load "{world.guest(guest)}"', f'cmdline "{cmdline}"',
@@ -202,7 +202,7 @@ def guest_config(world, system, guest, cmdline, ram=64, devices=("blk",), disk=N
         if dev == "mmio":
             text += [f"    loc {MMIO_AT}", f"    intr ioapic:{MMIO_LINE}"]
         text += [f"    hostdev {disk or 'mediator:data'}", f"    name data{i or ''}"]
-    return world.write(f"{system}.qvmconf", "\n".join(text) + "\n")
+    return world.write(f"{system}.qvmconf", "\n".join(text) + "\n" + more)
 
 
 class Console(Process):
