@@ -344,8 +344,23 @@ static void check_overlap(const struct med_policy *p, size_t i, struct cf_errors
 	}
 }
 
+/* One socket a name, whatever it is a share of. */
+static void check_voice_names(const struct med_policy *p, struct cf_errors *errs)
+{
+	for (size_t i = 0; i < p->sound.n_voices; i++) {
+		const struct snd_voice_policy *v = &p->sound.voices[i];
+
+		check_name(v->name, true, v->file, v->line, errs);
+		if (med_policy_share(p, v->name) >= 0)
+			cf_error_add(errs, CF_ERROR, v->file, v->line, 0,
+				     "'%s' is a share already", v->name);
+	}
+}
+
 static void check_all(struct med_policy *p, struct cf_errors *errs)
 {
+	snd_policy_check(&p->sound, errs);
+	check_voice_names(p, errs);
 	for (size_t i = 0; i < p->n_devices; i++)
 		check_device(p, i, errs);
 	p->n_places = (uint32_t)p->n_groups;
@@ -363,8 +378,9 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 		p->devices[i].tightest_ns = who ? who->target_ns : p->devices[i].target_ns;
 		med_policy_check_promise(p, i, errs);
 	}
-	if (p->n_devices == 0 && p->n_files > 0)
-		cf_error_add(errs, CF_ERROR, p->files[0], 0, 0, "no [device NAME] section");
+	if (p->n_devices + p->sound.n_devices == 0 && p->n_files > 0)
+		cf_error_add(errs, CF_ERROR, p->files[0], 0, 0,
+			     "no [device NAME] or [sound NAME] section");
 	if (p->n_devices > MED_DEVICES_MAX)
 		cf_error_add(errs, CF_ERROR, p->devices[MED_DEVICES_MAX].file,
 			     p->devices[MED_DEVICES_MAX].line, 0,
@@ -415,6 +431,19 @@ int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *
 	return med_policy_load_over(paths, n_paths, NULL, 0, errs, ret);
 }
 
+/* The keys of the voice or sound device @name, which is *@ret_object. NULL: it is none. */
+static const struct policy_key *find_sound(const struct snd_policy *p, const char *name,
+					   void **ret_object)
+{
+	int v = snd_policy_voice(p, name), d = snd_policy_device(p, name);
+
+	if (v >= 0)
+		*ret_object = &p->voices[v];
+	else if (d >= 0)
+		*ret_object = &p->devices[d];
+	return v >= 0 ? policy_voice_keys : d >= 0 ? policy_sound_keys : NULL;
+}
+
 /* The field's section that @o means: its keys and the object; NULL with an error. */
 static const struct policy_key *find_object(struct med_policy *p, const struct med_override *o,
 					    struct cf_errors *errs, void **ret)
@@ -437,9 +466,12 @@ static const struct policy_key *find_object(struct med_policy *p, const struct m
 	*ret = share >= 0 ? (void *)&p->shares[share] :
 	       d >= 0	  ? (void *)&p->devices[d] :
 	       g >= 0	  ? (void *)&p->groups[g] : NULL;
+	const struct policy_key *sound = *ret ? NULL : find_sound(&p->sound, name, ret);
+	if (sound)
+		return sound;
 	if (!*ret)
 		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0,
-			     "there is no share, device or group '%s'", name);
+			     "there is no share, voice, device or group '%s'", name);
 	return share >= 0 ? policy_share_keys : d >= 0 ? policy_device_keys : policy_group_keys;
 }
 
@@ -478,6 +510,8 @@ int med_policy_load_over(const char *const *paths, size_t n_paths, const struct 
 		cf_error_add(errs, CF_ERROR, "command line", 0, 0, "no policy file was given");
 	if (r == 0)
 		r = anchor_paths(p);
+	if (r == 0)
+		r = snd_policy_anchor(&p->sound);
 	for (size_t i = 0; r == 0 && i < n_over; i++)
 		r = override(p, &over[i], errs);
 	if (r == 0) {
@@ -546,6 +580,7 @@ struct med_policy *med_policy_free(struct med_policy *p)
 		free(p->groups[i].name);
 	for (size_t i = 0; i < p->n_files; i++)
 		free(p->files[i]);
+	snd_policy_fini(&p->sound);
 	free(p->devices);
 	free(p->shares);
 	free(p->groups);

@@ -8,6 +8,7 @@
 
 #include "lib/cferr.h"
 #include "lib/qdef.h"
+#include "mediator/policy_audio.h"
 #include "mediator/scheduler.h"
 #include "mediator/simulate_model.h"
 
@@ -75,6 +76,7 @@ struct med_policy {
 	struct med_group_policy *groups;
 	size_t n_groups;
 	uint32_t n_places;	/* of groups that are, and that once were */
+	struct snd_policy sound;
 	char **files;		/* paths as given */
 	size_t n_files;
 };

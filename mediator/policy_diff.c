@@ -35,6 +35,14 @@ void med_policy_print(const struct med_policy *p, FILE *to)
 		fprintf(to, "[share %s]\n", p->shares[i].name);
 		print_keys(policy_share_keys, &p->shares[i], to);
 	}
+	for (size_t i = 0; i < p->sound.n_devices; i++) {
+		fprintf(to, "[sound %s]\n", p->sound.devices[i].name);
+		print_keys(policy_sound_keys, &p->sound.devices[i], to);
+	}
+	for (size_t i = 0; i < p->sound.n_voices; i++) {
+		fprintf(to, "[voice %s]\n", p->sound.voices[i].name);
+		print_keys(policy_voice_keys, &p->sound.voices[i], to);
+	}
 }
 
 struct diff {
@@ -149,9 +157,57 @@ static unsigned diff_groups(const struct med_policy *now, const struct med_polic
 	return n;
 }
 
+static unsigned diff_sounds(const struct snd_policy *now, const struct snd_policy *next, FILE *to,
+			    struct cf_errors *errs)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < next->n_devices; i++) {
+		const struct snd_device_policy *d = &next->devices[i];
+		int k = snd_policy_device(now, d->name);
+
+		if (k < 0)
+			tell_set(errs, d->file, d->line, "sound", d->name, "is new");
+		else
+			n += diff_keys(&(struct diff){ "sound", policy_sound_keys, d->name,
+						       d->file, d->line, to, errs },
+				       &now->devices[k], d);
+	}
+	for (size_t i = 0; i < now->n_devices; i++)
+		if (snd_policy_device(next, now->devices[i].name) < 0)
+			tell_set(errs, now->devices[i].file, 0, "sound", now->devices[i].name,
+				 "is there no more");
+	return n;
+}
+
+static unsigned diff_voices(const struct snd_policy *now, const struct snd_policy *next, FILE *to,
+			    struct cf_errors *errs)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < next->n_voices; i++) {
+		const struct snd_voice_policy *v = &next->voices[i];
+		int k = snd_policy_voice(now, v->name);
+
+		if (k < 0)
+			tell_set(errs, v->file, v->line, "voice", v->name, "is new");
+		else
+			n += diff_keys(&(struct diff){ "voice", policy_voice_keys, v->name,
+						       v->file, v->line, to, errs },
+				       &now->voices[k], v);
+	}
+	for (size_t i = 0; i < now->n_voices; i++)
+		if (snd_policy_voice(next, now->voices[i].name) < 0)
+			tell_set(errs, now->voices[i].file, 0, "voice", now->voices[i].name,
+				 "is there no more");
+	return n;
+}
+
 unsigned med_policy_diff(const struct med_policy *now, const struct med_policy *next, FILE *to,
 			 struct cf_errors *errs)
 {
-	return diff_devices(now, next, to, errs) + diff_groups(now, next, to, errs) +
+	return diff_sounds(&now->sound, &next->sound, to, errs) +
+	       diff_voices(&now->sound, &next->sound, to, errs) +
+	       diff_devices(now, next, to, errs) + diff_groups(now, next, to, errs) +
 	       diff_shares(now, next, to, errs);
 }

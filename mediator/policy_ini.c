@@ -105,6 +105,16 @@ static void *open_group(struct reader *r, const char *name)
 	return &p->groups[n];
 }
 
+static void *open_sound(struct reader *r, const char *name)
+{
+	return snd_policy_open_device(&r->p->sound, name, r->ini.file, r->ini.line, &r->ini.oom);
+}
+
+static void *open_voice(struct reader *r, const char *name)
+{
+	return snd_policy_open_voice(&r->p->sound, name, r->ini.file, r->ini.line, &r->ini.oom);
+}
+
 static const struct {
 	const char *word;
 	const struct policy_key *keys;
@@ -113,6 +123,8 @@ static const struct {
 	{ "device ", policy_device_keys, open_device },
 	{ "share ", policy_share_keys, open_share },
 	{ "group ", policy_group_keys, open_group },
+	{ "sound ", policy_sound_keys, open_sound },
+	{ "voice ", policy_voice_keys, open_voice },
 };
 
 static const struct policy_key *open_section(void *ctx, const char *section, void **ret_object)
@@ -128,7 +140,8 @@ static const struct policy_key *open_section(void *ctx, const char *section, voi
 		}
 	}
 	ini_file_error(&r->ini,
-		       "section [%s]: expected [device NAME], [share SYSTEM/NAME] or [group NAME]",
+		       "section [%s]: expected [device NAME], [share SYSTEM/NAME], [group NAME], "
+		       "[sound NAME] or [voice SYSTEM/NAME]",
 		       section);
 	return NULL;
 }

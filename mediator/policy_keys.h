@@ -68,6 +68,8 @@ struct policy_key {
 extern const struct policy_key policy_device_keys[];
 extern const struct policy_key policy_share_keys[];
 extern const struct policy_key policy_group_keys[];
+extern const struct policy_key policy_sound_keys[];
+extern const struct policy_key policy_voice_keys[];
 
 /*
  * Sets the field of @k in @object from @value. False, and nothing changed: it is not what @k

@@ -115,15 +115,15 @@ static const struct {
 	{ DEVICE, "" },
 	{ "\xef\xbb\xbf" DEVICE "# comment\n; another\n\n  \t\n", "" },
 	{ "[device d]\r\npath = img\r\n  slots = 8\r\n[share s/a]\r\ndevice = d", "" },
-	{ "", "p: error: no [device NAME] section\n" },
+	{ "", "p: error: no [device NAME] or [sound NAME] section\n" },
 	{ "[device d]\n",
 	  "p:1: error: device 'd': expected path = FILE, or null = SIZE, and not both\n" },
 	{ "[device d]\npath = x\nnull = 1M\n",
 	  "p:1: error: device 'd': expected path = FILE, or null = SIZE, and not both\n" },
 	{ "slots = 4\n" DEVICE, "p:1: error: 'slots' stands before the first [section]\n" },
 	{ DEVICE "[disc e]\nx = y\n",
-	  "p:3: error: section [disc e]: expected [device NAME], [share SYSTEM/NAME] or "
-	  "[group NAME]\n" },
+	  "p:3: error: section [disc e]: expected [device NAME], [share SYSTEM/NAME], "
+	  "[group NAME], [sound NAME] or [voice SYSTEM/NAME]\n" },
 	{ DEVICE "[device e\n", "p:3: error: a section's name ends with ']'\n" },
 	{ DEVICE "nonsense\n= x\n[share s/a]\nmore\ndevice = d\n",
 	  "p:3: error: expected [section] or key = value\n"
