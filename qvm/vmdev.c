@@ -86,7 +86,9 @@ static void dev_init(struct vm_dev *d, struct vm *vm, const struct cfg_vdev *cfg
 {
 	d->vm = vm;
 	d->cfg = cfg;
-	d->host = (struct vd_host){ .ops = &vhost_ops, .mem = vm->mem };
+	d->host = (struct vd_host){
+		.ops = &vhost_ops, .mem = vm->mem, .n_vcpus = (unsigned)vm->cfg->n_cpus,
+	};
 	qsched_mutex_init(&d->lock);
 	for (unsigned i = 0; i < CFG_IRQS_MAX; i++)
 		d->lines[i] = IRQ_LINE_NULL;

@@ -178,4 +178,5 @@ struct vd_host_ops {
 struct vd_host {
 	const struct vd_host_ops *ops;
 	const struct qmem *mem;	/* guest memory; does not change while the VM lives */
+	unsigned n_vcpus;	/* of the VM; 0: not known */
 };

@@ -356,6 +356,23 @@ static void check_of_file(const struct vd_config *cfg, const struct vd_arg *a, b
 			     "waited for", cfg->type, a->opt->name);
 }
 
+/* A file has one queue: more would not make it faster. */
+static void blk_check_queues(const struct vd_config *cfg, struct cf_errors *errs)
+{
+	const struct vd_arg *hostdev = vd_arg_find(cfg, "hostdev");
+	const struct vd_arg *q = vd_arg_find(cfg, "queues");
+
+	if (!q)
+		return;
+	if (q->num < 1 || q->num > VIRTIO_QUEUES_MAX)
+		cf_error_add(errs, CF_ERROR, q->file, q->line, q->col,
+			     "%s: queues %s is not served, expected 1 to %u", cfg->type, q->text,
+			     VIRTIO_QUEUES_MAX);
+	else if (hostdev && vd_blk_form(hostdev->text) == VD_BLK_FILE)
+		cf_error_add(errs, CF_ERROR, q->file, q->line, q->col,
+			     "%s: queues is for a back end; a file has one queue", cfg->type);
+}
+
 static void blk_check(const struct vd_config *cfg, struct cf_errors *errs)
 {
 	const struct vd_arg *dio = vd_arg_find(cfg, "dio"), *delayed = vd_arg_find(cfg, "delayed");
@@ -363,6 +380,7 @@ static void blk_check(const struct vd_config *cfg, struct cf_errors *errs)
 
 	virtio_check(cfg, errs);
 	blk_check_hostdev(cfg, errs);
+	blk_check_queues(cfg, errs);
 	if (dio)
 		check_of_file(cfg, dio,
 			      !strcmp(dio->text, "enable") || !strcmp(dio->text, "disable"),
@@ -387,6 +405,7 @@ static const struct vd_option blk_options[] = {
 	{ "hostdev", VD_ARG_STRING, false },
 	{ "dio", VD_ARG_STRING, false },
 	{ "delayed", VD_ARG_STRING, false },
+	{ "queues", VD_ARG_NUMBER, false },
 	VIRTIO_OPTION_LEGACY,
 	{ NULL },
 };

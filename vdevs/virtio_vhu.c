@@ -519,6 +519,16 @@ static int connect_first(struct virtio_vhu *u, struct cf_errors *errs)
 	return refuse(u, errs, r < 0 ? r : -ECONNREFUSED, why);
 }
 
+/* How many queues the guest is to have, of those of the back end. */
+static unsigned queues_wanted(const struct virtio_vhu *u)
+{
+	const struct vd_arg *queues = vd_arg_find(u->d.v.cfg, "queues");
+
+	if (queues)
+		return (unsigned)queues->num;
+	return u->d.v.host->n_vcpus ? u->d.v.host->n_vcpus : VIRTIO_QUEUES_MAX;
+}
+
 static void describe(struct virtio_vhu *u)
 {
 	const struct virtio_vhu_kind *k = u->kind;
@@ -529,7 +539,7 @@ static void describe(struct virtio_vhu *u)
 	if (u->d.offered & k->mq_feature) {
 		memcpy(&n, u->job.config + k->mq_off, sizeof(n));
 		u->d.n_queues = Q_MIN(Q_MIN(le16toh(n), u->job.n_queues_max), VIRTIO_QUEUES_MAX);
-		u->d.n_queues = Q_MAX(u->d.n_queues, 1u);
+		u->d.n_queues = Q_MAX(Q_MIN(u->d.n_queues, queues_wanted(u)), 1u);
 	}
 	u->d.queue_size_max = k->queue_size_max;
 	u->d.config_len = k->config_len;

@@ -36,7 +36,10 @@ struct virtio_vhu_kind {
 	unsigned config_len;	/* of config space, all of it the back end's */
 	uint32_t queue_size_max;
 	unsigned n_queues;	/* without mq_feature */
-	/* more queues: their number is the le16 at mq_off of config space; 0 = never */
+	/*
+	 * More queues: their number is the le16 at mq_off of config space; 0 = never. Of what the
+	 * back end has, as many as option "queues" says, or one a vCPU.
+	 */
 	uint64_t mq_feature;
 	unsigned mq_off;
 };

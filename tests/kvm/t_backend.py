@@ -48,6 +48,21 @@ def worker(b, words):
     return b.start(b.machine("blkworker", words, "vdev virtio-blk hostdev mediator:disk"))
 
 
+def t_queues(b):
+    """Several queues at once: as many as the VM has processors, or as it says; all content is right."""
+    mmio = "loc mem:0xf0000000 intr pic:5"
+    mediator(b)
+    wait_socket(b)
+    for words, device, cpus in (("queues=4", "", 4), ("queues=4 packed=1", "queues 4", 1),
+                                ("queues=3 mmio=0xf0000000,5", "queues 8 " + mmio, 1)):
+        r = b.start(b.machine("blkworker", f"ops=2000 qd=16 segs=2 flush_every=50 region=2M {words}",
+                              f"vdev virtio-blk hostdev mediator:disk {device}" + " cpu" * (cpus - 1)))
+        r.wait(0)
+        expect("guest: done ok" in r.out() and words.split()[0] in r.out() and "err=0" in r.out(), r.said())
+    r = worker(b, "queues=2 ops=10 region=2M")
+    r.until("guest: FAILED .*has fewer queues than were asked for")
+
+
 def kill(m):
     m.process.kill()
     m.process.wait()

@@ -196,6 +196,7 @@ START_TEST(identity)
 
 	disk_new(&k);
 	k.b.n_queues = 2;
+	k.h.host.n_vcpus = 4;	/* more than there are queues */
 	k.b.features |= 1ull << VIRTIO_BLK_F_MQ | 1ull << VIRTIO_BLK_F_CONFIG_WCE |
 			1ull << 34 | 1ull << 33 | 1ull << VIRTIO_BLK_F_RO;
 	disk_open(&k, _i);
@@ -210,6 +211,41 @@ START_TEST(identity)
 	ck_assert_uint_eq(vdd_config(&k.d, offsetof(struct virtio_blk_config, num_queues), 2), 2);
 	ck_assert_uint_eq(virtio_of(&k)->n_queues, 2);
 	ck_assert_uint_eq(vdd_queue_max(&k.d, 1), 256);
+	disk_close(&k);
+}
+END_TEST
+
+/* A queue a vCPU, unless the configuration says otherwise, of those that the back end has. */
+static const struct queues_row {
+	unsigned n_vcpus, n_backend;
+	const char *option;
+	uint64_t num;
+	unsigned want;
+} queues_rows[] = {
+	{ 1, 16, NULL, 0, 1 },
+	{ 4, 16, NULL, 0, 4 },
+	{ 8, 2, NULL, 0, 2 },
+	{ 0, 3, NULL, 0, 3 },
+	{ 1, 16, "queues", 4, 4 },
+	{ 8, 16, "queues", 1, 1 },
+	{ 1, 2, "queues", 32, 2 },
+};
+
+START_TEST(queues)
+{
+	const struct queues_row *row = &queues_rows[_i];
+	struct disk k;
+
+	disk_new(&k);
+	k.b.n_queues = row->n_backend;
+	k.b.features |= 1ull << VIRTIO_BLK_F_MQ;
+	k.h.host.n_vcpus = row->n_vcpus;
+	if (row->option)
+		vdh_arg(&k.h, row->option, NULL, row->num);
+	disk_open(&k, false);
+	ck_assert_uint_eq(virtio_of(&k)->n_queues, row->want);
+	ck_assert_uint_eq(vdd_config(&k.d, offsetof(struct virtio_blk_config, num_queues), 2),
+			  row->want);
 	disk_close(&k);
 }
 END_TEST
@@ -806,6 +842,7 @@ int main(void)
 	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(tc, content, 0, 4);
 	tcase_add_loop_test(tc, identity, 0, 2);
+	tcase_add_loop_test(tc, queues, 0, Q_ARRAY_LEN(queues_rows));
 	tcase_add_loop_test(tc, dies_with_requests, 0, 2);
 	tcase_add_loop_test(tc, dies_before_the_signal, 0, 2);
 	tcase_add_test(tc, no_region);

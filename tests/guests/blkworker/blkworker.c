@@ -318,9 +318,13 @@ static void idle(uint32_t seen)
 		arch_relax();
 		return;
 	}
-	if (!vq_arm(&blk.q))
+	bool more = false;
+	for (unsigned i = 0; i < cfg.queues; i++)
+		more |= vq_arm(blk_queue(&blk, i));
+	if (!more)
 		rt_wait(seen, next_deadline());
-	vq_disarm(&blk.q);
+	for (unsigned i = 0; i < cfg.queues; i++)
+		vq_disarm(blk_queue(&blk, i));
 }
 
 static void run_stage(enum next_verdict (*next)(struct op *))
@@ -363,10 +367,19 @@ static void run_stage(enum next_verdict (*next)(struct op *))
 static void print_total(const char *title, enum stats_span span)
 {
 	stats_print(span, title, arch_ticks());
+	uint64_t kicks = 0, saved = 0;
+	uint32_t irqs = 0;
+	for (unsigned i = 0; i < cfg.queues; i++) {
+		int irq = blk.dev->irq[i];
+		kicks += blk_queue(&blk, i)->n_kicks;
+		saved += blk_queue(&blk, i)->n_kicks_saved;
+		/* Queues may have one line between them. */
+		if (irq >= 0 && (i == 0 || irq != blk.dev->irq[0]))
+			irqs += rt_irq_count[irq];
+	}
 	stats_print_kinds(span);
 	rt_printf(" verified=%lu foreign=%lu kicks=%lu kicks_saved=%lu irqs=%u\n", n_verified,
-		  n_foreign, blk.q.n_kicks, blk.q.n_kicks_saved,
-		  blk.dev->irq[0] >= 0 ? rt_irq_count[blk.dev->irq[0]] : 0);
+		  n_foreign, kicks, saved, irqs);
 }
 
 static void run_for(uint64_t secs)
@@ -408,6 +421,7 @@ static void open_device(void)
 			    (cfg.packed ? VIO_F_PACKED : 0);
 
 	blk.n_segs = cfg.segs;
+	blk.n_queues = cfg.queues;
 	const char *why = blk_open(&blk, vio_find(VIO_ID_BLK, cfg.dev), features,
 				   (uint16_t)cfg.queue_size);
 	if (why)
@@ -459,10 +473,10 @@ void guest_main(void)
 	alloc_state();
 	rt_printf("blk: ready dev=%s capacity=%lu start_sector=%lu region_sectors=%lu bs=%u qd=%u "
 		  "rw=%u queue=%u event_idx=%u indirect=%u packed=%u legacy=%u ro=%u flush=%u "
-		  "seed=%lu tsc_khz=%lu\n",
+		  "queues=%u seed=%lu tsc_khz=%lu\n",
 		  blk.dev->name, blk.capacity, cfg.start_sector, cfg.region_sectors, cfg.bs, cfg.qd,
 		  cfg.read_percent, blk.q.num, blk.q.event_idx, blk.q.indirect, blk.q.packed,
-		  blk.dev->legacy, blk.read_only, blk.can_flush, cfg.seed, rt_tick_khz());
+		  blk.dev->legacy, blk.read_only, blk.can_flush, cfg.queues, cfg.seed, rt_tick_khz());
 	last_done = next_tick = arch_ticks();
 	if (cfg.init) {
 		run_stage(next_init);

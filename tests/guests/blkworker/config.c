@@ -87,6 +87,7 @@ void config_read(struct config *c)
 		.segs = (unsigned)number("segs", 1, 1, VQ_MAX_SEGS - 2),
 		.dev = (unsigned)number("dev", 0, 0, VIO_MAX_DEVS),
 		.data_offset = (unsigned)number("data_offset", 0, 0, 4095),
+		.queues = (unsigned)number("queues", 1, 1, BLK_QUEUES_MAX),
 		.flush_every = (unsigned)number("flush_every", 0, 0, UINT32_MAX),
 		.queue_size = (unsigned)number("queue_size", VQ_MAX_SIZE, 1, VQ_MAX_SIZE),
 		.start_sector = sectors("start"), .region_sectors = sectors("region"),

@@ -2,12 +2,25 @@
 /* virtio-blk driver: header, data in pieces, status, one chain a request. */
 #include "tests/guests/drv/blk.h"
 
+#define CONFIG_NUM_QUEUES 34
+
+struct vq *blk_queue(struct blk *b, unsigned i)
+{
+	return i ? &b->more[i - 1] : &b->q;
+}
+
 const char *blk_open(struct blk *b, struct vio_dev *d, uint64_t features, uint16_t queue_size)
 {
+	if (b->n_queues == 0)
+		b->n_queues = 1;
+	if (b->n_queues > 1)
+		features |= BLK_F_MQ;
 	const char *why = vio_begin(d, features | BLK_F_SEG_MAX | BLK_F_RO | BLK_F_FLUSH);
-
 	if (why)
 		return why;
+	if (b->n_queues > 1 && (!(d->features & BLK_F_MQ) ||
+				d->ops->config_read(d, CONFIG_NUM_QUEUES, 2) < b->n_queues))
+		return "has fewer queues than were asked for";
 	b->dev = d;
 	b->capacity = vio_config_read64(d, 0);
 	b->read_only = d->features & BLK_F_RO;
@@ -16,7 +29,8 @@ const char *blk_open(struct blk *b, struct vio_dev *d, uint64_t features, uint16
 		b->n_segs = 1;
 	if (d->features & BLK_F_SEG_MAX && b->n_segs > d->ops->config_read(d, 12, 4))
 		return "seg_max is lower than the number of segments asked for";
-	why = vq_init(&b->q, d, 0, queue_size);
+	for (unsigned i = 0; i < b->n_queues && !why; i++)
+		why = vq_init(blk_queue(b, i), d, i, queue_size);
 	if (!why)
 		vio_run(d);
 	return why;
@@ -46,12 +60,15 @@ bool blk_submit(struct blk *b, struct blk_req *r)
 
 	r->status = BLK_S_PENDING;
 	seg[1 + n_data] = (struct vq_seg){ (void *)&r->status, 1 };
-	return vq_add(&b->q, seg, 1 + (to_device ? n_data : 0), 1 + (to_device ? 0 : n_data), r);
+	struct vq *q = blk_queue(b, b->put);
+	b->put = (b->put + 1) % b->n_queues;
+	return vq_add(q, seg, 1 + (to_device ? n_data : 0), 1 + (to_device ? 0 : n_data), r);
 }
 
 void blk_kick(struct blk *b)
 {
-	vq_kick(&b->q);
+	for (unsigned i = 0; i < b->n_queues; i++)
+		vq_kick(blk_queue(b, i));
 }
 
 struct blk_req *blk_reap(struct blk *b)
@@ -63,8 +80,13 @@ struct blk_req *blk_reap(struct blk *b)
 		b->irqs_acked = rt_irq_count[irq];
 		b->dev->ops->irq_ack(b->dev);
 	}
-	struct blk_req *r = vq_poll(&b->q, &len);
-	if (r)
-		r->used_len = len;
-	return r;
+	for (unsigned n = 0; n < b->n_queues; n++) {
+		struct blk_req *r = vq_poll(blk_queue(b, b->get), &len);
+		if (r) {
+			r->used_len = len;
+			return r;
+		}
+		b->get = (b->get + 1) % b->n_queues;
+	}
+	return NULL;
 }

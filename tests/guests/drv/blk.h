@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio-blk: requests on queue 0, many at a time. */
+/* virtio-blk: requests on one queue or several in turn, many at a time. */
 #pragma once
 #include "tests/guests/drv/vq.h"
 
@@ -12,6 +12,8 @@
 #define BLK_F_SEG_MAX	(UINT64_C(1) << 2)
 #define BLK_F_RO	(UINT64_C(1) << 5)
 #define BLK_F_FLUSH	(UINT64_C(1) << 9)
+#define BLK_F_MQ	(UINT64_C(1) << 12)
+#define BLK_QUEUES_MAX	8
 #define BLK_S_OK	0
 #define BLK_S_PENDING	0xff	/* written by the driver before the device answers */
 
@@ -30,7 +32,9 @@ struct blk_req {
 
 struct blk {
 	struct vio_dev *dev;
-	struct vq q;
+	struct vq q, more[BLK_QUEUES_MAX - 1];	/* n_queues of them, q first */
+	unsigned n_queues;		/* set before blk_open(); 0 is 1 */
+	unsigned put, get;		/* queue of the next request, and where to look next */
 	uint64_t capacity;		/* sectors */
 	unsigned n_segs;		/* pieces that the data of one request is cut into */
 	bool read_only, can_flush;
@@ -41,6 +45,8 @@ struct blk {
 const char *blk_open(struct blk *b, struct vio_dev *d, uint64_t features, uint16_t queue_size);
 /* False if the queue is full. @r and its data stay with the device until blk_reap() returns @r. */
 bool blk_submit(struct blk *b, struct blk_req *r);
+/* Queue @i, which is below n_queues. */
+struct vq *blk_queue(struct blk *b, unsigned i);
 /* Makes the device see what was submitted. */
 void blk_kick(struct blk *b);
 /* A finished request, or NULL. */

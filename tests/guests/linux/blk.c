@@ -45,6 +45,8 @@ struct vio_dev *vio_find(uint32_t id, unsigned nth)
 const char *blk_open(struct blk *b, struct vio_dev *d, uint64_t features, uint16_t queue_size)
 {
 	b->dev = d;
+	if (b->n_queues > 1)
+		return "queues: the kernel's driver has its own";
 	if (b->n_segs > 1)
 		return "segs: the kernel's driver cuts as it likes";
 	disk_fd = (int)sys_open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
@@ -63,6 +65,11 @@ const char *blk_open(struct blk *b, struct vio_dev *d, uint64_t features, uint16
 		free_cells[n_free] = &cells[n_free];
 	linux_wake_by(event_fd);
 	return NULL;
+}
+
+struct vq *blk_queue(struct blk *b, unsigned i)
+{
+	return &b->q;
 }
 
 bool blk_submit(struct blk *b, struct blk_req *r)
