@@ -168,6 +168,7 @@ form_pci_x86()
 	wait $talk || fail "the board's bulk data went wrong"
 	grep -q '^answer to: what is the answer?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
 	saw '2 processors' "the guest has not started its second vCPU"
+	saw '^guest: /dev/vda has 2 queues' "the disk has no queue a vCPU"
 	saw '^guest: pci 0000:00:00.0 1c05:0002' "no host bridge 1c05:0002"
 	saw '^guest: pci 0000:00:01.0 1af4:1042 sub 1c05 class 01' "the disk is not 1af4:1042 of 1c05"
 	saw '^guest: irq .*MSI.*virtio0-req' "the disk does not signal by messages"
@@ -211,6 +212,7 @@ form_pci()
 	sed 's/^/second guest: /' $peer_serial
 	grep -q '^answer to: what is the answer?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
 	saw '4 processors' "the guest has not started its four vCPUs"
+	saw '^guest: /dev/vda has 4 queues' "the disk has no queue a vCPU"
 	saw '^guest: pci 0000:00:00.0 1c05:0002' "no host bridge 1c05:0002"
 	saw '^guest: pci 0000:00:01.0 1af4:1042 sub 1c05 class 01' "the disk is not 1af4:1042 of 1c05"
 	saw '^guest: pci 0000:00:02.0 1af4:1043 sub 1c05' "the console is not 1af4:1043"
