@@ -108,11 +108,19 @@ static uint64_t room_of(struct virtio_snd_stream *st)
 
 /* ---- gaps ---- */
 
-static uint64_t period_ns(const struct virtio_snd_stream *st)
+/* Until so many bytes have passed, at most a period of them. */
+static uint64_t ns_of(const struct virtio_snd_stream *st, uint64_t bytes)
 {
 	const struct qsnd_params *p = &st->pcm.params;
+	uint64_t frames = ((uint64_t)Q_MIN(bytes, p->period_bytes) + p->frame_bytes - 1) /
+			  p->frame_bytes;
 
-	return (uint64_t)(p->period_bytes / p->frame_bytes) * Q_NSEC_PER_SEC / p->rate_hz;
+	return (frames * Q_NSEC_PER_SEC + p->rate_hz - 1) / p->rate_hz;
+}
+
+static uint64_t period_ns(const struct virtio_snd_stream *st)
+{
+	return ns_of(st, UINT64_MAX);
 }
 
 static void gap_tell(struct virtio_snd_stream *st)
@@ -181,13 +189,14 @@ static bool move(struct virtio_snd_stream *st)
 	uint32_t frame = st->pcm.params.frame_bytes;
 	uint32_t left = TICK_BYTES / frame, at_once = sizeof(st->s->bounce) / frame;
 
+	if (frames_left(st))
+		end_gap(st);
 	while (left > 0) {
 		uint64_t n = Q_MIN(Q_MIN(room_of(st), frames_left(st)), Q_MIN(left, at_once));
 		int r;
 
 		if (!n)
 			return false;
-		end_gap(st);
 		r = move_frames(st, (uint32_t)n);
 		if (r < 0)
 			lose(st, r);
@@ -231,16 +240,10 @@ static void complete(struct virtio_snd_stream *st)
 /* When the first message should be over; without one, when a period is. */
 static void arm(struct virtio_snd_stream *st, bool more)
 {
-	const struct qsnd_params *p = &st->pcm.params;
+	const struct qsnd_msg *m = st->fifo.first;
+	uint64_t ns = ns_of(st, m ? m->end_bytes - clock_bytes(st) : UINT64_MAX);
 	struct vd_host *h = st->s->d.v.host;
-	uint64_t ns = period_ns(st);
 
-	if (st->fifo.first) {
-		uint64_t bytes = st->fifo.first->end_bytes - clock_bytes(st);
-
-		ns = Q_MIN(bytes, p->period_bytes) / p->frame_bytes * Q_NSEC_PER_SEC / p->rate_hz +
-		     1;
-	}
 	ns = more ? 0 : Q_MIN(Q_MAX(ns, TICK_MIN_NS), TICK_MAX_NS);
 	h->ops->timer_arm(h, st->timer, h->ops->now(h) + ns);
 }
@@ -314,13 +317,14 @@ static bool take_all(struct virtio_snd *s, bool output, unsigned budget)
 	return s->d.run == VIRTIO_RUNNING;
 }
 
-/* A gap ends with the message, not with the next look at the clock. */
+/* A gap begins and ends with a message, not with the next look at the clock. */
 bool virtio_snd_take(struct virtio_snd *s, bool output, unsigned budget)
 {
 	bool more;
 
 	for (unsigned i = 0; i < s->desc.n_streams; i++)
-		if (s->streams[i].output == output && s->streams[i].gap_ns)
+		if (s->streams[i].output == output && runs(&s->streams[i]) &&
+		    !frames_left(&s->streams[i]))
 			tick(&s->streams[i]);
 	more = take_all(s, output, budget);
 	virtio_tell(&s->d, queue_of(output));

@@ -516,6 +516,8 @@ void vdh_arg(struct vdh *h, const char *name, const char *text, uint64_t num)
 		{ "action" }, { "class" }, { "clone" }, { "device" }, { "frequency" }, { "reg" },
 		{ "revision" }, { "subdevice" }, { "subvendor" }, { "vendor" },
 		{ "create" }, { "allow" }, { "deny" }, { "window" },
+		{ "capture" }, { "streams" }, { "formats" }, { "rates" }, { "channels" },
+		{ "fragment" }, { "buffer" },
 	};
 
 	for (unsigned i = 0; i < Q_ARRAY_LEN(opts); i++)
