@@ -45,6 +45,13 @@ static void med_changed(void *ctx)
 	event_active(h->ev_step, EV_TIMEOUT, 0);
 }
 
+static void freeze(void *ctx, char *const *names, size_t n, const char *why)
+{
+	struct hostd *h = ctx;
+
+	hd_freeze_set(&h->freeze, names, n, why);
+}
+
 static void ended_as_asked(struct hostd *h)
 {
 	int r = hd_want_working(h->env.state_dir, false);
@@ -127,6 +134,8 @@ int hostd_init(struct hostd *h, const struct hd_env *env)
 	LIST_INIT(&h->oper.clients);
 	hd_vms_init(&h->vms, &h->env, &vm_ops, h);
 	int r = add_events(h);
+	if (r == 0)
+		r = hd_freeze_init(&h->freeze, &h->vms);
 	if (r < 0)
 		return r;
 	r = hd_vms_scan(&h->vms);
@@ -136,6 +145,7 @@ int hostd_init(struct hostd *h, const struct hd_env *env)
 	h->med = hd_med_new(&h->env, med_changed, h);
 	if (!h->med)
 		return -ENOMEM;
+	hd_med_on_freeze(h->med, freeze);
 	r = hd_oper_init(&h->oper, &h->env, &h->vms, h->med);
 	return r < 0 ? r : take_up(h);
 }
@@ -143,6 +153,7 @@ int hostd_init(struct hostd *h, const struct hd_env *env)
 void hostd_fini(struct hostd *h)
 {
 	hd_oper_fini(&h->oper);
+	hd_freeze_fini(&h->freeze);
 	hd_vms_fini(&h->vms);
 	h->med = hd_med_free(h->med);
 	if (h->ev_step)

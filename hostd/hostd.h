@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "hostd/freeze.h"
 #include "hostd/oper.h"
 
 struct hostd {
@@ -11,6 +12,7 @@ struct hostd {
 	struct hd_vms vms;
 	struct hd_med *med;
 	struct hd_oper oper;
+	struct hd_freeze freeze;
 	struct event *ev_step;		/* something changed: kick VMs, go on ending */
 	struct event *ev_term, *ev_int;
 	unsigned n_stops;		/* signals to end: the second forces */

@@ -50,6 +50,7 @@ struct share {
 struct hd_med {
 	struct hd_env *env;
 	hd_med_changed_fn changed;
+	hd_med_freeze_fn freeze;	/* or NULL */
 	void *ctx;
 	enum hd_med_state state;
 	struct hd_child *child;
@@ -238,12 +239,13 @@ static void on_mediator_event(struct hd_med *m, const Parley__MediatorEvent *ev)
 {
 	uint64_t sec = qnow_ns() / Q_NSEC_PER_SEC;
 
-	/* Its clients can make these at will: they shall not push everything else out. */
+	/* Its clients can make these at will, but for steps of a ladder: they shall not push
+	 * everything else out. */
 	if (sec != m->events_sec) {
 		m->events_sec = sec;
 		m->n_events = 0;
 	}
-	if (m->n_events++ < EVENTS_A_SECOND)
+	if (m->n_events++ < EVENTS_A_SECOND || strcmp(ev->kind, "ladder") == 0)
 		hd_event_keep(&m->env->events, ev->kind, ev->share, ev->text);
 }
 
@@ -256,6 +258,12 @@ static void take_page(struct hd_med *m, const int *fds, unsigned n_fds)
 	int r = qstat_view_init(&m->page, fds[0]);
 	if (r < 0)
 		qlog_errno(QLOG_WARN, r, "ev=bad_state_page proc=mediator");
+}
+
+static void freeze(struct hd_med *m, char *const *names, size_t n, const char *why)
+{
+	if (m->freeze)
+		m->freeze(m->ctx, names, n, why);
 }
 
 static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fds)
@@ -279,6 +287,10 @@ static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fd
 	case PARLEY__ENVELOPE__BODY_START_FAILED:
 		free(m->failed_text);
 		m->failed_text = strdup(e->start_failed->text);
+		return;
+	case PARLEY__ENVELOPE__BODY_FREEZE_VMS:
+		freeze(m, e->freeze_vms->systems, e->freeze_vms->n_systems,
+		       "a safety share misses its target while lower classes wait");
 		return;
 	case PARLEY__ENVELOPE__BODY_MEDIATOR_EVENT:
 		on_mediator_event(m, e->mediator_event);
@@ -330,6 +342,7 @@ static void on_exited(void *ctx, const struct hd_exit *ex)
 
 	m->child = hd_child_free(m->child);
 	m->ready_ns = 0;
+	freeze(m, NULL, 0, "the mediator is gone");
 	event_del(m->ev_deadline);
 	hd_pidfile_remove(m->env->state_dir, PIDFILE_NAME);
 	if (m->state == HD_MED_STOPPING) {
@@ -498,6 +511,11 @@ struct hd_med *hd_med_free(struct hd_med *m)
 	free(m->failed_text);
 	free(m);
 	return NULL;
+}
+
+void hd_med_on_freeze(struct hd_med *m, hd_med_freeze_fn fn)
+{
+	m->freeze = fn;
 }
 
 bool hd_med_settled(const struct hd_med *m)

@@ -47,6 +47,10 @@ typedef void (*hd_med_changed_fn)(void *ctx);
 struct hd_med *hd_med_new(struct hd_env *env, hd_med_changed_fn changed, void *ctx);
 struct hd_med *hd_med_free(struct hd_med *m);
 
+/* These VMs are to be frozen and no others; none when it is gone. @ctx is that of @changed. */
+typedef void (*hd_med_freeze_fn)(void *ctx, char *const *names, size_t n, const char *why);
+void hd_med_on_freeze(struct hd_med *m, hd_med_freeze_fn fn);
+
 /* True when nobody need wait for it: it runs, it has run, there is none, or it will not come. */
 bool hd_med_settled(const struct hd_med *m);
 /* A VM is about to start: a FAILED or missing one gets another chance. */

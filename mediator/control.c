@@ -215,8 +215,7 @@ static bool is_due(struct told *t, const char *kind, uint64_t now, uint64_t *ret
 	return qlog_limit_hit(&t->limit, now, ret_n);
 }
 
-/* A hostd that does not read loses events, not its channel. */
-static void send_event(struct control *c, const Parley__Envelope *e)
+void control_tell_hostd(struct control *c, const Parley__Envelope *e)
 {
 	for (size_t i = 0; i < PEERS_MAX; i++) {
 		struct peer *p = &c->peers[i];
@@ -251,7 +250,9 @@ static void tell_event(struct control *c, struct event_record *rec)
 	m.text = shown;
 	e.body_case = PARLEY__ENVELOPE__BODY_MEDIATOR_EVENT;
 	e.mediator_event = &m;
-	send_event(c, &e);
+	control_tell_hostd(c, &e);
+	if (strcmp(rec->kind, MED_EVENT_LADDER) == 0)
+		control_freeze(c);
 }
 
 static void on_pipe(evutil_socket_t fd, short what, void *arg)
@@ -332,6 +333,8 @@ struct control *control_free(struct control *c)
 		event_free(c->ev_listen);
 	if (c->ev_pipe)
 		event_free(c->ev_pipe);
+	if (c->ev_freeze)
+		event_free(c->ev_freeze);
 	qfd_close(&c->listen_fd);
 	qfd_close(&c->pipe_fd[0]);
 	qfd_close(&c->pipe_fd[1]);

@@ -33,6 +33,8 @@ struct control {
 	struct told *told;		/* owned, n_told: kinds and shares are few */
 	size_t n_told;
 	struct peer peers[PEERS_MAX];
+	struct event *ev_freeze;	/* or NULL: it was not needed yet */
+	size_t n_frozen;		/* VMs that hostd was last told to freeze */
 };
 
 /* ---- control.c: an answer, after which the peer may be gone ---- */
@@ -40,6 +42,13 @@ struct control {
 void control_send(struct peer *p, const Parley__Envelope *e);
 void control_error(struct peer *p, uint32_t id, Parley__Code code, const char *text);
 void control_done(struct peer *p, uint32_t id);
+
+/* What hostd, if there is one, did not ask for. One that does not read loses it, not its channel. */
+void control_tell_hostd(struct control *c, const Parley__Envelope *e);
+
+/* ---- freeze_ctl.c: a device has taken a step of its ladder ---- */
+
+void control_freeze(struct control *c);
 
 /* ---- requests.c ---- */
 
