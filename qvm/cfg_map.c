@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "qvm/cfg_arch.h"
+#include "qvm/cfg_gic.h"
 #include "qvm/cfg_int.h"
 #include "qvm/memmap.h"
 
@@ -55,12 +57,31 @@ static bool is_spoken_for(const struct vm_cfg *cfg, const struct cfg_window *w)
 	return false;
 }
 
+/* What only the other version of a GIC has; without a version it is the host's choice. */
+static bool is_of_other_gic(const struct vm_cfg *cfg, const struct cfg_window *w)
+{
+	switch (cfg->arch == &cfg_arch_arm64 ? cfg_gic_version(cfg) : 0) {
+	case 2:
+		return w->base == MM_ARM64_GICR_BASE || w->base == MM_ARM64_ITS_BASE;
+	case 3:
+		return w->base == MM_ARM64_GICC_BASE;
+	default:
+		return false;
+	}
+}
+
 static int add_machine(const struct vm_cfg *cfg, struct cfg_map *m)
 {
+	const struct cfg_msi_frame f = cfg_gic_frame(cfg);
 	int r = 0;
+	if (f.base)
+		r = map_add(m, &(struct cfg_map_entry){
+			.space = VD_MEM, .base = f.base, .len_bytes = CFG_MSI_FRAME_BYTES,
+			.kind = CFG_MAP_MACHINE, .what = "the GIC's MSI frame",
+		});
 	for (size_t i = 0; r == 0 && i < cfg->arch->n_windows; i++) {
 		const struct cfg_window *w = &cfg->arch->windows[i];
-		if (!w->vdevs_may && !is_spoken_for(cfg, w))
+		if (!w->vdevs_may && !is_spoken_for(cfg, w) && !is_of_other_gic(cfg, w))
 			r = map_add(m, &(struct cfg_map_entry){
 				.space = w->space, .base = w->base, .len_bytes = w->len_bytes,
 				.kind = CFG_MAP_MACHINE, .what = w->what,
@@ -161,6 +182,9 @@ static int add_irqs(const struct vm_cfg *cfg, struct cfg_map *m)
 		if (h->what && !is_held_by_vdev(cfg, h))
 			r = irq_add(m, h->line, 1, h->what, CFG_MAP_MACHINE);
 	}
+	const struct cfg_msi_frame f = cfg_gic_frame(cfg);
+	if (r == 0 && f.base)
+		r = irq_add(m, f.first, f.count, "the GIC's MSI frame", CFG_MAP_MACHINE);
 	if (r == 0 && pci)
 		r = irq_add(m, cfg->arch->intx_first, MM_INTX_LINES, "the PCI bus",
 			    CFG_MAP_MACHINE);

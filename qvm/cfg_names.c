@@ -119,6 +119,74 @@ static void check_backing(const struct vm_cfg *cfg, size_t n, struct cf_errors *
 	}
 }
 
+/* ---- standard input ---- */
+
+/* One stream of a vdev: what is behind its `hostdev`, or behind one name of its `port`. */
+struct stream {
+	const char *port;	/* NULL: hostdev */
+	size_t port_len;
+	const char *text;	/* NULL: nothing, or @arg is another option */
+};
+
+static struct stream stream_of(const struct vd_arg *arg)
+{
+	if (!strcmp(arg->opt->name, "hostdev"))
+		return (struct stream){ .text = arg->text };
+	if (strcmp(arg->opt->name, "port") != 0)
+		return (struct stream){ 0 };
+	size_t len = strcspn(arg->text, ",");
+	return (struct stream){ arg->text, len, arg->text[len] ? arg->text + len + 1 : NULL };
+}
+
+static bool same_stream(const struct stream *a, const struct stream *b)
+{
+	return !a->port == !b->port && a->port_len == b->port_len &&
+	       (!a->port || !memcmp(a->port, b->port, a->port_len));
+}
+
+/* Argument @n names standard input, and none behind it takes that back. */
+static bool reads_stdin(const struct vd_config *c, size_t n)
+{
+	const struct stream s = stream_of(&c->args[n]);
+	if (!s.text || (strcmp(s.text, "-") != 0 && strcmp(s.text, "<-") != 0))
+		return false;
+	for (size_t i = n + 1; i < c->n_args; i++) {
+		const struct stream later = stream_of(&c->args[i]);
+		if (later.text && later.text[0] != '>' && same_stream(&later, &s))
+			return false;
+	}
+	return true;
+}
+
+static bool has_streams(const struct cfg_vdev *v)
+{
+	return v->type == &vd_ser8250_type || v->type == &vd_pl011_type ||
+	       v->type == &vd_virtio_console_type;
+}
+
+/* Two readers would each get some of what is typed. */
+static void check_stdin(const struct vm_cfg *cfg, struct cf_errors *errs)
+{
+	const struct vd_arg *first = NULL;
+	const char *owner = NULL;
+	for (size_t i = 0; i < cfg->n_vdevs; i++) {
+		const struct cfg_vdev *v = &cfg->vdevs[i];
+		for (size_t k = 0; has_streams(v) && k < v->cfg.n_args; k++) {
+			const struct vd_arg *a = &v->cfg.args[k];
+			const struct cf_pos pos = arg_pos(a);
+			if (!reads_stdin(&v->cfg, k))
+				continue;
+			if (first)
+				cfg_err(errs, &pos, "%s %s: standard input is that of '%s' already "
+					"(%s:%u:%u), and has one reader: '>-' is for output alone",
+					a->opt->name, CFG_SHOW(a->text), owner, first->file,
+					first->line, first->col);
+			else
+				first = a, owner = v->cfg.name;
+		}
+	}
+}
+
 /* ---- peers ---- */
 
 /* What @v names as its peer; false when nothing that is understood: its type tells that. */
@@ -190,4 +258,5 @@ void cfg_check_refs(const struct vm_cfg *cfg, struct cf_errors *errs)
 		check_backing(cfg, i, errs);
 		check_peer(cfg, i, errs);
 	}
+	check_stdin(cfg, errs);
 }

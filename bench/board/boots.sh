@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# boots ARCH ROUNDS - runs on a board: Linux in a VM under qvm and under QEMU in turn, from exec to the first line of its
-# init, and to the end of the VMM
+# boots ARCH ROUNDS - runs on a board: Linux in a VM under qvm and under QEMU in turn, from exec to the first line of
+# its init, and to the end of the VMM
 #
-# The guest is the board's own (/guest), without a disk: the same kernel, initial root and command line for both, 256 MiB
-# and a serial port. For each event one line on standard output, with the board's clock:
+# The guest is the board's own (/guest), without a disk: the same kernel, initial root and command line for both, 256
+# MiB and a serial port. For each event one line on standard output, with the board's clock:
 #
 #   mark VMM begin|userspace|end SECONDS
 #   memory VMM KIB        resident beyond guest RAM, when init says that it is there

@@ -111,7 +111,8 @@ def rows_of(arch, timed, counted):
     peer = ARCHES[arch][-1]
     pair = lambda got, to, scale: (spans(got, "qvm", to, scale), spans(got, "qemu", to, scale), peer)
     return [
-        Row(SUITE, f"{arch}: exec to init, by the board's clock", "s", *pair(timed, "userspace", 1), ("ratio", "<=", 1)),
+        Row(SUITE, f"{arch}: exec to init, by the board's clock", "s", *pair(timed, "userspace", 1),
+            ("ratio", "<=", 1)),
         Row(SUITE, f"{arch}: exec to the VMM's end, by the board's clock", "s", *pair(timed, "end", 1),
             ("ratio", "<=", 1)),
         Row(SUITE, f"{arch}: exec to init, instructions of the board", "G", *pair(counted, "userspace", 1e-9),

@@ -34,7 +34,7 @@ def costs(vm):
 def run(world, rounds):
     world.need_kvm()
     disk = world.disk_file("tmpfs", "exits.img", 1 << 20)
-    words = f"n={10000 if world.quick else 100000} port={SCRATCH_PORT}"
+    words = f"n={5000 if world.quick else 10000} port={SCRATCH_PORT}"
     config = guest_config(world, "exits", "exits.elf", f"{words} window={MMIO_AT}", devices=("mmio",), disk=disk)
     ours, theirs = [], []
     for _ in range(rounds):

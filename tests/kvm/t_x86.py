@@ -354,7 +354,7 @@ def tables_of(rom):
 
 def t_acpi_devices(b):
     """What the configuration names is in the tables, and nothing else."""
-    for extra, names, flags, century in (("", [], 0x25, 0), (PC, ["HPET", "SSDT", "SSDT"], 0x7, 0x32)):
+    for extra, names, flags, century in (("", [], 0x25, 0), (PC, ["HPET", "SSDT", "SSDT", "SSDT"], 0x7, 0x32)):
         r = b.start(b.machine(cmdline="sleep_ms=50000", ram="ram 0,0xa0000 ram 1m,63m", extra=extra))
         r.until("hello: map")
         found = tables_of(low_rom(b, r))
@@ -365,6 +365,8 @@ def t_acpi_devices(b):
         equal((fadt[108], struct.unpack_from("<H", fadt, 109)[0]), (century, flags), "century, devices")
         if extra:
             equal(struct.unpack_from("<I4xQBH", dict(found)["HPET"], 36), (0x1c05a201, 0xf8008000, 0, 5000), "HPET")
+            claims = [t for _, t in found if bytes.fromhex("0c41d00103") in t]      # EISA id PNP0103
+            expect(len(claims) == 1 and struct.pack("<II", 0xf8008000, 0x400) in claims[0], "no device claims the HPET")
 
 
 def t_acpi_load(b):

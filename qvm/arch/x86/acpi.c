@@ -14,6 +14,7 @@
 #include "com1.hex"
 #include "com2.hex"
 #include "dsdt.hex"
+#include "hpet.hex"
 #include "kbd.hex"
 #include "rtc.hex"
 #include "qvm/arch/x86/x86.h"
@@ -101,7 +102,8 @@ struct tables {
 };
 
 static_assert(sizeof(dsdt_aml_code) + sizeof(com1_aml_code) + sizeof(com2_aml_code) +
-		      sizeof(kbd_aml_code) + sizeof(rtc_aml_code) + 16 * MM_CPUS_MAX + 0x800 <
+		      sizeof(kbd_aml_code) + sizeof(rtc_aml_code) +
+		      sizeof(hpet_aml_code) + 16 * MM_CPUS_MAX + 0x800 <
 		      TABLES_ROOM,
 	      "ours fit");
 
@@ -284,6 +286,24 @@ static void put_hpet(struct tables *t, struct vm *vm)
 	put(t, &m, sizeof(m), true);
 }
 
+#define HPET_ASL_BASE 0x5afe0000u	/* in hpet.asl, where the place is put */
+
+/* The same as a device, which claims its registers, where it can be one of 32 bits. */
+static void put_hpet_device(struct tables *t, const struct vm *vm)
+{
+	const struct vm_dev *d = dev_of_type(vm, "hpet");
+	const uint32_t from = htole32(HPET_ASL_BASE);
+	uint8_t aml[sizeof(hpet_aml_code)];
+
+	if (!d || d->cfg->cfg.base > UINT32_MAX)
+		return;
+	memcpy(aml, hpet_aml_code, sizeof(aml));
+	uint8_t *at = memmem(aml, sizeof(aml), &from, sizeof(from));
+	qassert(at);
+	memcpy(at, &(uint32_t){ htole32((uint32_t)d->cfg->cfg.base) }, sizeof(uint32_t));
+	put(t, aml, sizeof(aml), true);
+}
+
 /* What stands where every PC has it is told by a table of its own. */
 static void put_pc_devices(struct tables *t, const struct vm *vm)
 {
@@ -425,6 +445,7 @@ int x86_acpi_build(struct vm *vm)
 	put_madt(&t, (unsigned)vm->cfg->n_cpus);
 	put_mcfg(&t);
 	put_hpet(&t, vm);
+	put_hpet_device(&t, vm);
 	put_pc_devices(&t, vm);
 	put_rsdp(&t, put_xsdt(&t));
 	r = qmem_fill(vm->mem, gpa(X86_ACPI), t.buf, t.n_bytes);

@@ -15,6 +15,12 @@ static uint64_t hpet;
 static uint64_t period_fs;
 static const unsigned hpet_lines[] = { 0, 8, 10 };
 
+/*
+ * How far ahead a comparator is set: one that the counter has passed by then waits until the
+ * counter has gone round, and a busy host may let some time pass between two accesses.
+ */
+#define AHEAD_NS (100 * RT_NS_PER_MS)
+
 static uint64_t hpet_ticks(uint64_t ns)
 {
 	return ns * 1000000 / period_fs;
@@ -75,13 +81,13 @@ static void hpet_interrupts(void)
 		int irq = line_irq(line);
 		uint32_t from = rt_irq_count[irq];
 		mmio64_set(hpet + TN_CONF(n), ENABLE | ROUTE(line));
-		mmio64_set(hpet + TN_CMP(n), mmio64(hpet + COUNTER) + hpet_ticks(RT_NS_PER_MS));
+		mmio64_set(hpet + TN_CMP(n), mmio64(hpet + COUNTER) + hpet_ticks(AHEAD_NS));
 		wait_irq("hpet: once", irq, from, 1);
 		mmio64_set(hpet + TN_CONF(n), 0);
 		from = rt_irq_count[irq];
 		mmio64_set(hpet + TN_CONF(n), ENABLE | PERIODIC | VAL_SET | MODE32 | ROUTE(line));
 		uint32_t ticks = (uint32_t)hpet_ticks(2 * RT_NS_PER_MS);
-		mmio32_set(hpet + TN_CMP(n), mmio32(hpet + COUNTER) + ticks);
+		mmio32_set(hpet + TN_CMP(n), mmio32(hpet + COUNTER) + (uint32_t)hpet_ticks(AHEAD_NS));
 		mmio32_set(hpet + TN_CMP(n), ticks);
 		wait_irq("hpet: again and again", irq, from, 5);
 		mmio64_set(hpet + TN_CONF(n), 0);
@@ -95,7 +101,7 @@ static void hpet_level(void)
 	uint32_t from = rt_irq_count[irq];
 
 	mmio64_set(hpet + TN_CONF(2), LEVEL | ENABLE | PERIODIC | VAL_SET | ROUTE(10));
-	mmio64_set(hpet + TN_CMP(2), mmio64(hpet + COUNTER) + hpet_ticks(RT_NS_PER_MS));
+	mmio64_set(hpet + TN_CMP(2), mmio64(hpet + COUNTER) + hpet_ticks(AHEAD_NS));
 	mmio64_set(hpet + TN_CMP(2), hpet_ticks(RT_NS_PER_MS));
 	wait_irq("hpet: level", irq, from, 1);
 	same("hpet: status", mmio64(hpet + STATUS), 4);
@@ -148,7 +154,7 @@ static void hpet_legacy(void)
 		int irq = line_irq(hpet_lines[n]);
 		uint32_t from = rt_irq_count[irq];
 		mmio64_set(hpet + TN_CONF(n), ENABLE | ROUTE(10));	/* which does not count */
-		mmio64_set(hpet + TN_CMP(n), mmio64(hpet + COUNTER) + hpet_ticks(RT_NS_PER_MS));
+		mmio64_set(hpet + TN_CMP(n), mmio64(hpet + COUNTER) + hpet_ticks(AHEAD_NS));
 		wait_irq("hpet: legacy line", irq, from, 1);
 		mmio64_set(hpet + TN_CONF(n), 0);
 	}
