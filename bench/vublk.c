@@ -368,7 +368,7 @@ static void usage(FILE *to)
 {
 	fputs("usage: vublk [options] SOCKET\n"
 	      "Drives a vhost-user-blk back end without a VM and prints one JSON object.\n\n"
-	      "  --depth N (1)      requests out at once, 1..126\n"
+	      "  --depth N (1)      requests out at once, 1..42; with --indirect 1..128\n"
 	      "  --bs BYTES (4096)  of a request, multiple of 512, at most 65536\n"
 	      "  --read PERCENT (100)\n"
 	      "  --secs N (2)       or --msecs N, or --ops N\n"

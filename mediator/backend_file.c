@@ -261,7 +261,10 @@ static void file_submit(struct backend *b, struct backend_io *io)
 
 static int file_start(struct backend *b, struct loop *l)
 {
-	Q_CONTAINER_OF(b, struct backend_file, be)->loop = l;
+	struct backend_file *f = Q_CONTAINER_OF(b, struct backend_file, be);
+
+	f->loop = l;
+	(void)loop_register_file(l, f->fd);	/* a kernel that cannot takes longer */
 	return 0;
 }
 

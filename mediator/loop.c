@@ -44,6 +44,7 @@ int loop_init(struct loop *l, unsigned entries)
 		r = io_uring_queue_init_params(entries, &l->ring, &p);
 	}
 	l->up = r == 0;
+	l->file_fd = -1;
 	return r;
 }
 
@@ -157,8 +158,32 @@ struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w)
 	return NULL;
 }
 
-static int start(struct io_uring_sqe *sqe, struct loop_io *io)
+int loop_register_file(struct loop *l, int fd)
 {
+	int r;
+
+	if (fd == l->file_fd)
+		return 0;
+	if (l->file_fd >= 0) {
+		l->file_fd = -1;
+		r = io_uring_unregister_files(&l->ring);
+		if (r < 0)
+			return r;
+	}
+	if (fd < 0)
+		return 0;
+	r = io_uring_register_files(&l->ring, &fd, 1);
+	if (r == 0)
+		l->file_fd = fd;
+	return r;
+}
+
+static int start(struct loop *l, struct io_uring_sqe *sqe, struct loop_io *io)
+{
+	if (sqe->fd == l->file_fd) {
+		sqe->fd = 0;
+		sqe->flags |= IOSQE_FIXED_FILE;
+	}
 	set_tag(sqe, io, TAG_IO);
 	return 0;
 }
@@ -174,7 +199,7 @@ int loop_readv(struct loop *l, struct loop_io *io, int fd, const struct iovec *i
 		io_uring_prep_read(sqe, fd, iov->iov_base, (unsigned)iov->iov_len, off);
 	else
 		io_uring_prep_readv(sqe, fd, iov, n, off);
-	return start(sqe, io);
+	return start(l, sqe, io);
 }
 
 int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *iov, unsigned n,
@@ -189,7 +214,7 @@ int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *
 	else
 		io_uring_prep_writev(sqe, fd, iov, n, off);
 	sqe->rw_flags = flags;
-	return start(sqe, io);
+	return start(l, sqe, io);
 }
 
 int loop_open(struct loop *l, struct loop_io *io, const char *path, int flags)
@@ -199,7 +224,7 @@ int loop_open(struct loop *l, struct loop_io *io, const char *path, int flags)
 	if (!sqe)
 		return -EBUSY;
 	io_uring_prep_openat(sqe, AT_FDCWD, path, flags, 0);
-	return start(sqe, io);
+	return start(l, sqe, io);
 }
 
 int loop_fsync(struct loop *l, struct loop_io *io, int fd)
@@ -209,7 +234,7 @@ int loop_fsync(struct loop *l, struct loop_io *io, int fd)
 	if (!sqe)
 		return -EBUSY;
 	io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-	return start(sqe, io);
+	return start(l, sqe, io);
 }
 
 int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_t off,
@@ -220,7 +245,7 @@ int loop_fallocate(struct loop *l, struct loop_io *io, int fd, int mode, uint64_
 	if (!sqe)
 		return -EBUSY;
 	io_uring_prep_fallocate(sqe, fd, mode, off, len);
-	return start(sqe, io);
+	return start(l, sqe, io);
 }
 
 /* The kernel has work for us that becomes events only when we call it. */

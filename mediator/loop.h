@@ -23,6 +23,7 @@ struct loop {
 	bool up;
 	unsigned n_watches;	/* that the kernel still knows */
 	struct loop_watch *unarmed;	/* that it must know yet: there was no room */
+	int file_fd;		/* registered, borrowed; -1 = none */
 	bool stale;		/* the kernel's flag for waiting work was seen set without work */
 	uint64_t n_enters;	/* system calls made for rounds */
 	uint64_t n_cqes;
@@ -42,6 +43,12 @@ struct loop_watch *loop_watch(struct loop *l, int fd, void (*fn)(void *ctx), voi
 bool loop_is_eventfd(struct loop *l, int fd);
 /* No callback after this. NULL is fine; returns NULL. */
 struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w);
+
+/*
+ * I/Os of @fd (borrowed) find their file without a look into the process's table from now on; -1:
+ * none. It is to be told before @fd is closed. 0 or -errno: then they take the usual way.
+ */
+int loop_register_file(struct loop *l, int fd);
 
 /*
  * Queue an I/O; it goes to the kernel with the next loop_wait() or loop_submit(). -EBUSY when the

@@ -372,6 +372,8 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	if (r < 0)
 		return failed(m, EXIT_START, "control", r, "no control socket");
 	m->n_disks = m->policy->n_devices;
+	for (size_t i = 0; i < m->n_disks; i++)
+		m->disks[i].wake_fd = -1;
 	r = open_disks(m, errs);
 	if (r < 0)
 		return refused(m, errs, "device", r == -EINVAL ? EXIT_POLICY : EXIT_START);
@@ -417,11 +419,13 @@ static int simulate(const struct options *o)
 int main(int argc, char **argv)
 {
 	struct cf_errors errs = CF_ERRORS_NULL;
-	struct mediator m = { .page = STATPAGE_NULL };
+	/* Room for more disks than there are: not on the stack, where setting it up would take it. */
+	static struct mediator m;
 	int r = parse_options(argc, argv, &m.opt);
 
 	if (r > 0)
 		return r - 1;
+	m.page = STATPAGE_NULL;
 	if (m.opt.simulate)
 		return simulate(&m.opt);
 	qlog_init("mediator", NULL);
@@ -434,8 +438,6 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	for (size_t i = 0; i < MED_DEVICES_MAX; i++)
-		m.disks[i].wake_fd = -1;
 	r = load_policy(&m, &errs);
 	if (r == EXIT_OK)
 		r = serve(&m, &errs);

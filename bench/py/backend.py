@@ -37,14 +37,14 @@ class Measure:
     def __init__(self, world, msecs):
         self.world, self.msecs = world, msecs
 
-    def vublk(self, socket, depth, poll):
+    def vublk(self, socket, depth, poll, *more):
         r = self.world.json_of([self.world.built("bench", "vublk"), "--depth", str(depth), "--msecs",
-                                str(self.msecs), *(["--poll"] if poll else []), socket])
+                                str(self.msecs), *(["--poll"] if poll else []), *more, socket])
         return r["iops"] / 1e3
 
-    def plain(self, path, depth):
+    def plain(self, path, depth, direct=False):
         r = self.world.json_of([self.world.built("bench", "uring"), "--depth", str(depth), "--msecs",
-                                str(self.msecs), path])
+                                str(self.msecs), *(["--direct"] if direct else []), path])
         return r["iops"] / 1e3
 
     def fio(self, path, depth):

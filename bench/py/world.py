@@ -176,10 +176,11 @@ class Mediator(Process):
 class StorageDaemon(Process):
     """qemu-storage-daemon as a demanding user runs it: an I/O thread of its own, io_uring."""
 
-    def __init__(self, world, name, blockdev):
+    def __init__(self, world, name, blockdev, objects=()):
         self.sock = world.path(name + ".sock")
         super().__init__(world, "qemu-storage-daemon", [
             world.peer("qemu-storage-daemon"), "--object", "iothread,id=io0",
+            *(word for o in objects for word in ("--object", o)),
             "--blockdev", blockdev + ",node-name=n0", "--export",
             "type=vhost-user-blk,id=e0,node-name=n0,addr.type=unix,writable=on,iothread=io0,"
             f"addr.path={self.sock}"], stdout=subprocess.DEVNULL)
@@ -249,11 +250,8 @@ class Console(Process):
                 self.news.wait(left)
 
 
-class Vm(Console):
-    """A qvm, usually with a block worker in it."""
-
-    def __init__(self, world, name, config, run_dir):
-        super().__init__(world, name, [world.program("qvm"), "--run-dir", run_dir, "@" + config])
+class Guest(Console):
+    """A VMM, usually with a block worker in it."""
 
     def stats(self):
         """The guest's own statistics since the last reset."""
@@ -266,6 +264,13 @@ class Vm(Console):
         at = self.mark()
         self.key("r")
         self.expect("^blk: reset", at)
+
+
+class Vm(Guest):
+    """A qvm."""
+
+    def __init__(self, world, name, config, run_dir):
+        super().__init__(world, name, [world.program("qvm"), "--run-dir", run_dir, "@" + config])
 
     def exits(self):
         """Exits to userspace so far, by reason."""

@@ -135,6 +135,52 @@ START_TEST(knows_an_eventfd)
 }
 END_TEST
 
+static int last_res;
+
+static void on_io(struct loop_io *io, int res)
+{
+	last_res = res;
+}
+
+/* The first byte of file @fd, by the loop. */
+static int first_byte(int fd)
+{
+	struct loop_io io = { .done = on_io };
+	char c = 0;
+	struct iovec iov = { &c, 1 };
+
+	last_res = 0;
+	ck_assert_int_eq(loop_readv(&loop, &io, fd, &iov, 1, 0), 0);
+	settle();
+	return last_res == 1 ? c : last_res;
+}
+
+/* A file that is registered is found whatever stands at its number meanwhile; then the next is. */
+START_TEST(a_registered_file)
+{
+	int a = qfd_memfd("a", 4096), b = qfd_memfd("b", 4096), copy = qfd_dup(a);
+
+	ck_assert_int_eq(pwrite(a, "a", 1, 0), 1);
+	ck_assert_int_eq(pwrite(b, "b", 1, 0), 1);
+	start(8);
+	ck_assert_int_eq(loop_register_file(&loop, -1), 0);
+	ck_assert_int_eq(loop_register_file(&loop, copy), 0);
+	ck_assert_int_eq(loop_register_file(&loop, copy), 0);
+	ck_assert_int_eq(dup2(b, copy), copy);
+	ck_assert_int_eq(first_byte(copy), 'a');
+	ck_assert_int_eq(first_byte(b), 'b');
+	ck_assert_int_eq(loop_register_file(&loop, b), 0);
+	ck_assert_int_eq(first_byte(copy), 'b');
+	ck_assert_int_eq(first_byte(a), 'a');
+	ck_assert_int_eq(loop_register_file(&loop, -1), 0);
+	qfd_close(&copy);
+	ck_assert_int_eq(first_byte(b), 'b');
+	loop_fini(&loop);
+	qfd_close(&a);
+	qfd_close(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("med_loop");
@@ -144,5 +190,6 @@ int main(void)
 	tcase_add_test(tc, a_stale_flag_is_no_work);
 	tcase_add_test(tc, a_watch_outlives_an_overflow);
 	tcase_add_test(tc, knows_an_eventfd);
+	tcase_add_test(tc, a_registered_file);
 	return fixture_main(s);
 }
