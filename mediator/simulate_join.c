@@ -160,6 +160,25 @@ int sim_file_join(struct sim_file *f, struct cf_errors *errs)
 	return r < 0 ? r : cf_errors_ok(errs) ? 0 : -EINVAL;
 }
 
+/* The policy's reader says "no" to whatever stands in its errors: they are its own. */
+static int load_policy(struct sim_file *f, struct cf_errors *errs)
+{
+	const char *paths[] = { f->policy_path };
+	struct cf_errors own = CF_ERRORS_NULL;
+	int r = med_policy_load(paths, 1, &own, &f->policy);
+
+	for (size_t i = 0; i < own.n; i++)
+		cf_error_add(errs, own.v[i].level, own.v[i].file, own.v[i].line, own.v[i].col, "%s",
+			     own.v[i].text);
+	if (own.n_errors > own.n)
+		cf_error_add(errs, CF_ERROR, f->policy_path, 0, 0, "%zu errors more",
+			     own.n_errors - own.n);
+	errs->oom |= own.oom;
+	cf_errors_fini(&own);
+	/* What is wrong with the simulation itself is told all the same. */
+	return r == -EINVAL ? 0 : r;
+}
+
 int sim_file_load(const char *path, struct cf_errors *errs, struct sim_file **ret)
 {
 	struct sim_file *f = calloc(1, sizeof(*f));
@@ -167,12 +186,8 @@ int sim_file_load(const char *path, struct cf_errors *errs, struct sim_file **re
 
 	if (r == 0)
 		r = (f->path = strdup(path)) ? sim_file_read(f, errs) : -ENOMEM;
-	/* Its errors are told in the same run. */
-	if (r == 0 && f->policy_path) {
-		const char *paths[] = { f->policy_path };
-
-		r = med_policy_load(paths, 1, errs, &f->policy);
-	}
+	if (r == 0 && f->policy_path)
+		r = load_policy(f, errs);
 	if (r == 0 && f->policy)
 		r = sim_file_join(f, errs);
 	if (r == 0 && !cf_errors_ok(errs))
