@@ -19,6 +19,7 @@
 #include <sys/pidfd.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@
 
 #define READ_BYTES 4096u
 #define DRAIN_READS 32u		/* a pipe holds 64 KiB */
+#define TAKEOVER_BACKLOG 4
 #define ASK_ID_FIRST 0x80000000u /* a child's own requests count from 1 */
 
 struct ask {
@@ -190,7 +192,8 @@ static struct hd_child *child_new(const struct hd_child_ops *ops, void *ctx)
 	return c;
 }
 
-/* Its ends in @ret, the child's in @child. */
+/* Its ends in @ret, the child's in @child. Nobody who writes a log waits for us to read it: what a
+ * full pipe does not take is lost. */
 static int make_pipes(bool control, int ret[2], int child[2])
 {
 	int p[2];
@@ -200,6 +203,8 @@ static int make_pipes(bool control, int ret[2], int child[2])
 	ret[0] = p[0];
 	child[0] = p[1];
 	int r = qfd_nonblock(ret[0], true);
+	if (r == 0)
+		r = qfd_nonblock(child[0], true);
 	if (r < 0 || !control)
 		return r;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) < 0)
@@ -228,18 +233,37 @@ static int prepare(struct hd_child *c, struct event_base *base, int *take_chan_f
 	return c->link ? 0 : -ENOMEM;
 }
 
+/* A child that no later hostd can find is better than none. */
+static int listen_at(const char *path)
+{
+	(void)unlink(path);
+	int fd = qfd_listen_unix(path, TAKEOVER_BACKLOG);
+
+	if (fd < 0)
+		qlog_err(fd, "ev=no_takeover path=%s why=\"a later hostd will have no channel to "
+			 "it\"", path);
+	return fd;
+}
+
 static int start(struct hd_child *c, struct event_base *base, const struct hd_child_spec *spec)
 {
 	int ours[2] = { -1, -1 }, theirs[2] = { -1, -1 };
+	QCLEAN(qfd_close) int listen_fd = -1;
 	int r = make_pipes(spec->control, ours, theirs);
 
 	c->err_fd = ours[0];
 	if (r == 0)
 		r = prepare(c, base, &ours[1]);
+	if (r == 0 && spec->takeover_path)
+		listen_fd = listen_at(spec->takeover_path);
 	const struct hd_spawn s = {
 		.path = spec->path, .argv = spec->argv, .cwd = spec->cwd,
 		.environment = spec->environment,
-		.fds = { spec->stdin_fd, spec->stdout_fd, theirs[0], theirs[1] },
+		.fds = {
+			spec->stdin_fd, spec->stdout_fd, theirs[0], theirs[1], listen_fd,
+			spec->takeover_path ? spec->console_fd : -1,
+			spec->takeover_path ? c->err_fd : -1,
+		},
 	};
 	if (r == 0)
 		r = hd_spawn(&s, &c->pid, &c->pidfd);
@@ -275,21 +299,79 @@ int hd_child_start(struct event_base *base, const struct hd_child_spec *spec,
 	return r;
 }
 
-int hd_child_adopt(struct event_base *base, pid_t pid, const struct hd_child_ops *ops, void *ctx,
-		   struct hd_child **ret)
+/* A descriptor that the child keeps for us; -1: it cannot be had. */
+static int kept(const struct hd_child *c, int number)
+{
+	int fd = pidfd_getfd(c->pidfd, number, 0);	/* O_CLOEXEC by itself */
+
+	if (fd < 0)
+		qlog_err(errno, "ev=not_kept pid=%d fd=%d", (int)c->pid, number);
+	return fd;
+}
+
+/* True when it is a pipe or a socket, as it was given: numbers are free to a child that is not as
+ * it should be. */
+static bool is_stream(int fd, mode_t type)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == type;
+}
+
+static int take_stderr(struct hd_child *c, struct event_base *base, struct hd_lines *lines)
+{
+	QCLEAN(qfd_close) int fd = kept(c, HD_FD_STDERR);
+
+	if (!is_stream(fd, S_IFIFO) || qfd_nonblock(fd, true) < 0)
+		return 0;
+	c->lines = lines;
+	c->err_fd = fd;
+	fd = -1;
+	c->ev_err = event_new(base, c->err_fd, EV_READ | EV_PERSIST, on_err, c);
+	return c->ev_err && event_add(c->ev_err, NULL) == 0 ? 0 : -ENOMEM;
+}
+
+static int take_chan(struct hd_child *c, struct event_base *base, const char *path)
+{
+	int fd = qfd_connect_unix_now(path);
+
+	if (fd < 0) {
+		qlog_err(fd, "ev=no_takeover pid=%d path=%s", (int)c->pid, path);
+		return 0;
+	}
+	c->link = hd_link_new(base, fd, &link_ops, c);
+	return c->link ? 0 : -ENOMEM;
+}
+
+int hd_child_adopt(struct event_base *base, pid_t pid, const char *takeover_path,
+		   struct hd_lines *lines, const struct hd_child_ops *ops, void *ctx,
+		   int *ret_console_fd, struct hd_child **ret)
 {
 	struct hd_child *c = child_new(ops, ctx);
+	QCLEAN(qfd_close) int console_fd = -1;
 
 	if (!c)
 		return -ENOMEM;
 	c->pid = pid;
 	c->pidfd = pidfd_open(pid, 0);
 	int r = c->pidfd < 0 ? -errno : watch_exit(c, base);
-	if (r < 0)
+	if (r == 0 && takeover_path)
+		r = take_stderr(c, base, lines);
+	if (r == 0 && takeover_path)
+		r = take_chan(c, base, takeover_path);
+	if (r < 0) {
 		hd_child_free(c);
-	else
-		*ret = c;
-	return r;
+		return r;
+	}
+	if (takeover_path)
+		console_fd = kept(c, HD_FD_CONSOLE);
+	*ret_console_fd = -1;
+	if (is_stream(console_fd, S_IFSOCK)) {
+		*ret_console_fd = console_fd;
+		console_fd = -1;
+	}
+	*ret = c;
+	return 0;
 }
 
 pid_t hd_child_pid(const struct hd_child *c)

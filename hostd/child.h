@@ -34,15 +34,25 @@ struct hd_child_spec {
 	char *const *environment;	/* as in hd_spawn */
 	int stdin_fd, stdout_fd;	/* borrowed; -1: /dev/null */
 	bool control;			/* gets a channel on HD_CONTROL_FD */
+	/* Where a later hostd finds it: a socket is made there, and it keeps that and our ends of
+	 * console and stderr open. NULL: it is not to be found. */
+	const char *takeover_path;
+	int console_fd;			/* our end of its console, borrowed; -1: none */
 };
 
 /* @lines is the owner's, and outlives the child. 0 or -errno. */
 int hd_child_start(struct event_base *base, const struct hd_child_spec *spec,
 		   struct hd_lines *lines, const struct hd_child_ops *ops, void *ctx,
 		   struct hd_child **ret);
-/* A process of an earlier hostd, that is not our child: no channel, no lines, exit unknown. */
-int hd_child_adopt(struct event_base *base, pid_t pid, const struct hd_child_ops *ops, void *ctx,
-		   struct hd_child **ret);
+/*
+ * A process of an earlier hostd, that is not our child: its exit is unknown. With @takeover_path
+ * (as it was started; or NULL) its channel, its stderr and, in *ret_console_fd (the caller's), its
+ * console are taken over; what cannot be had (another user's process, one that was not started so)
+ * it does without: see hd_child_has_chan(), *ret_console_fd is -1. 0 or -errno.
+ */
+int hd_child_adopt(struct event_base *base, pid_t pid, const char *takeover_path,
+		   struct hd_lines *lines, const struct hd_child_ops *ops, void *ctx,
+		   int *ret_console_fd, struct hd_child **ret);
 struct hd_child *hd_child_free(struct hd_child *c);
 
 pid_t hd_child_pid(const struct hd_child *c);

@@ -232,26 +232,32 @@ void hd_console_fini(struct hd_console *c)
 	hd_ring_fini(&c->ring);
 }
 
+int hd_console_adopt(struct hd_console *c, int take_fd)
+{
+	qassert(c->vm_fd < 0);
+	c->vm_fd = take_fd;
+	int r = qfd_nonblock(take_fd, true);
+	c->ev_vm_read = event_new(c->base, take_fd, EV_READ | EV_PERSIST, on_vm_readable, c);
+	c->ev_vm_write = event_new(c->base, take_fd, EV_WRITE, on_vm_writable, c);
+	if (r == 0 && (!c->ev_vm_read || !c->ev_vm_write || event_add(c->ev_vm_read, NULL) < 0))
+		r = -ENOMEM;
+	if (r < 0)
+		drop_vm(c);
+	return r;
+}
+
 int hd_console_open(struct hd_console *c, int *ret_vm_fd)
 {
 	int p[2];
 
-	qassert(c->vm_fd < 0);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) < 0)
 		return -errno;
-	c->vm_fd = p[0];
-	int r = qfd_nonblock(p[0], true);
-	c->ev_vm_read = event_new(c->base, p[0], EV_READ | EV_PERSIST, on_vm_readable, c);
-	c->ev_vm_write = event_new(c->base, p[0], EV_WRITE, on_vm_writable, c);
-	if (r == 0 && (!c->ev_vm_read || !c->ev_vm_write || event_add(c->ev_vm_read, NULL) < 0))
-		r = -ENOMEM;
-	if (r < 0) {
-		drop_vm(c);
+	int r = hd_console_adopt(c, p[0]);
+	if (r < 0)
 		qfd_close(&p[1]);
-		return r;
-	}
-	*ret_vm_fd = p[1];
-	return 0;
+	else
+		*ret_vm_fd = p[1];
+	return r;
 }
 
 void hd_console_close(struct hd_console *c)

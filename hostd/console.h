@@ -34,6 +34,9 @@ void hd_console_init(struct hd_console *c, struct event_base *base);
 void hd_console_fini(struct hd_console *c);
 /* A VM starts: makes the pair of sockets, gives the VM's end (the caller's). 0 or -errno. */
 int hd_console_open(struct hd_console *c, int *ret_vm_fd);
+/* A VM of an earlier hostd: takes @take_fd, our end of its console, on success and failure. 0 or
+ * -errno. */
+int hd_console_adopt(struct hd_console *c, int take_fd);
 /* It ended: takes what it still said; readers get the rest, then end of file. */
 void hd_console_close(struct hd_console *c);
 /* A new reader: its descriptor in @ret_fd (the caller's). Without @read_only it gets the

@@ -467,8 +467,10 @@ void hd_med_try(struct hd_med *m)
 static bool adopt(struct hd_med *m)
 {
 	pid_t pid = hd_pidfile_alive(m->env->state_dir, PIDFILE_NAME);
+	int none;
 
-	if (pid == 0 || hd_child_adopt(m->env->base, pid, &child_ops, m, &m->child) < 0)
+	if (pid == 0 || hd_child_adopt(m->env->base, pid, NULL, NULL, &child_ops, m, &none,
+				       &m->child) < 0)
 		return false;
 	m->ready_ns = qnow_ns();
 	m->has_run = true;

@@ -69,10 +69,17 @@ int hd_pidfile_write(const char *state_dir, const char *name, pid_t pid)
 
 void hd_pidfile_remove(const char *state_dir, const char *name)
 {
+	static const char *const ends[] = { "pid", "sock" };
 	char path[PATH_MAX];
 
-	if (path_of(path, sizeof(path), state_dir, name, "pid") == 0)
-		unlink(path);
+	for (size_t i = 0; i < Q_ARRAY_LEN(ends); i++)
+		if (path_of(path, sizeof(path), state_dir, name, ends[i]) == 0)
+			unlink(path);
+}
+
+bool hd_takeover_path(const char *state_dir, const char *name, char *buf, size_t buf_bytes)
+{
+	return path_of(buf, buf_bytes, state_dir, name, "sock") == 0;
 }
 
 pid_t hd_pidfile_alive(const char *state_dir, const char *name)

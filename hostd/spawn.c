@@ -34,7 +34,7 @@ static _Noreturn void give_up(const char *what, const char *path)
 	_exit(HD_EXIT_NOT_RUN);
 }
 
-/* First out of the way of 0..3, then to their places: no order of the table can overwrite one. */
+/* First out of the way of all, then to their places: no order of the table can overwrite one. */
 static int place_fds(const struct hd_spawn *s)
 {
 	int high[HD_SPAWN_FDS];

@@ -9,15 +9,21 @@
 
 #include "lib/qdef.h"
 
-#define HD_SPAWN_FDS 4u		/* stdin, stdout, stderr, control */
+/*
+ * Descriptors of a child: stdin, stdout, stderr, control, and what it keeps open for a hostd that
+ * comes after ours: a socket on which that one asks to take over, our ends of its console and of
+ * its stderr.
+ */
+enum { HD_FD_CONTROL = 3, HD_FD_LISTEN, HD_FD_CONSOLE, HD_FD_STDERR, HD_SPAWN_FDS };
 #define HD_CONTROL_FD "3"	/* for --control-fd */
+#define HD_KEEP_FDS "4"		/* for --keep-fds: three from there */
 
 struct hd_spawn {
 	const char *path;		/* of the program */
 	char *const *argv;		/* NULL at the end */
 	const char *cwd;		/* or NULL: hostd's own */
 	char *const *environment;	/* NAME=value each, added to hostd's own; or NULL */
-	int fds[HD_SPAWN_FDS];		/* borrowed; -1: /dev/null for 0..2, closed for 3 */
+	int fds[HD_SPAWN_FDS];		/* borrowed; -1: /dev/null for 0..2, else closed */
 };
 
 /*

@@ -79,12 +79,28 @@ static void set_text(char **field, const char *text)
 
 /* ---- what its process does ---- */
 
+/* One of an earlier hostd answers: all is known of it again. */
+static void adopted(struct hd_vm *vm, const Parley__Ready *m)
+{
+	uint64_t now = qnow_ns();
+
+	vm->ready_ns = now - Q_MIN(m->uptime_ns, now - 1);
+	vm->reason[0] = '\0';
+	hd_event_add(&vm->env->events, "vm_adopted", vm->name,
+		     "it runs since %.3g s and was not disturbed",
+		     (double)m->uptime_ns / (double)Q_NSEC_PER_SEC);
+}
+
 static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fds)
 {
 	struct hd_vm *vm = ctx;
 
 	switch (e->body_case) {
 	case PARLEY__ENVELOPE__BODY_READY:
+		if (vm->state == HD_VM_RUNNING) {
+			adopted(vm, e->ready);
+			return;
+		}
 		if (vm->state != HD_VM_STARTING || vm->late)
 			return;
 		vm->ready_ns = qnow_ns();
@@ -98,6 +114,7 @@ static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fd
 	case PARLEY__ENVELOPE__BODY_ENDED:
 		set_text(&vm->ended_reason, e->ended->reason);
 		vm->reset = e->ended->reset;
+		vm->ended_code = e->ended->exit_code;
 		if (vm->state != HD_VM_RUNNING)
 			return;
 		vm->stop = HD_STOP_LEAVING;
@@ -180,8 +197,11 @@ static void restart(struct hd_vm *vm, enum hd_ended how, bool asked)
 }
 
 /* The process is gone: what it was is decided here. */
-static void settle(struct hd_vm *vm, const struct hd_exit *ex)
+static void settle(struct hd_vm *vm, const struct hd_exit *real)
 {
+	/* Of what is not our child, its own word is all that there is. */
+	const struct hd_exit said = { .known = true, .code = vm->ended_code };
+	const struct hd_exit *ex = !real->known && vm->ended_code >= 0 ? &said : real;
 	const struct hd_end end = {
 		.exit = *ex,
 		.was_ready = vm->ready_ns != 0,
@@ -230,9 +250,11 @@ static const struct hd_child_ops child_ops = {
 static int spawn(struct hd_vm *vm)
 {
 	char qvm[PATH_MAX], cwd[PATH_MAX], run[PATH_MAX + 16], conf[HD_NAME_MAX + 16];
-	char class[32];
-	char *const argv[] = { qvm,   (char *)"--control-fd=" HD_CONTROL_FD, run,
-			       class, conf,				      NULL };
+	char class[32], takeover[PATH_MAX];
+	char *const argv[] = {
+		qvm, (char *)"--control-fd=" HD_CONTROL_FD, (char *)"--keep-fds=" HD_KEEP_FDS, run,
+		class, conf, NULL,
+	};
 	QCLEAN(qfd_close) int console_fd = -1;
 	char *environment[HD_ENVIRONMENT_MAX + 1] = { NULL };
 	struct hd_child_spec spec = {
@@ -250,6 +272,9 @@ static int spawn(struct hd_vm *vm)
 	if (r < 0)
 		return r;
 	spec.stdin_fd = spec.stdout_fd = console_fd;
+	spec.console_fd = vm->console.vm_fd;
+	if (hd_takeover_path(vm->env->state_dir, vm->name, takeover, sizeof(takeover)))
+		spec.takeover_path = takeover;
 	r = hd_child_start(vm->env->base, &spec, &vm->lines, &child_ops, vm, &vm->child);
 	if (r < 0) {
 		hd_console_close(&vm->console);
@@ -303,6 +328,7 @@ static void begin(struct hd_vm *vm, const char *why)
 	set_text(&vm->failed_stage, NULL);
 	set_text(&vm->failed_text, NULL);
 	set_text(&vm->ended_reason, NULL);
+	vm->ended_code = -1;
 	set_deadline(vm, vm->env->conf.start_timeout_ns);
 	set_state(vm, HD_VM_STARTING, why);
 }
@@ -508,16 +534,23 @@ void hd_vm_complain(struct hd_vm *vm, enum cf_level level, const char *fmt, ...)
 
 static void take_over(struct hd_vm *vm, pid_t pid)
 {
-	int r = hd_child_adopt(vm->env->base, pid, &child_ops, vm, &vm->child);
+	char path[PATH_MAX];
+	bool has_path = hd_takeover_path(vm->env->state_dir, vm->name, path, sizeof(path));
+	int console_fd = -1;
+	int r = hd_child_adopt(vm->env->base, pid, has_path ? path : NULL, &vm->lines, &child_ops,
+			       vm, &console_fd, &vm->child);
 
 	if (r < 0) {
 		qlog_err(r, "ev=adopt_failed vm=%s pid=%d", vm->name, (int)pid);
 		return;
 	}
+	if (console_fd >= 0 && (r = hd_console_adopt(&vm->console, console_fd)) < 0)
+		qlog_err(r, "ev=no_console vm=%s", vm->name);
 	set_want(vm, true);
 	vm->ready_ns = qnow_ns();
-	snprintf(vm->reason, sizeof(vm->reason),
-		 "started by an earlier hostd: it has no console and no statistics here");
+	snprintf(vm->reason, sizeof(vm->reason), "started by an earlier hostd: it %s",
+		 hd_child_has_chan(vm->child) ? "has not answered yet" :
+						"has no statistics here");
 	set_state(vm, HD_VM_STARTING, "a process of an earlier hostd was found");
 	set_state(vm, HD_VM_RUNNING, "taken over");
 }
@@ -556,7 +589,7 @@ struct hd_vm *hd_vm_new(struct hd_env *env, const char *name, const struct hd_vm
 	vm->env = env;
 	vm->ops = ops;
 	vm->ctx = ctx;
-	vm->exit_code = -1;
+	vm->exit_code = vm->ended_code = -1;
 	vm->fail_code = PARLEY__CODE__E_FAILED;
 	vm->conf.stop_timeout_ns = env->conf.stop_timeout_ns;
 	snprintf(vm->name, sizeof(vm->name), "%s", name);

@@ -60,6 +60,7 @@ struct hd_vm {
 	Parley__Code fail_code;		/* why a start failed, for the one who asked */
 	int exit_code;			/* -1: there was no run yet, or nobody knows */
 	char *failed_stage, *failed_text, *ended_reason; /* what qvm said; owned or NULL */
+	int ended_code;			/* what qvm said with it; -1: nothing */
 };
 
 struct hd_vm *hd_vm_new(struct hd_env *env, const char *name, const struct hd_vm_ops *ops,

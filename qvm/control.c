@@ -9,19 +9,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lib/qfd.h"
 #include "proto/qp_chan.h"
 
 #define LAST_WORDS_NS (2 * Q_NSEC_PER_SEC) /* that StartFailed and Ended may take */
 #define COUNTERS_MAX  256u
+#define LEASE_MAX_MS  10000u
 
 struct control {
 	struct qp_chan *chan;
-	bool gone;	/* the supervisor hung up: nobody is told anything any more */
+	uint32_t lease_ms;
+	bool gone;	/* the supervisor hung up: nobody is told anything until another comes */
+	int listen_fd;
+	uid_t owner;	/* the supervisor's user */
 };
 
-struct control *control_new(int take_fd)
+struct control *control_new(int take_fd, int listen_fd)
 {
 	struct control *c = calloc(1, sizeof(*c));
 
@@ -29,8 +34,13 @@ struct control *control_new(int take_fd)
 		qfd_close(&take_fd);
 		return NULL;
 	}
+	pid_t pid;
+	gid_t gid;
 	c->chan = qp_chan_new(take_fd, "qvm");
-	return c->chan ? c : control_free(c);
+	if (!c->chan)
+		return control_free(c);
+	c->listen_fd = qp_chan_peer(c->chan, &pid, &c->owner, &gid) == 0 ? listen_fd : -1;
+	return c;
 }
 
 struct control *control_free(struct control *c)
@@ -44,6 +54,38 @@ struct control *control_free(struct control *c)
 int control_fd(const struct control *c)
 {
 	return c ? qp_chan_fd(c->chan) : -1;
+}
+
+int control_listen_fd(const struct control *c)
+{
+	return c ? c->listen_fd : -1;
+}
+
+bool control_succeed(struct control *c)
+{
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct qp_chan *chan = fd < 0 ? NULL : qp_chan_new(fd, "qvm");
+	pid_t pid = 0;
+	uid_t uid = 0;
+	gid_t gid;
+
+	if (!chan)
+		return false;	/* it went again, or we have nothing left: the next one may do */
+	if (qp_chan_peer(chan, &pid, &uid, &gid) < 0 || (uid != c->owner && uid != 0)) {
+		qlog_warn("ev=control_refused pid=%d uid=%u", (int)pid, (unsigned)uid);
+		qp_chan_free(chan);
+		return false;
+	}
+	qp_chan_free(c->chan);
+	c->chan = chan;
+	c->gone = false;
+	qlog_info("ev=control_taken_over pid=%d", (int)pid);
+	return true;
+}
+
+uint32_t control_lease_ms(const struct control *c)
+{
+	return c->lease_ms;
 }
 
 bool control_wants_write(const struct control *c)
@@ -68,6 +110,7 @@ void control_ready(struct control *c, const struct vm *vm)
 		return;
 	m.guest_ram_bytes = qmem_total(vm->mem);
 	m.n_cpus = (uint32_t)vm->n_vcpus;
+	m.uptime_ns = qnow_ns() - vm->started_ns;
 	e.body_case = PARLEY__ENVELOPE__BODY_READY;
 	e.ready = &m;
 	send_body(c, 0, &e);
@@ -190,6 +233,9 @@ static enum control_order answer(struct control *c, struct vm *vm, const Parley_
 	case PARLEY__ENVELOPE__BODY_POWER_CUT:
 		send_done(c, e->id);
 		return CONTROL_CUT;
+	case PARLEY__ENVELOPE__BODY_FREEZE:
+		c->lease_ms = Q_MIN(e->freeze->lease_ms, LEASE_MAX_MS);
+		return CONTROL_FREEZE;
 	case PARLEY__ENVELOPE__BODY_VM_STATS_REQUEST:
 		send_stats(c, e->id, vm);
 		break;

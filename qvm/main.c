@@ -29,6 +29,7 @@
 
 struct options {
 	int control_fd; /* -1: none */
+	int keep_fd;	/* the first that is kept for a later supervisor; -1: none */
 	const char *run_dir, *syslog;
 	int helper_fd; /* -1; else we are the helper of a qvm, and first_arg is its command */
 	bool check, json;
@@ -51,6 +52,7 @@ static const char usage_text[] =
 	"                    (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
 	"  --syslog SOCKET   where the system's log listens (default: " LOGS_SYSLOG_DEFAULT ")\n"
 	"  --control-fd N    descriptor of the supervisor's channel\n"
+	"  --keep-fds N      descriptors N to N + 2 are for a supervisor that takes over\n"
 	"  --version         print the version\n"
 	"  --help            this text\n"
 	"\n"
@@ -76,6 +78,14 @@ static int parse_fd(const char *text)
 	return errno || *end || end == text || n < 0 || n > 1 << 20 ? -1 : (int)n;
 }
 
+static bool parse_fd_option(const char *option, const char *text, int *ret)
+{
+	*ret = parse_fd(text);
+	if (*ret < 0)
+		fprintf(stderr, "qvm: --%s %s: a descriptor's number is expected\n", option, text);
+	return *ret >= 0;
+}
+
 static bool parse_class(const char *text, struct options *o)
 {
 	static const char *const classes[] = { "safety", "normal", "best-effort" };
@@ -95,6 +105,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{ "control-fd", required_argument, NULL, 'c' },
+		{ "keep-fds", required_argument, NULL, 'K' },
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "class", required_argument, NULL, 'C' },
 		{ "syslog", required_argument, NULL, 's' },
@@ -110,13 +121,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 	while ((opt = getopt_long(argc, argv, "+h", longs, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
-			o->control_fd = parse_fd(optarg);
-			if (o->control_fd < 0) {
-				fprintf(stderr,
-					"qvm: --control-fd %s: a descriptor's number is expected\n",
-					optarg);
+			if (!parse_fd_option("control-fd", optarg, &o->control_fd))
 				return VM_EXIT_CONFIG;
-			}
+			break;
+		case 'K':
+			if (!parse_fd_option("keep-fds", optarg, &o->keep_fd))
+				return VM_EXIT_CONFIG;
 			break;
 		case 'd':
 			o->helper_fd = parse_fd(optarg);
@@ -348,14 +358,17 @@ static int with_config(int argc, char **argv, const struct options *o, struct co
 
 int main(int argc, char **argv)
 {
-	struct options o = { .control_fd = -1, .helper_fd = -1, .syslog = LOGS_SYSLOG_DEFAULT };
+	struct options o = {
+		.control_fd = -1, .keep_fd = -1, .helper_fd = -1, .syslog = LOGS_SYSLOG_DEFAULT,
+	};
 	struct control *c = NULL;
 	int code = parse_options(argc, argv, &o);
 
 	if (code >= 0)
 		return code;
 	/* The helper, too: its qvm's supervisor must not find the channel held open by it. */
-	if (sandbox_early(o.helper_fd >= 0 ? o.helper_fd : o.control_fd) < 0) {
+	bool is_helper = o.helper_fd >= 0;
+	if (sandbox_early(is_helper ? o.helper_fd : o.control_fd, is_helper ? -1 : o.keep_fd) < 0) {
 		fprintf(stderr, "qvm: descriptors that are not ours cannot be closed: %s\n",
 			strerrordesc_np(errno));
 		return VM_EXIT_FATAL_START;
@@ -366,7 +379,7 @@ int main(int argc, char **argv)
 	vcpu_signals_init();
 	qlog_init("qvm", NULL);
 	if (o.control_fd >= 0) {
-		c = control_new(o.control_fd);
+		c = control_new(o.control_fd, o.keep_fd);
 		if (!c) {
 			fprintf(stderr, "qvm: --control-fd %d is no channel\n", o.control_fd);
 			return VM_EXIT_FATAL_START;

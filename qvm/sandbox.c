@@ -7,8 +7,11 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#include "lib/qdef.h"
 
 #define FIRST_FD 3u
 
@@ -17,14 +20,33 @@ static int close_from(unsigned first, unsigned last)
 	return first <= last && close_range(first, last, 0) < 0 ? -errno : 0;
 }
 
-int sandbox_early(int control_fd)
+/* Closes what lies between *from and the @n descriptors from @first on (-1: none). */
+static int close_up_to(unsigned *from, int first, unsigned n)
 {
-	unsigned keep = (unsigned)control_fd;
+	if (first < (int)FIRST_FD)
+		return 0;
+	int r = (unsigned)first > *from ? close_from(*from, (unsigned)first - 1) : 0;
+	*from = Q_MAX(*from, (unsigned)first + n);
+	return r;
+}
 
-	if (control_fd < (int)FIRST_FD)
-		return close_from(FIRST_FD, UINT_MAX);
-	int r = keep > FIRST_FD ? close_from(FIRST_FD, keep - 1) : 0;
-	return r < 0 ? r : close_from(keep + 1, UINT_MAX);
+int sandbox_early(int control_fd, int keep_fd)
+{
+	bool control_first = control_fd < keep_fd;
+	unsigned from = FIRST_FD;
+	int r = control_first ? close_up_to(&from, control_fd, 1) :
+				close_up_to(&from, keep_fd, SANDBOX_KEPT_FDS);
+
+	if (r == 0)
+		r = control_first ? close_up_to(&from, keep_fd, SANDBOX_KEPT_FDS) :
+				    close_up_to(&from, control_fd, 1);
+	if (r == 0)
+		r = close_from(from, UINT_MAX);
+	if (r == 0 && keep_fd >= 0 &&
+	    close_range((unsigned)keep_fd, (unsigned)keep_fd + SANDBOX_KEPT_FDS - 1,
+			CLOSE_RANGE_CLOEXEC) < 0)
+		r = -errno;
+	return r;
 }
 
 int sandbox_ready(int control_fd)

@@ -6,10 +6,12 @@
 
 /*
  * sandbox_early() - before anything is opened.
- * Afterwards: of what we were started with, only stdin, stdout, stderr and @control_fd (-1: none)
- * are open. 0 or -errno.
+ * Afterwards: of what we were started with, only stdin, stdout, stderr, @control_fd and the
+ * SANDBOX_KEPT_FDS from @keep_fd on (each -1: none) are open; no program that we execute gets the
+ * latter. 0 or -errno.
  */
-int sandbox_early(int control_fd);
+#define SANDBOX_KEPT_FDS 3
+int sandbox_early(int control_fd, int keep_fd);
 
 /*
  * sandbox_ready() - the last stage before the guest runs.

@@ -18,6 +18,7 @@
 
 #include "lib/qfd.h"
 #include "qvm/dump.h"
+#include "qvm/pause.h"
 #include "qvm/status.h"
 
 #define EVENTS_MAX 6u
@@ -27,10 +28,12 @@ struct watch {
 	struct control *control;
 	struct env *env;
 	struct event_base *base;
-	struct event *events[EVENTS_MAX]; /* all; freed at the end */
+	struct event *events[EVENTS_MAX]; /* those of the whole run; freed at the end */
 	unsigned n_events;
-	struct event *ev_control, *ev_write; /* of them */
+	struct event *ev_control, *ev_write; /* of the channel that there is; NULL: none */
 	unsigned n_presses;
+	struct event *ev_lease;	/* of a freeze; NULL: there was none yet */
+	bool frozen;		/* we hold the guest, until then */
 };
 
 static void served_signals(sigset_t *set)
@@ -117,33 +120,74 @@ static void on_period(evutil_socket_t fd, short what, void *arg)
 	env_write(w->env);
 }
 
-static void lose_control(struct watch *w)
+/* ---- a freeze: a hold of ours (pause.h) that ends by itself ---- */
+
+static void let_go(struct watch *w)
 {
-	qlog_info("ev=control_gone why=\"the VM goes on without a supervisor\"");
-	event_del(w->ev_control);
-	event_del(w->ev_write);
-	w->control = NULL; /* its owner frees it */
+	if (!w->frozen)
+		return;
+	event_del(w->ev_lease);
+	w->frozen = false;
+	pause_end(w->vm);
+	qlog_info("ev=thawed");
+}
+
+static void on_lease(evutil_socket_t fd, short what, void *arg)
+{
+	let_go(arg);
+}
+
+static void freeze(struct watch *w, uint32_t lease_ms)
+{
+	const struct timeval lease = { .tv_sec = lease_ms / 1000,
+				       .tv_usec = lease_ms % 1000 * 1000 };
+
+	if (lease_ms == 0) {
+		let_go(w);
+		return;
+	}
+	if (!w->ev_lease)
+		w->ev_lease = evtimer_new(w->base, on_lease, w);
+	/* Without an end there is no beginning. */
+	if (!w->ev_lease || event_add(w->ev_lease, &lease) < 0 || w->frozen)
+		return;
+	w->frozen = true;
+	pause_begin(w->vm);
+	qlog_info("ev=frozen why=\"a safety share misses its target\"");
+}
+
+static void drop_control(struct watch *w)
+{
+	if (w->ev_control)
+		event_free(w->ev_control);
+	if (w->ev_write)
+		event_free(w->ev_write);
+	w->ev_control = w->ev_write = NULL;
 }
 
 static void on_control(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg;
 
-	if (!w->control)
-		return;
 	if (what & EV_WRITE)
 		control_flush(w->control);
 	switch (control_serve(w->control, w->vm)) {
 	case CONTROL_NOTHING:
 		break;
 	case CONTROL_BUTTON:
+		let_go(w);
 		press_button(w, "hostd");
 		break;
 	case CONTROL_CUT:
 		vm_end(w->vm, VM_EXIT_CUT, "power cut");
 		break;
+	case CONTROL_FREEZE:
+		freeze(w, control_lease_ms(w->control));
+		break;
 	case CONTROL_GONE:
-		lose_control(w);
+		let_go(w);
+		qlog_info("ev=control_gone why=\"the VM goes on without a supervisor\"");
+		drop_control(w);
 		return;
 	}
 	if (control_wants_write(w->control))
@@ -171,15 +215,24 @@ static int serve_control(struct watch *w)
 
 	if (!w->control)
 		return 0;
-	int r = serve(w, fd, EV_READ | EV_PERSIST, NULL, on_control);
-	if (r < 0)
-		return r;
-	w->ev_control = w->events[w->n_events - 1];
-	w->ev_write = w->events[w->n_events] = event_new(w->base, fd, EV_WRITE, on_control, w);
-	if (!w->ev_write)
+	w->ev_control = event_new(w->base, fd, EV_READ | EV_PERSIST, on_control, w);
+	w->ev_write = event_new(w->base, fd, EV_WRITE, on_control, w);
+	if (!w->ev_control || !w->ev_write || event_add(w->ev_control, NULL) < 0 ||
+	    (control_wants_write(w->control) && event_add(w->ev_write, NULL) < 0))
 		return -ENOMEM;
-	w->n_events++;
-	return control_wants_write(w->control) ? event_add(w->ev_write, NULL) : 0;
+	return 0;
+}
+
+static void on_successor(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+
+	if (!control_succeed(w->control))
+		return;
+	drop_control(w);
+	control_ready(w->control, w->vm);
+	if (serve_control(w) < 0)
+		drop_control(w);	/* as if it had hung up */
 }
 
 static int serve_all(struct watch *w, int sig_fd)
@@ -194,6 +247,9 @@ static int serve_all(struct watch *w, int sig_fd)
 		r = serve(w, dump_wake_fd(w->vm), EV_READ | EV_PERSIST, NULL, on_dump);
 	if (r == 0 && w->env)
 		r = serve(w, -1, EV_PERSIST, &period, on_period);
+	if (r == 0)
+		r = serve(w, control_listen_fd(w->control), EV_READ | EV_PERSIST, NULL,
+			  on_successor);
 	return r < 0 ? r : serve_control(w);
 }
 
@@ -210,6 +266,10 @@ int watch_run(struct vm *vm, struct control *c, struct env *env)
 	int r = sig_fd < 0 ? -errno : serve_all(&w, sig_fd);
 	if (r == 0 && event_base_dispatch(w.base) < 0)
 		r = -EIO;
+	drop_control(&w);
+	let_go(&w);
+	if (w.ev_lease)
+		event_free(w.ev_lease);
 	while (w.n_events > 0)
 		event_free(w.events[--w.n_events]);
 	event_base_free(w.base);

@@ -42,9 +42,9 @@ def test_only_its_descriptors(host):
     host.ctl("start", "a")
     pid = host.status("a")["pid"]
     fds = sorted(int(n) for n in os.listdir(f"/proc/{pid}/fd"))
-    # The fourth and later ones it opened itself: its lock.
-    same(fds[:4], [0, 1, 2, 3])
-    check(all("qvm/a.lock" in os.readlink(f"/proc/{pid}/fd/{n}") for n in fds[4:]), fds)
+    # Its console, its log, its channel; and what it keeps for a later hostd. The rest it opened itself: its lock.
+    same(fds[:7], [0, 1, 2, 3, 4, 5, 6])
+    check(all("qvm/a.lock" in os.readlink(f"/proc/{pid}/fd/{n}") for n in fds[7:]), fds)
 
 
 def test_force(host):
@@ -254,7 +254,8 @@ def test_second_term_forces(host):
 
 
 def test_hostd_dies_vms_live(host):
-    host.vm("a")
+    """The next hostd has all that the first had of a VM: state, uptime, console, log, statistics, the reason of its end."""
+    host.vm("a", "stderr it starts\nprint hello")
     host.start()
     host.ctl("start", "a")
     pid = host.status("a")["pid"]
@@ -262,13 +263,67 @@ def test_hostd_dies_vms_live(host):
     host.end(signal.SIGKILL, want=-signal.SIGKILL)
     check(alive(pid), "hostd's death takes no VM with it")
     host.start()
-    s = host.status("a")
-    same((s["state"], s["pid"]), ("running", pid))
-    check("earlier hostd" in s["reason"], s["reason"])
+    s = wait_for("its word", lambda: [s for s in [host.status("a")] if s["uptime_ms"] >= 3_600_000])[0]
+    same((s["state"], s["pid"], s["reason"]), ("running", pid, ""))
+    check("exit.io" in host.ctl("--json", "stats")[1], "statistics")
+    with subprocess.Popen([os.environ["HOSTCTL"], "--run-dir", str(host.dir / "run"), "console", "a"],
+                          stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as keyboard:
+        keyboard.stdin.write(b"typed\n")
+        keyboard.stdin.flush()
+        wait_for("the console", lambda: "echo:typed" in host.ctl("console", "--log", "a")[1])
+        keyboard.terminate()
     host.ctl("start", "a", want=ALREADY)
     host.ctl("stop", "a")
+    same((host.status("a")["state"], host.status("a")["reason"]), ("off", "stopped"))
     check(not alive(pid), "and can be stopped")
     host.ctl("start", "a")
+
+
+def test_adopted_again_and_again(host):
+    host.vm("a", "no-console-read")
+    host.start()
+    host.ctl("start", "a")
+    pid = host.status("a")["pid"]
+    host.leftovers.add(pid)
+    for _ in range(5):
+        host.end(signal.SIGKILL, want=-signal.SIGKILL)
+        host.start()
+        wait_for("its word", lambda: host.status("a")["uptime_ms"] >= 3_600_000)
+    same(host.status("a")["pid"], pid)
+    host.ctl("kill", "a")
+    same(list((host.dir / "state/run").glob("a.*")), [], "what is left of it")
+
+
+def test_adopted_ends_by_itself(host):
+    """Its exit status is for its parent, who is dead; what it says itself is enough."""
+    host.vm("good", "after 400 ended 0 guest powered off")
+    host.vm("bad", "after 400 exit 7")
+    host.start()
+    for name in ("good", "bad"):
+        host.ctl("start", name)
+        host.leftovers.add(host.status(name)["pid"])
+    host.end(signal.SIGKILL, want=-signal.SIGKILL)
+    host.start()
+    s = host.wait_state("good", "off")
+    same((s["reason"], s["exit_code"]), ("guest powered off", 0))
+    s = host.wait_state("bad", "failed")
+    check("earlier hostd" in s["reason"], s["reason"])
+
+
+def test_adopted_writes_much(host):
+    """Without a hostd nobody reads: the VM does not wait for that, and what is lost is the newest of its log."""
+    host.vm("a", "no-console-read")
+    host.start()
+    host.ctl("start", "a")
+    pid = host.status("a")["pid"]
+    host.leftovers.add(pid)
+    host.end(signal.SIGKILL, want=-signal.SIGKILL)
+    with open(f"/proc/{pid}/fdinfo/2", encoding="ascii") as f:
+        flags = int([line.split()[1] for line in f if line.startswith("flags:")][0], 8)
+    check(flags & os.O_NONBLOCK, "a full log pipe stops nobody")
+    host.start()
+    wait_for("its word", lambda: host.status("a")["uptime_ms"] >= 3_600_000)
+    host.ctl("stop", "a")
 
 
 def test_no_duplicates(host):

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #include "proto/qp_chan.h"
 
 #define LINES_MAX 64
+#define KEPT_LISTEN_FD 4
 
 struct fake {
 	struct qp_chan *chan;
@@ -34,6 +36,7 @@ struct fake {
 	char name[128], run_dir[512];
 	char *lines[LINES_MAX];
 	unsigned n_lines;
+	bool keeps;		/* HD_KEEP_FDS were given */
 	bool ignore_button, crash_on_button, ignore_cut, no_stats, no_console_read;
 	const char *after;	/* what happens when the time is over, NULL: nothing */
 	uint64_t after_ns;
@@ -310,12 +313,37 @@ static void serve_console(struct fake *f)
 		f->no_console_read = true;
 }
 
+static void say_ready(struct fake *f, uint64_t uptime_ns)
+{
+	Parley__Ready ready = PARLEY__READY__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+
+	ready.n_cpus = 1;
+	ready.uptime_ns = uptime_ns;
+	e.body_case = PARLEY__ENVELOPE__BODY_READY;
+	e.ready = &ready;
+	say(f, &e);
+}
+
+/* A later hostd. */
+static void serve_successor(struct fake *f)
+{
+	int fd = accept4(KEPT_LISTEN_FD, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	qp_chan_free(f->chan);
+	f->chan = qp_chan_new(fd, "qvm");
+	say_ready(f, 3600 * Q_NSEC_PER_SEC);
+}
+
 static void run(struct fake *f)
 {
 	for (;;) {
 		struct pollfd p[] = {
 			{ .fd = f->chan ? qp_chan_fd(f->chan) : -1, .events = POLLIN },
 			{ .fd = f->no_console_read ? -1 : STDIN_FILENO, .events = POLLIN },
+			{ .fd = f->keeps ? KEPT_LISTEN_FD : -1, .events = POLLIN },
 		};
 
 		(void)poll(p, Q_ARRAY_LEN(p), f->after ? 5 : 1000);
@@ -325,23 +353,14 @@ static void run(struct fake *f)
 			serve_chan(f);
 		if (p[1].revents)
 			serve_console(f);
+		if (p[2].revents)
+			serve_successor(f);
 		if (got_quit && !f->ignore_cut)
 			exit(3);
 		if (got_term)
 			button(f);
 		got_term = 0;
 	}
-}
-
-static void say_ready(struct fake *f)
-{
-	Parley__Ready ready = PARLEY__READY__INIT;
-	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-
-	ready.n_cpus = 1;
-	e.body_case = PARLEY__ENVELOPE__BODY_READY;
-	e.ready = &ready;
-	say(f, &e);
 }
 
 int main(int argc, char **argv)
@@ -358,6 +377,8 @@ int main(int argc, char **argv)
 			f.chan_fd = (int)strtol(argv[i] + 13, NULL, 10);
 		else if (strncmp(argv[i], "--run-dir=", 10) == 0)
 			snprintf(f.run_dir, sizeof(f.run_dir), "%s", argv[i] + 10);
+		else if (strcmp(argv[i], "--keep-fds=4") == 0)
+			f.keeps = true;
 		else if (argv[i][0] == '@')
 			load(&f, argv[i]);
 		else if (strcmp(argv[i], "--check") == 0)
@@ -371,6 +392,6 @@ int main(int argc, char **argv)
 	lock(&f);
 	for (unsigned i = 0; i < f.n_lines; i++)
 		obey(&f, f.lines[i]);
-	say_ready(&f);
+	say_ready(&f, 0);
 	run(&f);
 }

@@ -108,7 +108,7 @@ def t_qvm(host):
 
 
 def t_hostd(host):
-    """kill -9 of hostd: VMs and mediator live on; the next hostd finds them and can stop them."""
+    """kill -9 of hostd: VMs and mediator live on; the next hostd has all of them again, as if nothing had been."""
     host.disk()
     host.policy(("cluster", "safety"), ("ivi", "best-effort"))
     for i, name in enumerate(("cluster", "ivi")):
@@ -122,11 +122,21 @@ def t_hostd(host):
     host.start()
     equal(set(host.note_pids()), pids, "processes under the next hostd")
     expect(all(alive(p) for p in pids), "all live")
+    wait_for("both to answer", lambda: not any(host.status(name)["reason"] for name in ("cluster", "ivi")))
+    expect(min(v["uptime_ms"] for v in host.json("list")["vms"]) > 0, "uptimes")
+    vms = {v["name"]: v["counters"] for v in host.json("stats")["vms"]}
+    expect(sorted(vms) == ["cluster", "ivi"] and vms["cluster"]["exit.io"] > 0, f"statistics: {vms}")
+    consoles = [host.console(name) for name in ("cluster", "ivi")]
+    consoles[0].key("s")
+    expect(int(fields(consoles[0].wait("^blk: stats"))["ops"]) > 0, "the console takes keys")
     before = host.read_disk(0, 4 * MIB)
     wait_for("the guest to write on", lambda: host.read_disk(0, 4 * MIB) != before)
     for name in ("cluster", "ivi"):
         host.ctl("stop", name)
-        equal(host.status(name)["state"], "off", name)
+        s = host.status(name)
+        equal((s["state"], s["exit_code"], s["reason"]), ("off", 0, "stopped"), name)
+    for console in consoles:
+        worker_done(console)
     sysworld.generations(host.read_disk(0, 4 * MIB), 0, 1, 4096)
     sysworld.generations(host.read_disk(16 * MIB, 4 * MIB), 0, 2, 4096)
     host.end_hostd()

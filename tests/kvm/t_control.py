@@ -68,7 +68,10 @@ class Channel:
     def send(self, what, body=b"", ident=0):
         envelope = b"\x08" + varint(ident) if ident else b""
         envelope += varint(what << 3 | FIELD_BYTES) + varint(len(body)) + body
-        self.sock.sendall(struct.pack("<I", len(envelope)) + envelope)
+        try:
+            self.sock.sendall(struct.pack("<I", len(envelope)) + envelope, socket.MSG_NOSIGNAL)
+        except BrokenPipeError:
+            pass        # it has ended already: what it said before is still to be read
 
     def exactly(self, n):
         data = b""
