@@ -65,6 +65,8 @@ struct qstat_share {
 	_Atomic uint64_t signals;	/* interrupts asked for */
 	struct qhist latency, wait;
 	_Atomic uint64_t missed;	/* promised requests above the target of the share */
+	/* Taking its client's requests, checking and copying them; rounds in which that had to wait. */
+	_Atomic uint64_t cpu_ns, cpu_waits;
 };
 
 /* ---- the writer ---- */

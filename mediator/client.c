@@ -311,6 +311,29 @@ static bool serve_socket(struct med_client *c)
 	return true;
 }
 
+/* As far as the client's budget goes (budget.h), the queue first that had to wait. */
+static bool serve_queues(struct med_client *c)
+{
+	struct budget *b = &c->share->cpu;
+	bool more = false, may = false, asked = false;
+
+	for (unsigned n = 0; n < QUEUES_MAX && c->n_running && !c->dying; n++) {
+		unsigned i = (c->first_queue + n) % QUEUES_MAX;
+		struct med_queue *q = &c->q[i];
+
+		if (!med_queue_serves(q) || !qring_pending(&q->ring))
+			continue;
+		may = asked ? budget_left(b) : budget_round(b);
+		asked = true;
+		if (!may) {
+			c->first_queue = i;
+			return true;
+		}
+		more |= med_queue_serve(q);
+	}
+	return more;
+}
+
 static bool client_serve(struct med_client *c)
 {
 	uint64_t deadline = qvhu_be_deadline_ns(c->be);
@@ -318,13 +341,7 @@ static bool client_serve(struct med_client *c)
 
 	if ((c->sock_ready || (deadline && qnow_ns() >= deadline)) && !c->dying)
 		more = serve_socket(c);
-	for (unsigned i = 0; i < QUEUES_MAX && c->n_running && !c->dying; i++) {
-		struct med_queue *q = &c->q[i];
-
-		if (med_queue_serves(q) && qring_pending(&q->ring))
-			more |= med_queue_serve(q);
-	}
-	return more;
+	return serve_queues(c) || more;
 }
 
 bool med_clients_serve(struct med_disk *d)

@@ -14,6 +14,7 @@
 #include "mediator/account.h"
 #include "mediator/disk_priv.h"
 #include "mediator/guard.h"
+#include "mediator/order.h"
 #include "mediator/queue.h"
 #include "mediator/slice.h"
 
@@ -122,6 +123,8 @@ static bool give_one(struct med_disk *d, uint64_t *bytes, unsigned *n)
 		account_given(r, ticket.lower);
 	}
 	med_slice_cut(s, r, med_slice_next_bytes(d, r));
+	if (r->unaligned)
+		budget_spend(&sh->cpu, s->io.len_bytes / 1024 * BUDGET_COPY_KIB_NS);
 	if (sh->policy->class != SCHED_SAFETY) {
 		*bytes += s->io.len_bytes;
 		(*n)++;
@@ -164,7 +167,6 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 {
 	struct med_share *sh = r->share;
 
-	r->next = NULL;
 	r->seq = d->seq++;
 	r->given_ns = r->bound_ns = 0;
 	r->next_byte = 0;
@@ -177,8 +179,7 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 	sh->outstanding++;
 	r->in_depth = sh->outstanding <= sh->policy->depth;
 	guard_arrival(r);
-	*sh->tail = r;
-	sh->tail = &r->next;
+	order_insert(sh, r, d->sched.priorities && !sh->policy->wait_on_error);
 	sh->queued++;
 	if (sh->queued == 1 || sh->head == r || sh->wait.state != OUTAGE_OFF)
 		disk_tell_sched(sh);
@@ -205,6 +206,7 @@ struct med_req *med_share_take(struct med_share *sh,
 		sh->outstanding--;
 	}
 	sh->tail = at;
+	order_relink(sh);
 	taken = outage_take(sh, match, arg, taken);
 	for (struct med_req *r = taken; r; r = r->next)
 		guard_drop(r);

@@ -98,6 +98,8 @@ static void publish_stats(struct med_disk *d, uint64_t start_ns)
 		atomic_store_explicit(&sh->stats->in_flight, ss->in_flight, RELAXED);
 		atomic_store_explicit(&sh->stats->throttled, ss->throttled, RELAXED);
 		atomic_store_explicit(&sh->stats->limited, ss->limited, RELAXED);
+		atomic_store_explicit(&sh->stats->cpu_ns, sh->cpu.spent_ns, RELAXED);
+		atomic_store_explicit(&sh->stats->cpu_waits, sh->cpu.n_waits, RELAXED);
 	}
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "mediator/disk_priv.h"
+#include "mediator/order.h"
 
 #define PAUSE_FIRST_NS (5 * Q_NSEC_PER_MSEC)
 #define PAUSE_MAX_NS (500 * Q_NSEC_PER_MSEC)
@@ -190,6 +191,7 @@ static void merge_held(struct med_share *sh)
 		at = &r->next;
 		sh->queued++;
 	}
+	order_relink(sh);
 }
 
 static void probe(struct med_share *sh, uint64_t now)

@@ -16,7 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_BUDGET 64u	/* chains of one queue in a round */
+#include "mediator/order.h"
+
+#define QUEUE_BUDGET 64u	/* chains of one queue at once … */
+#define COST_BUDGET 512u	/* … and about so many descriptors, before the time is looked at */
 #define IOV_INLINE 6u		/* parts kept in the request itself: nearly all requests */
 
 struct client_req {
@@ -118,6 +121,7 @@ static void queue_request(struct client_req *r)
 	r->req.len_bytes = r->blk.len_bytes;
 	r->req.unmap = r->blk.unmap;
 	r->req.durable = r->q->client->write_through;
+	r->req.rank = order_rank(r->blk.ioprio);
 	r->req.iov = r->blk.iov;
 	r->req.n_iov = r->blk.n_iov;
 	r->req.arrival_ns = r->q->looked_ns;
@@ -205,12 +209,17 @@ bool med_queue_serve(struct med_queue *q)
 	struct iovec iov[QBLK_IOV_MAX];
 	struct qring_chain chain;
 
+	bool more = true;
+	unsigned cost = 0;
+
 	q->looked_ns = qnow_ns();
 	qring_disarm(&q->ring);
-	for (unsigned n = 0; n < QUEUE_BUDGET; n++)
-		if (!take(q, qring_pop(&q->ring, iov, QBLK_IOV_MAX, &chain), &chain, iov, false))
-			return false;
-	return true;
+	for (unsigned n = 0; n < QUEUE_BUDGET && more && cost < COST_BUDGET; n++) {
+		more = take(q, qring_pop(&q->ring, iov, QBLK_IOV_MAX, &chain), &chain, iov, false);
+		cost += more ? 1 + chain.n_out + chain.n_in : 0;
+	}
+	budget_spend(&q->client->share->cpu, qnow_ns() - q->looked_ns);
+	return more;
 }
 
 /*

@@ -39,6 +39,7 @@ struct med_client {
 	bool dying;
 	bool write_through;	/* the driver cannot flush: what it wrote must stay (5.2.6.2) */
 	unsigned n_running;
+	unsigned first_queue;	/* to be served */
 	struct client_req *free_reqs;
 	struct med_queue q[QUEUES_MAX];
 };

@@ -9,6 +9,7 @@
 
 #include "lib/qblk.h"
 #include "lib/qlog.h"
+#include "mediator/budget.h"
 #include "lib/qstat.h"
 #include "mediator/outage.h"
 #include "mediator/policy.h"
@@ -44,6 +45,9 @@ struct med_req {
 	bool in_depth;			/* was within the share's promised depth when it arrived */
 	bool guarded;			/* in the share's list of guard.h */
 	struct med_req *guard_next, *guard_prev;
+	struct med_req *prev;		/* the one before it in the queue; of order.c */
+	uint8_t rank;			/* of its I/O priority, 0 the best */
+	uint8_t passed;			/* by so many that came later */
 	struct flight flight;		/* of class safety: what stood in its way */
 };
 
@@ -68,6 +72,7 @@ struct med_share {
 	uint32_t queued;		/* requests in the list */
 	uint32_t outstanding;		/* requests not yet done, queued ones included */
 	struct outage_wait wait;	/* for a device that fails */
+	struct budget cpu;		/* what its client costs us */
 	struct med_req *guard_first, *guard_last;	/* promised and out, the oldest first */
 	struct qlog_limit bound_limit, error_limit;	/* of events */
 	/* In the state page: written by the device's thread, read by any. */
