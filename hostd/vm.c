@@ -11,9 +11,9 @@
  * What ended and is to run again by policy goes on to WAITING, after it was OFF or FAILED, so that
  * whoever waits for an end hears of each.
  *
- * Invariants: set_state() is the only writer of state; child is NULL in OFF, FAILED and WAITING; the
- * console is open exactly while a child of ours lives. ops->changed is called last in everything
- * that calls it, or what follows is another move.
+ * Invariants: set_state() is the only writer of state, set_want() of want_up; child is NULL in OFF,
+ * FAILED and WAITING; the console is open exactly while a child lives. ops->changed is called last
+ * in everything that calls it, or what follows is another move.
  */
 #include "hostd/vm.h"
 
