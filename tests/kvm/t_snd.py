@@ -163,7 +163,7 @@ def t_snd_alsa(b):
 def t_snd_hostile(b):
     """A guest that breaks every rule it can, while the card plays into a file."""
     for words, options in (("", ""), (MMIO_WORDS, MMIO)):
-        r = b.start(b.machine("hostile", "wait_ms=5 every=3 " + words,
+        r = b.start(b.machine("hostile", "wait_ms=5 every=11 rounds=30 " + words,
                               f"vdev virtio-snd hostdev file:out.wav {options}"))
         r.wait(0, 300)
         expect("guest: done ok" in r.out() and "lost=0" in r.out(), r.said())
