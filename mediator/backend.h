@@ -80,6 +80,13 @@ int backend_file_open(const struct med_device_policy *p, bool lock, struct cf_er
 /* Reads as zeroes, forgets writes: for measurements. 0 or -ENOMEM. */
 int backend_null_open(uint64_t len_bytes, struct backend **ret);
 
+/*
+ * Puts a device that takes the time of @model in front of @take_behind, for I/Os in @slots slots. 0
+ * or -ENOMEM.
+ */
+int backend_sim_wrap(const struct sim_model *model, unsigned slots, struct backend *take_behind,
+		     struct backend **ret);
+
 /* Moves no data of the guest's: flush, discard, write zeroes. */
 static inline bool backend_is_barrier(enum qblk_op op)
 {
