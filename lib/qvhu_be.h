@@ -46,6 +46,9 @@ struct qvhu_be_ops {
 	/* All regions of a front end together; 0 = no limit. Our address space is everybody's. */
 	uint64_t mem_bytes_max;
 	struct qmem_heir *mem_heir;	/* borrowed: of every table, or NULL */
+	/* Of the device's own in the in-flight region: see qvhu_be_extra(). At most
+	 * QVHU_INFLIGHT_EXTRA_MAX. */
+	uint32_t extra_bytes;
 
 	/* Feature bits were acked (a subset of the offered ones). May be NULL. */
 	void (*features_set)(void *ctx, uint64_t features);
@@ -113,6 +116,12 @@ struct qmem *qvhu_be_mem(const struct qvhu_be *be);	/* borrowed; NULL before the
  */
 struct qvhu_inflight_queue;
 struct qvhu_inflight_queue *qvhu_be_inflight(struct qvhu_be *be, unsigned i);
+/*
+ * What the device keeps in the in-flight region for the next back end, extra_bytes of it, zeroed
+ * when the region was made. NULL: the front end gave no region, or one without. The front end can
+ * write there at any time: copy, check, use the copy.
+ */
+void *qvhu_be_extra(struct qvhu_be *be);
 /* False when @head is in flight already: the driver made it available twice (or is outside the
  * ring). */
 bool qvhu_inflight_take(struct qvhu_inflight_queue *q, uint16_t head);

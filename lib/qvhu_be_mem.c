@@ -169,7 +169,8 @@ int be_get_inflight_fd(struct qvhu_be *be)
 		return be_fault(be, "length");
 	int r = check_inflight(be, &in);
 	if (r == QVHU_OK)
-		r = qvhu_inflight_create(in.n_queues, in.queue_size, &in, &fd);
+		r = qvhu_inflight_create(in.n_queues, in.queue_size, be->ops->extra_bytes, &in,
+					 &fd);
 	if (r != QVHU_OK)
 		return r;
 	return be_reply(be, &in, be->msg.hdr.len_bytes, fd);

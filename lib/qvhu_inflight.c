@@ -66,7 +66,7 @@ struct qvhu_inflight_queue {
 
 struct qvhu_inflight_region {
 	void *map;
-	size_t map_len;
+	size_t map_len, queues_len;	/* the rest is the device's own */
 	unsigned n;
 	struct qvhu_inflight_queue q[];
 };
@@ -83,10 +83,10 @@ static uint64_t queue_bytes(uint16_t queue_size)
 	return Q_ALIGN_UP(bytes, (uint64_t)INFLIGHT_ALIGN);
 }
 
-int qvhu_inflight_create(uint16_t n_queues, uint16_t queue_size, struct qvhu_inflight *ret,
-			 int *ret_fd)
+int qvhu_inflight_create(uint16_t n_queues, uint16_t queue_size, uint32_t extra_bytes,
+			 struct qvhu_inflight *ret, int *ret_fd)
 {
-	uint64_t len = n_queues * queue_bytes(queue_size);
+	uint64_t len = n_queues * queue_bytes(queue_size) + extra_bytes;
 	int fd = qfd_memfd("parley-inflight", len);
 
 	if (fd < 0)
@@ -140,7 +140,9 @@ int qvhu_inflight_map(const struct qvhu_inflight *in, int take_fd, const char **
 	struct qvhu_inflight_region *r = calloc(1, sizeof(*r) + in->n_queues * sizeof(r->q[0]));
 	if (!r)
 		return -ENOMEM;
-	r->map_len = in->n_queues * queue_bytes(in->queue_size);
+	r->queues_len = in->n_queues * queue_bytes(in->queue_size);
+	r->map_len = r->queues_len + Q_MIN(in->mmap_len - r->queues_len,
+					   (uint64_t)QVHU_INFLIGHT_EXTRA_MAX);
 	r->map = mmap(NULL, r->map_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		      (off_t)in->mmap_off);
 	if (r->map == MAP_FAILED) {
@@ -174,6 +176,13 @@ struct qvhu_inflight_region *qvhu_inflight_unmap(struct qvhu_inflight_region *r)
 		munmap(r->map, r->map_len);
 	free(r);
 	return NULL;
+}
+
+void *qvhu_inflight_extra(struct qvhu_inflight_region *r, uint32_t bytes)
+{
+	if (!r || !qspan_inside(r->queues_len, bytes, r->map_len))
+		return NULL;
+	return (char *)r->map + r->queues_len;
 }
 
 struct qvhu_inflight_queue *qvhu_inflight_of(struct qvhu_inflight_region *r, unsigned i)

@@ -11,10 +11,12 @@
 
 struct qvhu_inflight_region;
 
-/* A fresh region (a sealed memfd, zeroed) for @n_queues queues of @queue_size entries. 0 or
- * -errno. */
-int qvhu_inflight_create(uint16_t n_queues, uint16_t queue_size, struct qvhu_inflight *ret,
-			 int *ret_fd);
+#define QVHU_INFLIGHT_EXTRA_MAX 4096u
+
+/* A fresh region (a sealed memfd, zeroed) for @n_queues queues of @queue_size entries, and behind
+ * them @extra_bytes of the device's own. 0 or -errno. */
+int qvhu_inflight_create(uint16_t n_queues, uint16_t queue_size, uint32_t extra_bytes,
+			 struct qvhu_inflight *ret, int *ret_fd);
 
 /*
  * Maps what a front end gave us; @take_fd is consumed. QVHU_OK; -errno; QVHU_FAULT with one word
@@ -24,6 +26,9 @@ int qvhu_inflight_map(const struct qvhu_inflight *in, int take_fd, const char **
 		      struct qvhu_inflight_region **ret);
 struct qvhu_inflight_region *qvhu_inflight_unmap(struct qvhu_inflight_region *r); /* NULL is fine */
 
+/* The device's own @bytes behind the queues, or NULL: the region has less. The front end can write
+ * there, as everywhere in it. */
+void *qvhu_inflight_extra(struct qvhu_inflight_region *r, uint32_t bytes);
 /* Queue @i, or NULL when the region has none for it. Lives as long as the region. */
 struct qvhu_inflight_queue *qvhu_inflight_of(struct qvhu_inflight_region *r, unsigned i);
 /*

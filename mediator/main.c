@@ -22,6 +22,7 @@
 #include "lib/qlog.h"
 #include "lib/qsched.h"
 #include "mediator/backend_inject.h"
+#include "mediator/audio.h"
 #include "mediator/control.h"
 #include "mediator/options.h"
 #include "mediator/simulate_run.h"
@@ -46,6 +47,7 @@ struct mediator {
 	struct event_base *base;
 	struct control *control;
 	struct event *ev_term, *ev_int;
+	struct med_audio audio;
 	int *listen_fds;		/* per share of the policy at first, until a disk owns it */
 	size_t n_listen_fds;
 };
@@ -144,12 +146,13 @@ static int make_run_dir(const struct options *o)
 
 static int get_sockets(struct mediator *m)
 {
-	size_t n = m->policy->n_shares;
+	size_t n_shares = m->policy->n_shares, n = n_shares + m->policy->sound.n_voices;
 	const char **names = calloc(n + 1, sizeof(names[0]));
 	int r = names ? 0 : -ENOMEM;
 
 	for (size_t i = 0; names && i < n; i++)
-		names[i] = m->policy->shares[i].name;
+		names[i] = i < n_shares ? m->policy->shares[i].name :
+					  m->policy->sound.voices[i - n_shares].name;
 	if (r == 0 && m->chan)
 		r = control_ask_sockets(m->chan, names, n, m->listen_fds);
 	else if (r == 0)
@@ -208,8 +211,9 @@ static bool promises(const struct med_policy *p, const char *device)
 static void set_priority(void *ctx)
 {
 	struct mediator *m = ctx;
-
 	int r = 0;
+
+	med_audio_change(&m->audio, &live_policy(m->live)->sound);
 
 	for (size_t i = 0; i < m->n_disks && r == 0; i++) {
 		const char *name = m->disks[i].policy->name;
@@ -274,6 +278,7 @@ static void mediator_fini(struct mediator *m)
 			backend_inject_clear(&m->disks[i], 0);
 		med_disk_fini(&m->disks[i]);
 	}
+	med_audio_fini(&m->audio);
 	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
 		qfd_close(&m->listen_fds[i]);
 	free(m->listen_fds);
@@ -302,7 +307,7 @@ static int load_policy(struct mediator *m, struct cf_errors *errs)
 		return failed(m, EXIT_START, "policy", ENOMEM, "out of memory");
 	if (r < 0)
 		return refused(m, errs, "policy", EXIT_POLICY);
-	m->n_listen_fds = m->policy->n_shares;
+	m->n_listen_fds = m->policy->n_shares + m->policy->sound.n_voices;
 	m->listen_fds = calloc(m->n_listen_fds + 1, sizeof(int));
 	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
 		m->listen_fds[i] = -1;
@@ -338,6 +343,7 @@ static int checked(const struct mediator *m)
 		putchar('\n');
 		sched_fini(&s);
 	}
+	med_audio_promise(&p->sound, stdout);
 	return EXIT_OK;
 }
 
@@ -355,6 +361,19 @@ static void set_limits(const struct mediator *m)
 		qlog_warn("ev=few_descriptors limit=%llu want=%llu why=\"greedy clients can keep "
 			  "others from connecting; raise the limit on open files\"",
 			  (unsigned long long)lim.rlim_max, (unsigned long long)want);
+}
+
+static int start_audio(struct mediator *m, struct cf_errors *errs)
+{
+	struct med_event_sink sink = control_sink(m->control);
+	int r = med_audio_start(&m->audio, &m->policy->sound, &sink,
+				m->listen_fds + m->policy->n_shares, errs);
+
+	if (r < 0 && !cf_errors_ok(errs))
+		return refused(m, errs, "device", EXIT_START);
+	if (r < 0)
+		return failed(m, EXIT_START, "device", r, "a sound device does not start");
+	return EXIT_OK;
 }
 
 static int serve(struct mediator *m, struct cf_errors *errs)
@@ -382,6 +401,9 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	r = start_disks(m);
 	if (r < 0)
 		return failed(m, EXIT_START, "device", r, "a device's thread does not start");
+	r = start_audio(m, errs);
+	if (r != EXIT_OK)
+		return r;
 	m->live = live_new(m->opt.paths, m->opt.n_paths, m->policy, m->disks, set_priority, m);
 	if (!m->live)
 		return failed(m, EXIT_START, "policy", -ENOMEM, "out of memory");

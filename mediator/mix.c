@@ -217,6 +217,11 @@ bool mix_voice_is_open(const struct mix *m, unsigned voice)
 	return m->v[voice].open;
 }
 
+bool mix_voice_is_safety(const struct mix *m, unsigned voice)
+{
+	return m->v[voice].cfg.class == SCHED_SAFETY;
+}
+
 void mix_set_lower_limit(struct mix *m, float limit)
 {
 	m->cfg.lower_limit = limit;

@@ -94,6 +94,7 @@ void mix_voice_open(struct mix *m, unsigned voice);
 /* It is pulled no more; what was heard last fades out. */
 void mix_voice_close(struct mix *m, unsigned voice);
 bool mix_voice_is_open(const struct mix *m, unsigned voice);
+bool mix_voice_is_safety(const struct mix *m, unsigned voice);
 void mix_set_lower_limit(struct mix *m, float limit);
 
 /* The next period: period_frames * channels samples within -1 … 1. */

@@ -311,7 +311,7 @@ uint32_t mix_conv_pull(struct mix_conv *c, mix_read_fn read, void *ctx, float *o
 
 uint32_t mix_conv_held_bytes(const struct mix_conv *c)
 {
-	return c->part_bytes + (c->in_frames - c->in_at) * c->frame_bytes;
+	return (c->in_frames - c->in_at) * c->frame_bytes;
 }
 
 /* ---- capture ---- */

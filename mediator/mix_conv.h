@@ -38,7 +38,7 @@ uint32_t mix_conv_pull(struct mix_conv *c, mix_read_fn read, void *ctx, float *o
 /* Capture: @n_frames of the device as the guest has them. False: @write did not take them all. */
 bool mix_conv_push(struct mix_conv *c, const float *in, uint32_t n_frames, mix_write_fn write,
 		   void *ctx);
-/* Bytes of the guest that were read and not yet heard of (playback). */
+/* Bytes of the guest that were read and wait for the rate converter (playback). */
 uint32_t mix_conv_held_bytes(const struct mix_conv *c);
 
 /* Samples as floats, and back with rounding to the nearest; what is beyond full scale is cut. */

@@ -55,7 +55,7 @@ static void model_map(struct model *m)
 static void model_open(struct model *m, uint16_t idx)
 {
 	*m = (struct model){ .used_idx = idx, .taken_idx = idx };
-	ck_assert_int_eq(qvhu_inflight_create(1, NUM, &m->in, &m->fd), 0);
+	ck_assert_int_eq(qvhu_inflight_create(1, NUM, 0, &m->in, &m->fd), 0);
 	ck_assert_uint_eq(m->in.mmap_len, REGION_BYTES);
 	m->bytes = mmap(NULL, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
 	ck_assert_ptr_ne(m->bytes, MAP_FAILED);
@@ -350,9 +350,12 @@ START_TEST(queues_do_not_touch)
 	int fd;
 	uint16_t base, heads[4];
 
-	ck_assert_int_eq(qvhu_inflight_create(3, 4, &in, &fd), 0);
-	ck_assert_uint_eq(in.mmap_len, 3 * 128);
+	ck_assert_int_eq(qvhu_inflight_create(3, 4, 100, &in, &fd), 0);
+	ck_assert_uint_eq(in.mmap_len, 3 * 128 + 100);
 	ck_assert_int_eq(qvhu_inflight_map(&in, fd, &why, &r), QVHU_OK);
+	ck_assert_ptr_null(qvhu_inflight_extra(r, 101));
+	ck_assert_ptr_null(qvhu_inflight_extra(NULL, 1));
+	memset(qvhu_inflight_extra(r, 100), 0xff, 100);	/* the device's own */
 	for (unsigned i = 0; i < 3; i++) {
 		q = qvhu_inflight_of(r, i);
 		ck_assert_int_eq(qvhu_inflight_begin(q, 4, 0, 0, &base), QVHU_OK);
