@@ -4,9 +4,10 @@
 # linux_guest ARCH FORM OFFSET LENGTH - runs on the board: Linux guests under qvm, the first one's disk a share of the
 # mediator's
 #
-#   pci       four vCPUs and everything by PCI; beside it a second guest, without a disk, that ends by a reboot: memory
-#             shared between the two, bulk data with the board by a tap. On x86 one guest of two vCPUs, and no second
+#   pci       four vCPUs and everything by PCI, bulk data with the board by a tap; beside it a second guest, without a
+#             disk, that ends by a reboot: bulk data and shared memory between the two. On x86 two vCPUs, and no second
 #   mmio      arm64: one vCPU, devices at the addresses and lines of Arm's models; an overlay on the device tree
+#   fio       arm64: fio writes and verifies on a safety share while another guest floods a best-effort one
 #   gicv2     arm64, on a board with a GICv2: messages through a frame, a user's device tree, the watchdog bites
 #   bzimage   x86: one vCPU, booted from the bzImage, the watchdog bites
 #
@@ -22,7 +23,9 @@ policy=/etc/parley/mediator.d/board.policy
 serial=/tmp/serial.log
 peer_serial=/tmp/peer.log
 mediator_log=/tmp/mediator.log
-UPLINK=02:00:00:00:02:01	# MAC of the interface to the board
+UPLINK=02:00:00:00:02:01	# MACs: of the interface to the board, and of the two guests between them
+LAN=02:00:00:00:03:01
+PEER_LAN=02:00:00:00:03:02
 asker=
 
 fail()
@@ -145,80 +148,88 @@ finish()
 	exit 1
 }
 
-# One guest of two vCPUs, because more is what emulated nested virtualization of x86 falls over (board_test.sh).
-form_pci_x86()
+# A tap of the board's, and its end of the network.
+make_tap()
 {
 	modprobe tun
 	{ tunctl -t parley0 && ip addr add 10.2.0.2/24 dev parley0 && ip link set parley0 up; } >/dev/null ||
 		fail "the board makes no tap"
-	ask "what is the answer?"
-	{
-		machine linux 2 256 "guest.check=devices,console,entropy,net guest.net=$UPLINK/10.2.0.1/10.2.0.2$(
-			) guest.end=poweroff"
+}
+
+# What the first guest has: CPUS vCPUs, and when there is a second guest a network and memory with it.
+write_first()
+{
+	cpus=$1 checks=devices,cpus,console,entropy,net neighbours=$UPLINK/10.2.0.1/10.2.0.2
+	if $second; then
+		checks=$checks,share neighbours=$neighbours,$LAN/10.3.0.1/10.3.0.2
+	fi
+	machine linux "$cpus" 256 "guest.check=$checks guest.share=ask guest.net=$neighbours guest.end=poweroff"
+	cat <<-TEXT
+	vdev virtio-blk hostdev mediator:disk
+	vdev virtio-console hostdev >/tmp/hvc.out hostdev </tmp/hvc.in
+	vdev virtio-entropy
+	vdev virtio-net name uplink peer tap:parley0 mac $UPLINK
+	TEXT
+	if $second; then
 		cat <<-TEXT
-		vdev virtio-blk hostdev mediator:disk
-		vdev virtio-console hostdev >/tmp/hvc.out hostdev </tmp/hvc.in
-		vdev virtio-entropy
-		vdev virtio-net name uplink peer tap:parley0 mac $UPLINK
+		vdev shmem allow meet
+		vdev virtio-net name lan peer peer/lan mac $LAN
 		TEXT
-	} >$conf
-	talk_with_guest &
-	talk=$!
-	run 0
-	wait $talk || fail "the board's bulk data went wrong"
-	grep -q '^answer to: what is the answer?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
-	saw '2 processors' "the guest has not started its second vCPU"
-	saw '^guest: /dev/vda has 2 queues' "the disk has no queue a vCPU"
-	saw '^guest: pci 0000:00:00.0 1c05:0002' "no host bridge 1c05:0002"
-	saw '^guest: pci 0000:00:01.0 1af4:1042 sub 1c05 class 01' "the disk is not 1af4:1042 of 1c05"
-	saw '^guest: irq .*MSI.*virtio0-req' "the disk does not signal by messages"
+	fi
+}
+
+write_second()
+{
+	machine peer 1 192 "guest.disk=none guest.check=net,share guest.share=answer guest.net=$(
+		)$PEER_LAN/10.3.0.2/10.3.0.1 guest.end=reboot"
+	cat <<-TEXT
+	vdev shmem create meet,8192 allow meet
+	vdev virtio-net name lan peer linux/lan mac $PEER_LAN
+	TEXT
+}
+
+# The second guest has the same data, has rung and was rung, and ended by its reboot.
+check_second()
+{
+	wait "$1"
+	status=$?
+	[ $status -eq 0 ] || fail "the second qvm ended with $status"
+	for line in 'net 10.3.0.1 4194' 'share rung and answered, [1-9]' 'ok'; do
+		grep -q "^guest: $line" $peer_serial || fail "the second guest did not say: $line"
+	done
+	sed 's/^/second guest: /' $peer_serial
+	saw '^guest: net 10.3.0.2 4194' "the first guest has no data of the second"
+	saw '^guest: share rung and answered, [1-9]' "the first guest was not rung"
+	saw '^guest: pci 0000:00:05.0 1c05:0001 .* class 0580' "shared memory is not 1c05:0001 of class 0580"
 }
 
 form_pci()
 {
-	if [ "$arch" = x86 ]; then
-		form_pci_x86
-		return
-	fi
-	modprobe tun
-	{ tunctl -t parley0 && ip addr add 10.2.0.2/24 dev parley0 && ip link set parley0 up; } >/dev/null ||
-		fail "the board makes no tap"
+	cpus=4 second=true
+	# More is what emulated nested virtualization of x86 falls over (board_test.sh).
+	[ "$arch" != x86 ] || cpus=2 second=false
+	make_tap
 	ask "what is the answer?"
-	{
-		machine linux 4 256 "guest.check=devices,cpus,console,entropy,net,share guest.share=ask guest.net=$(
-			)$UPLINK/10.2.0.1/10.2.0.2 guest.end=poweroff"
-		cat <<-TEXT
-		vdev virtio-blk hostdev mediator:disk
-		vdev virtio-console hostdev >/tmp/hvc.out hostdev </tmp/hvc.in
-		vdev virtio-entropy
-		vdev virtio-net name uplink peer tap:parley0 mac $UPLINK
-		vdev shmem allow meet
-		TEXT
-	} >$conf
-	{
-		machine peer 1 192 "guest.disk=none guest.check=share guest.share=answer guest.end=reboot"
-		echo "vdev shmem create meet,8192 allow meet"
-	} >$peer_conf
-	timeout 600 qvm @$peer_conf >$peer_serial &
-	peer=$!
+	write_first $cpus >$conf
+	if $second; then
+		write_second >$peer_conf
+		timeout 600 qvm @$peer_conf >$peer_serial &
+		peer=$!
+	fi
 	talk_with_guest &
 	talk=$!
 	run 0
 	wait $talk || fail "the board's bulk data went wrong"
-	wait $peer
-	status=$?
-	[ $status -eq 0 ] || fail "the second qvm ended with $status"
-	grep -q '^guest: ok' $peer_serial || fail "the second guest did not say that all was well"
-	sed 's/^/second guest: /' $peer_serial
+	! $second || check_second $peer
 	grep -q '^answer to: what is the answer?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
-	saw '4 processors' "the guest has not started its four vCPUs"
-	saw '^guest: /dev/vda has 4 queues' "the disk has no queue a vCPU"
+	saw "$cpus processors went and came back" "not each of $cpus vCPUs"
+	saw '^guest: net 10.2.0.2 4194' "the guest has no data of the board"
+	saw '^guest: entropy [1-9]' "the guest has no random bytes"
 	saw '^guest: pci 0000:00:00.0 1c05:0002' "no host bridge 1c05:0002"
 	saw '^guest: pci 0000:00:01.0 1af4:1042 sub 1c05 class 01' "the disk is not 1af4:1042 of 1c05"
 	saw '^guest: pci 0000:00:02.0 1af4:1043 sub 1c05' "the console is not 1af4:1043"
 	saw '^guest: pci 0000:00:03.0 1af4:1044 sub 1c05' "the random source is not 1af4:1044"
 	saw '^guest: pci 0000:00:04.0 1af4:1041 sub 1c05 class 02' "the network is not 1af4:1041"
-	saw '^guest: pci 0000:00:05.0 1c05:0001 .* class 0580' "shared memory is not 1c05:0001 of class 0580"
 	saw '^guest: irq .*MSI.*virtio0-req' "the disk does not signal by messages"
 }
 
@@ -227,22 +238,32 @@ form_pci()
 form_mmio()
 {
 	{
-		machine linux 1 256 "guest.check=devices,tree,console,entropy guest.end=reboot"
+		machine linux 1 256 "guest.check=tree,console,entropy,net,devices guest.net=$(
+			)$UPLINK/10.2.0.1/10.2.0.2 guest.end=reboot"
 		cat <<-TEXT
 		fdt load /guest-overlay.dtb
+		vdev virtio-net loc 0x1c0c0000 intr gic:40 name uplink peer tap:parley0 mac $UPLINK
 		vdev virtio-blk loc 0x1c0d0000 intr gic:41 hostdev mediator:disk
 		vdev virtio-console loc 0x20000000 intr gic:42 hostdev >/tmp/hvc.out hostdev </tmp/hvc.in
 		vdev virtio-entropy loc 0x20010000 intr gic:43
 		TEXT
 	} >$conf
+	make_tap
 	ask "how are you?"
+	talk_with_guest &
+	talk=$!
 	run 0
+	wait $talk || fail "the board's bulk data went wrong"
 	saw '^guest: .* 1 processors' "the guest has not one processor"
 	saw '^guest: tree QVM-v8A from an overlay' "the overlay is not in the tree"
 	saw '^guest: vdev 1c090000.uart uart-pl011' "no uart at its place"
 	saw '^guest: vdev 1c0d0000.virtio_mmio virtio-mmio' "no disk at its place"
+	saw '^guest: mem 1c090000-1c090fff : .*1c090000' "the uart is elsewhere in the map"
+	saw '^guest: mem 1c0d0000-1c0d0[0-9a-f]* : .*1c0d0000' "the disk is elsewhere in the map"
 	saw '^guest: irq GICv3  37 Level  *uart-pl011' "the uart is not gic:37"
+	saw '^guest: irq GICv3  40 Edge  *virtio' "the network is not gic:40"
 	saw '^guest: irq GICv3  41 Edge  *virtio' "the disk is not gic:41"
+	saw '^guest: net 10.2.0.2 4194' "the guest has no data of the board"
 	grep -q '^answer to: how are you?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
 	# This board's GIC cannot do what another one can: that is said, with what it can do.
 	sed 's/^vdev pl011/vdev gic version 2 &/' $conf >/tmp/wrong.qvmconf
