@@ -223,6 +223,7 @@ form_pci()
 	! $second || check_second $peer
 	grep -q '^answer to: what is the answer?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
 	saw "$cpus processors went and came back" "not each of $cpus vCPUs"
+	saw "^guest: /dev/vda has $cpus queues" "the disk has no queue a vCPU"
 	saw '^guest: net 10.2.0.2 4194' "the guest has no data of the board"
 	saw '^guest: entropy [1-9]' "the guest has no random bytes"
 	saw '^guest: pci 0000:00:00.0 1c05:0002' "no host bridge 1c05:0002"
