@@ -24,9 +24,14 @@ static const char *const vm_states[] = {
 	[PARLEY__VM_STATE__VM_WAITING] = "waiting",
 };
 
-static const char *state_str(Parley__VmState s)
+static const char *state_word(Parley__VmState s)
 {
 	return (size_t)s < Q_ARRAY_LEN(vm_states) ? vm_states[s] : "unknown";
+}
+
+static const char *state_str(const Parley__VmInfo *m)
+{
+	return m->paused ? "paused" : state_word(m->state);
 }
 
 enum hc_exit hc_print_json(const struct hc *hc, struct json_t *take)
@@ -48,8 +53,9 @@ static json_t *vm_json(const Parley__VmInfo *m)
 
 	for (size_t i = 0; i < m->n_log; i++)
 		json_array_append_new(log, json_string(m->log[i]));
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:s, s:s}",
-			      "name", m->name, "state", state_str(m->state),
+	json_t *j = json_pack("{s:s, s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:o, s:s, s:s}",
+			      "name", m->name, "state", state_word(m->state),
+			      "paused", (int)m->paused,
 			      "want", m->want, "class", qp_class_str(m->class_),
 			      "pid", (json_int_t)m->pid, "uptime_ms", (json_int_t)m->uptime_ms,
 			      "starts", (json_int_t)m->starts, "exit_code", exit_code,
@@ -109,7 +115,7 @@ enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m)
 
 		qtable_add(&t, "%s", v->name);
 		qtable_add(&t, "%s", qp_class_str(v->class_));
-		qtable_add(&t, "%s", state_str(v->state));
+		qtable_add(&t, "%s", state_str(v));
 		pid_cell(&t, v->pid);
 		uptime_cell(&t, v->uptime_ms, v->state == PARLEY__VM_STATE__VM_RUNNING);
 		qtable_add(&t, "%s", v->reason);
@@ -140,7 +146,7 @@ enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m)
 
 	if (hc->json)
 		return vm_as_json(hc, m);
-	printf("%s: %s\n", m->name, state_str(m->state));
+	printf("%s: %s\n", m->name, state_str(m));
 	printf("  class    %s\n", qp_class_str(m->class_));
 	printf("  wanted   %s\n", m->want);
 	if (m->pid)
@@ -164,7 +170,7 @@ enum hc_exit hc_show_vm_line(const struct hc *hc, const Parley__VmInfo *m)
 {
 	if (hc->json)
 		return vm_as_json(hc, m);
-	printf("%s: %s", m->name, state_str(m->state));
+	printf("%s: %s", m->name, state_str(m));
 	if (m->pid)
 		printf(" (process %" PRIu32 ")", m->pid);
 	printf("%s%s\n", *m->reason ? ": " : "", m->reason);

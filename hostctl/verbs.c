@@ -84,6 +84,26 @@ static enum hc_exit verb_kill(struct hc *hc, const struct hc_opts *o, int argc, 
 	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__KILL, LONG_NS, argc, argv);
 }
 
+static enum hc_exit verb_reboot(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__REBOOT, LONG_NS, argc, argv);
+}
+
+static enum hc_exit verb_pause(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__PAUSE, wait_ns(o, ANSWER_NS), argc, argv);
+}
+
+static enum hc_exit verb_resume(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__RESUME, wait_ns(o, ANSWER_NS), argc, argv);
+}
+
+static enum hc_exit verb_dump(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return each_vm(hc, o, PARLEY__VM_REQUEST__VERB__DUMP, wait_ns(o, ANSWER_NS), argc, argv);
+}
+
 static enum hc_exit verb_check(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
 {
 	Parley__Envelope *e = NULL;
@@ -307,6 +327,12 @@ const struct hc_verb hc_verbs[] = {
 	{ "stop", "[--no-wait] [--timeout S] NAME...",
 	  "Press the power button; after the timeout its power is cut", 1, 256, verb_stop },
 	{ "kill", "[--no-wait] NAME...", "Cut the power of a VM at once", 1, 256, verb_kill },
+	{ "reboot", "[--no-wait] [--timeout S] NAME...",
+	  "Stop a VM as 'stop' does, and start it again", 1, 256, verb_reboot },
+	{ "pause", "NAME...", "Hold the guest of a VM still", 1, 256, verb_pause },
+	{ "resume", "NAME...", "Let a guest go on that was paused", 1, 256, verb_resume },
+	{ "dump", "NAME...", "Write a core of the guest, where its configuration says", 1, 256,
+	  verb_dump },
 	{ "console", "[--no-input] [--no-replay] [--log] NAME",
 	  "The console of a VM; Ctrl-] leaves it", 1, 1, verb_console },
 	{ "stats", "[--watch S] [--reset-worst] [NAME]",

@@ -65,11 +65,16 @@ void hd_job_remove(struct hd_job *job);
 
 /* Every request of an allowed client (hostd/verbs.c). */
 void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e);
+/* VmInfo of it. */
+void hd_reply_info(struct hd_client *c, uint32_t id, const struct hd_vm *vm);
 void hd_client_reply(struct hd_client *c, uint32_t id, Parley__Envelope *e);
 /* hostd/gather.c, hostd/check.c: answered when all have answered, or by a deadline. */
 void hd_gather_stats(struct hd_client *c, const Parley__Envelope *e);
 /* To the mediator as it is, and its answer back. */
 void hd_gather_relay(struct hd_client *c, const Parley__Envelope *e);
+/* hostd/guest.c: answered when its qvm has. */
+void hd_guest_pause(struct hd_client *c, uint32_t id, struct hd_vm *vm, bool on);
+void hd_guest_dump(struct hd_client *c, uint32_t id, struct hd_vm *vm);
 /* hostd/inject.c */
 void hd_inject(struct hd_client *c, const Parley__Envelope *e);
 void hd_check(struct hd_client *c, uint32_t id, const char *name);

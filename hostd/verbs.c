@@ -29,7 +29,8 @@ static void fill_info(const struct hd_vm *vm, Parley__VmInfo *ret)
 	ret->exit_code = vm->exit_code;
 	ret->config = vm->config;
 	ret->starts = vm->starts;
-	ret->want = (char *)(vm->want_up ? "up" : "down");
+	ret->want = (char *)(vm->want_up || vm->again ? "up" : "down");
+	ret->paused = vm->paused;
 }
 
 static void reply_info(struct hd_client *c, uint32_t id, const struct hd_vm *vm, bool with_log)
@@ -45,6 +46,11 @@ static void reply_info(struct hd_client *c, uint32_t id, const struct hd_vm *vm,
 	e.body_case = PARLEY__ENVELOPE__BODY_VM_INFO;
 	e.vm_info = &info;
 	hd_client_reply(c, id, &e);
+}
+
+void hd_reply_info(struct hd_client *c, uint32_t id, const struct hd_vm *vm)
+{
+	reply_info(c, id, vm, false);
 }
 
 /*
@@ -73,10 +79,12 @@ static void reply_start_failed(struct hd_client *c, uint32_t id, const struct hd
 
 /* ---- waiting for a VM ---- */
 
+enum goal { GOAL_STARTED, GOAL_STOPPED, GOAL_REBOOTED };
+
 struct wait {
 	struct hd_job job;
 	struct hd_vm *vm;	/* alive while we wait, so it is not removed */
-	bool for_start;
+	enum goal goal;
 	struct event *ev;	/* the deadline */
 };
 
@@ -92,23 +100,36 @@ static void wait_cancel(struct hd_job *job)
 	wait_free(Q_CONTAINER_OF(job, struct wait, job));
 }
 
-/* True when the wait is over; then it was answered. */
-static bool wait_answer(struct hd_client *c, uint32_t id, const struct hd_vm *vm, bool for_start)
+static bool is_on_its_way(const struct hd_vm *vm, enum goal goal)
 {
-	if (for_start && vm->state == HD_VM_STARTING)
+	bool goes = vm->state == HD_VM_STOPPING, comes = vm->state == HD_VM_STARTING;
+
+	switch (goal) {
+	case GOAL_STARTED:
+		return comes;
+	case GOAL_STOPPED:
+		return goes;
+	case GOAL_REBOOTED:
+		return goes || comes || vm->again;
+	}
+	return false;
+}
+
+/* True when the wait is over; then it was answered. */
+static bool wait_answer(struct hd_client *c, uint32_t id, const struct hd_vm *vm, enum goal goal)
+{
+	if (is_on_its_way(vm, goal))
 		return false;
-	if (!for_start && vm->state == HD_VM_STOPPING)
-		return false;
-	if (for_start && vm->state == HD_VM_FAILED)
-		reply_start_failed(c, id, vm);
-	else if (for_start && vm->state != HD_VM_RUNNING)
-		hd_link_send_error(c->link, id, PARLEY__CODE__E_FAILED,
-				   "%s was stopped before it was ready", vm->name);
-	else if (!for_start && vm->state == HD_VM_FAILED)
+	if (goal == GOAL_STOPPED && vm->state == HD_VM_FAILED)
 		hd_link_send_error(c->link, id, PARLEY__CODE__E_FAILED,
 				   "%s ended, but not as asked: %s", vm->name, vm->reason);
-	else
+	else if (goal == GOAL_STOPPED || vm->state == HD_VM_RUNNING)
 		reply_info(c, id, vm, false);
+	else if (vm->state == HD_VM_FAILED)
+		reply_start_failed(c, id, vm);
+	else
+		hd_link_send_error(c->link, id, PARLEY__CODE__E_FAILED,
+				   "%s was stopped before it was ready", vm->name);
 	return true;
 }
 
@@ -116,7 +137,7 @@ static void wait_vm_changed(struct hd_job *job, struct hd_vm *vm)
 {
 	struct wait *w = Q_CONTAINER_OF(job, struct wait, job);
 
-	if (w->vm != vm || !wait_answer(job->client, job->id, vm, w->for_start))
+	if (w->vm != vm || !wait_answer(job->client, job->id, vm, w->goal))
 		return;
 	hd_job_remove(job);
 	wait_free(w);
@@ -133,7 +154,7 @@ static void wait_late(evutil_socket_t fd, short what, void *arg)
 	wait_free(w);
 }
 
-static void wait_for(struct hd_client *c, uint32_t id, struct hd_vm *vm, bool for_start,
+static void wait_for(struct hd_client *c, uint32_t id, struct hd_vm *vm, enum goal goal,
 		     uint64_t timeout_ns)
 {
 	const struct timeval tv = {
@@ -141,7 +162,7 @@ static void wait_for(struct hd_client *c, uint32_t id, struct hd_vm *vm, bool fo
 		.tv_usec = (suseconds_t)(timeout_ns % Q_NSEC_PER_SEC / Q_NSEC_PER_USEC),
 	};
 
-	if (wait_answer(c, id, vm, for_start))
+	if (wait_answer(c, id, vm, goal))
 		return;
 	struct wait *w = calloc(1, sizeof(*w));
 	if (w)
@@ -154,7 +175,7 @@ static void wait_for(struct hd_client *c, uint32_t id, struct hd_vm *vm, bool fo
 		return;
 	}
 	w->vm = vm;
-	w->for_start = for_start;
+	w->goal = goal;
 	w->job.cancel = wait_cancel;
 	w->job.vm_changed = wait_vm_changed;
 	if (hd_job_add(&w->job, c, id) < 0)
@@ -193,7 +214,15 @@ static void verb_start(struct hd_client *c, uint32_t id, struct hd_vm *vm,
 	if (req->no_wait && vm->state == HD_VM_STARTING)
 		reply_info(c, id, vm, false);
 	else
-		wait_for(c, id, vm, true, NS_OF_MS(req->timeout_ms));
+		wait_for(c, id, vm, GOAL_STARTED, NS_OF_MS(req->timeout_ms));
+}
+
+/* hostd's own deadlines bound the stop; a kernel that does not end a process bounds nothing. */
+static uint64_t stop_limit_ns(const struct hd_client *c, const struct hd_vm *vm,
+			      const Parley__VmRequest *req)
+{
+	return NS_OF_MS(req->timeout_ms) + vm->conf.stop_timeout_ns +
+	       2 * c->oper->env->conf.cut_timeout_ns + 5 * Q_NSEC_PER_SEC;
 }
 
 static void verb_stop(struct hd_client *c, uint32_t id, struct hd_vm *vm,
@@ -208,14 +237,26 @@ static void verb_stop(struct hd_client *c, uint32_t id, struct hd_vm *vm,
 		hd_vm_cut(vm);
 	else if (vm->state != HD_VM_STOPPING)
 		hd_vm_stop(vm, NS_OF_MS(req->timeout_ms));
-	/* hostd's own deadlines bound the stop; a kernel that does not end a process bounds
-	 * nothing. */
 	if (req->no_wait)
 		reply_info(c, id, vm, false);
 	else
-		wait_for(c, id, vm, false,
-			 NS_OF_MS(req->timeout_ms) + vm->conf.stop_timeout_ns +
-				 2 * c->oper->env->conf.cut_timeout_ns + 5 * Q_NSEC_PER_SEC);
+		wait_for(c, id, vm, GOAL_STOPPED, stop_limit_ns(c, vm, req));
+}
+
+static void verb_reboot(struct hd_client *c, uint32_t id, struct hd_vm *vm,
+			const Parley__VmRequest *req)
+{
+	if (vm->state != HD_VM_RUNNING) {
+		hd_link_send_error(c->link, id, PARLEY__CODE__E_NOT_RUNNING, "%s is %s", vm->name,
+				   hd_vm_state_str(vm->state));
+		return;
+	}
+	hd_vm_reboot(vm, NS_OF_MS(req->timeout_ms));
+	if (req->no_wait)
+		reply_info(c, id, vm, false);
+	else
+		wait_for(c, id, vm, GOAL_REBOOTED, stop_limit_ns(c, vm, req) +
+			 2 * c->oper->env->conf.start_timeout_ns);
 }
 
 /* NULL when there is none; then the client was told. */
@@ -269,6 +310,16 @@ static void on_vm_request(struct hd_client *c, const Parley__Envelope *e)
 	case PARLEY__VM_REQUEST__VERB__STOP:
 	case PARLEY__VM_REQUEST__VERB__KILL:
 		verb_stop(c, e->id, vm, req);
+		return;
+	case PARLEY__VM_REQUEST__VERB__REBOOT:
+		verb_reboot(c, e->id, vm, req);
+		return;
+	case PARLEY__VM_REQUEST__VERB__PAUSE:
+	case PARLEY__VM_REQUEST__VERB__RESUME:
+		hd_guest_pause(c, e->id, vm, req->verb == PARLEY__VM_REQUEST__VERB__PAUSE);
+		return;
+	case PARLEY__VM_REQUEST__VERB__DUMP:
+		hd_guest_dump(c, e->id, vm);
 		return;
 	case PARLEY__VM_REQUEST__VERB__CHECK:
 		hd_check(c, e->id, req->name);

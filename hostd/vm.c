@@ -85,6 +85,7 @@ static void adopted(struct hd_vm *vm, const Parley__Ready *m)
 	uint64_t now = qnow_ns();
 
 	vm->ready_ns = now - Q_MIN(m->uptime_ns, now - 1);
+	vm->paused = m->paused;
 	vm->reason[0] = '\0';
 	hd_event_add(&vm->env->events, "vm_adopted", vm->name,
 		     "it runs since %.3g s and was not disturbed",
@@ -224,11 +225,16 @@ static void settle(struct hd_vm *vm, const struct hd_exit *real)
 	else
 		hd_reason(&end, vm->reason, sizeof(vm->reason));
 	vm->ready_ns = 0;
-	vm->late = false;
+	vm->late = vm->paused = false;
 	if (off)
 		set_want(vm, false);
 	set_state(vm, off ? HD_VM_OFF : HD_VM_FAILED, vm->reason);
-	restart(vm, how, asked);
+	bool again = off && vm->again && !vm->env->ending;
+	vm->again = false;
+	if (again)
+		hd_vm_start(vm);
+	else
+		restart(vm, how, asked);
 }
 
 static void on_exited(void *ctx, const struct hd_exit *ex)
@@ -396,6 +402,7 @@ static void stop_unborn(struct hd_vm *vm)
 
 void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
 {
+	vm->again = false;
 	set_want(vm, false);
 	vm->stop_timeout_ns = timeout_ns ? timeout_ns : vm->conf.stop_timeout_ns;
 	if (vm->state == HD_VM_FAILED) {
@@ -414,8 +421,16 @@ void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
 	}
 }
 
+void hd_vm_reboot(struct hd_vm *vm, uint64_t timeout_ns)
+{
+	qassert(vm->state == HD_VM_RUNNING);
+	hd_vm_stop(vm, timeout_ns);
+	vm->again = true;
+}
+
 void hd_vm_cut(struct hd_vm *vm)
 {
+	vm->again = false;
 	set_want(vm, false);
 	if (!vm->child) {
 		hd_vm_stop(vm, 0);

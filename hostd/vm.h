@@ -44,6 +44,8 @@ struct hd_vm {
 	uint64_t stop_timeout_ns;	/* of the stop under way */
 	bool late;			/* killed because Ready did not come */
 	bool reset;			/* the guest has reset its machine */
+	bool paused;			/* running, and held by an operator */
+	bool again;			/* it is started when it is off: a reboot */
 	unsigned n_late;		/* start timeouts spent waiting for others */
 	struct hd_child *child;		/* NULL when off, and while it waits for the mediator */
 	struct hd_console console;
@@ -83,5 +85,7 @@ void hd_vm_queue(struct hd_vm *vm, const char *why);
 void hd_vm_kick(struct hd_vm *vm);
 /* Alive: the power button, force after @timeout_ns (0 = as configured). FAILED, WAITING: OFF. */
 void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns);
+/* RUNNING: stopped as by hd_vm_stop(), and started again when it is off. */
+void hd_vm_reboot(struct hd_vm *vm, uint64_t timeout_ns);
 /* Alive: power cut, SIGKILL when that does not help. */
 void hd_vm_cut(struct hd_vm *vm);

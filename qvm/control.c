@@ -13,6 +13,7 @@
 
 #include "lib/qfd.h"
 #include "proto/qp_chan.h"
+#include "qvm/dump.h"
 
 #define LAST_WORDS_NS (2 * Q_NSEC_PER_SEC) /* that StartFailed and Ended may take */
 #define COUNTERS_MAX  256u
@@ -22,6 +23,7 @@ struct control {
 	struct qp_chan *chan;
 	uint32_t lease_ms;
 	bool gone;	/* the supervisor hung up: nobody is told anything until another comes */
+	bool paused;
 	int listen_fd;
 	uid_t owner;	/* the supervisor's user */
 };
@@ -54,6 +56,11 @@ struct control *control_free(struct control *c)
 int control_fd(const struct control *c)
 {
 	return c ? qp_chan_fd(c->chan) : -1;
+}
+
+bool control_paused(const struct control *c)
+{
+	return c->paused;
 }
 
 int control_listen_fd(const struct control *c)
@@ -111,6 +118,7 @@ void control_ready(struct control *c, const struct vm *vm)
 	m.guest_ram_bytes = qmem_total(vm->mem);
 	m.n_cpus = (uint32_t)vm->n_vcpus;
 	m.uptime_ns = qnow_ns() - vm->started_ns;
+	m.paused = c->paused;
 	e.body_case = PARLEY__ENVELOPE__BODY_READY;
 	e.ready = &m;
 	send_body(c, 0, &e);
@@ -224,6 +232,18 @@ static void send_done(struct control *c, uint32_t id)
 	send_body(c, id, &e);
 }
 
+static void start_dump(struct control *c, uint32_t id, struct vm *vm)
+{
+	if (!vm->dump)
+		qp_chan_send_error(c->chan, id, PARLEY__CODE__E_CONFIG, 0,
+				   "its configuration has no 'dump', which says where to");
+	else if (dump_request(vm, "an operator asked for it", VM_EXIT_OK))
+		send_done(c, id);
+	else
+		qp_chan_send_error(c->chan, id, PARLEY__CODE__E_BUSY, 0,
+				   "another dump is being written");
+}
+
 static enum control_order answer(struct control *c, struct vm *vm, const Parley__Envelope *e)
 {
 	switch (e->body_case) {
@@ -233,6 +253,13 @@ static enum control_order answer(struct control *c, struct vm *vm, const Parley_
 	case PARLEY__ENVELOPE__BODY_POWER_CUT:
 		send_done(c, e->id);
 		return CONTROL_CUT;
+	case PARLEY__ENVELOPE__BODY_PAUSE:
+		c->paused = e->pause->on;
+		send_done(c, e->id);
+		return CONTROL_PAUSE;
+	case PARLEY__ENVELOPE__BODY_DUMP:
+		start_dump(c, e->id, vm);
+		break;
 	case PARLEY__ENVELOPE__BODY_FREEZE:
 		c->lease_ms = Q_MIN(e->freeze->lease_ms, LEASE_MAX_MS);
 		return CONTROL_FREEZE;

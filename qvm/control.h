@@ -26,6 +26,7 @@ enum control_order {
 	CONTROL_NOTHING = 0,
 	CONTROL_BUTTON, /* press the power button */
 	CONTROL_CUT,	/* end at once */
+	CONTROL_PAUSE,	/* hold the guest still, or let it go: control_paused() */
 	CONTROL_FREEZE,	/* hold the guest, for control_lease_ms() from now on */
 	CONTROL_GONE,	/* hostd hung up: the VM lives on, without a channel */
 };
@@ -33,6 +34,8 @@ enum control_order {
 enum control_order control_serve(struct control *c, struct vm *vm);
 /* Of the last CONTROL_FREEZE; 0 = let it go on. */
 uint32_t control_lease_ms(const struct control *c);
+/* What an operator wants of the guest. */
+bool control_paused(const struct control *c);
 /* Somebody asks to take over. True when it is of our supervisor's user: the old channel is gone,
  * control_fd() is another. */
 bool control_succeed(struct control *c);

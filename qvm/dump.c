@@ -290,7 +290,7 @@ static void *dump_main(void *arg)
 
 /* ---- requests ---- */
 
-void dump_request(struct vm *vm, const char *why, enum vm_exit end)
+bool dump_request(struct vm *vm, const char *why, enum vm_exit end)
 {
 	struct dump *d = vm->dump;
 	bool taken = false;
@@ -311,12 +311,13 @@ void dump_request(struct vm *vm, const char *why, enum vm_exit end)
 	}
 	if (taken) {
 		qfd_event_signal(d->wake_fd);
-		return;
+		return true;
 	}
 	qlog_warn("ev=dump_refused asked_by=\"%s\" why=\"%s\"", why,
 		  d ? "another one is being written" : "the configuration has no dump");
 	if (end)
 		vm_end(vm, end, why);
+	return false;
 }
 
 int dump_wake_fd(const struct vm *vm)

@@ -18,9 +18,9 @@ int dump_init(struct vm *vm);
  * A dump is to be made because of @why (a constant string). @end: VM_EXIT_OK, the guest goes on;
  * else the VM ends with this exit code when the dump is done, or could not be made. One that is
  * asked for while another is written is refused, but its @end counts. Any thread, with any lock
- * held; returns at once.
+ * held; returns at once. True when it will be made.
  */
-void dump_request(struct vm *vm, const char *why, enum vm_exit end);
+bool dump_request(struct vm *vm, const char *why, enum vm_exit end);
 
 /* Main thread: when this descriptor is readable, dump_serve() has something to do. -1: never. */
 int dump_wake_fd(const struct vm *vm);

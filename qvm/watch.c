@@ -31,6 +31,7 @@ struct watch {
 	struct event *events[EVENTS_MAX]; /* those of the whole run; freed at the end */
 	unsigned n_events;
 	struct event *ev_control, *ev_write; /* of the channel that there is; NULL: none */
+	bool paused;	/* a hold of ours, too */
 	unsigned n_presses;
 	struct event *ev_lease;	/* of a freeze; NULL: there was none yet */
 	bool frozen;		/* we hold the guest, until then */
@@ -156,6 +157,19 @@ static void freeze(struct watch *w, uint32_t lease_ms)
 	qlog_info("ev=frozen why=\"a safety share misses its target\"");
 }
 
+/* Until an operator says otherwise; a supervisor that is gone changes nothing about it. */
+static void set_paused(struct watch *w, bool on)
+{
+	if (w->paused == on)
+		return;
+	w->paused = on;
+	if (on)
+		pause_begin(w->vm);
+	else
+		pause_end(w->vm);
+	qlog_info("ev=%s", on ? "paused" : "resumed");
+}
+
 static void drop_control(struct watch *w)
 {
 	if (w->ev_control)
@@ -175,11 +189,16 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
 	case CONTROL_NOTHING:
 		break;
 	case CONTROL_BUTTON:
+		/* A guest that stands still sees no button. */
 		let_go(w);
+		set_paused(w, false);
 		press_button(w, "hostd");
 		break;
 	case CONTROL_CUT:
 		vm_end(w->vm, VM_EXIT_CUT, "power cut");
+		break;
+	case CONTROL_PAUSE:
+		set_paused(w, control_paused(w->control));
 		break;
 	case CONTROL_FREEZE:
 		freeze(w, control_lease_ms(w->control));

@@ -326,6 +326,60 @@ def test_adopted_writes_much(host):
     host.ctl("stop", "a")
 
 
+def test_pause(host):
+    host.vm("a")
+    host.start()
+    host.ctl("pause", "a", want=NOT_RUNNING)
+    host.ctl("start", "a")
+    host.leftovers.add(host.status("a")["pid"])
+    check(host.ctl("pause", "a")[1].startswith("a: paused"), "said")
+    s = host.status("a")
+    same((s["state"], s["paused"]), ("running", True))
+    check("paused" in host.ctl("list")[1], "in the list")
+    host.ctl("pause", "a", want=ALREADY)
+    host.end(signal.SIGKILL, want=-signal.SIGKILL)
+    host.start()
+    wait_for("the next hostd to know", lambda: host.status("a")["paused"])
+    host.ctl("resume", "a")
+    same(host.status("a")["paused"], False)
+    host.ctl("resume", "a", want=ALREADY)
+    host.ctl("pause", "a")
+    host.ctl("stop", "a")
+    s = host.status("a")
+    same((s["state"], s["paused"], s["reason"]), ("off", False, "stopped"))
+
+
+def test_reboot(host):
+    host.vm("a")
+    host.vm("deaf", "on-button ignore")
+    host.start()
+    host.ctl("reboot", "a", want=NOT_RUNNING)
+    host.ctl("start", "a", "deaf")
+    pids = [host.status(name)["pid"] for name in ("a", "deaf")]
+    host.ctl("reboot", "a")
+    host.ctl("reboot", "--timeout", "0.2", "deaf")
+    for name, pid in zip(("a", "deaf"), pids):
+        s = host.status(name)
+        same((s["state"], s["starts"], s["want"]), ("running", 2, "up"))
+        check(s["pid"] != pid, "another process")
+    # A stop that comes while it reboots is the last word.
+    host.ctl("reboot", "--no-wait", "--timeout", "10", "deaf")
+    host.ctl("kill", "deaf")
+    same((host.status("deaf")["state"], host.status("deaf")["want"]), ("off", "down"))
+    host.vm("a", "bad no such thing")
+    _, _, err = host.ctl("reboot", "a", want=CONFIG)
+    check("no such thing" in err or "see stderr" in err, err)
+
+
+def test_dump_refused(host):
+    host.vm("a")
+    host.start()
+    host.ctl("dump", "a", want=NOT_RUNNING)
+    host.ctl("start", "a")
+    _, _, err = host.ctl("dump", "a", want=CONFIG)
+    check("no dump" in err, err)
+
+
 def test_no_duplicates(host):
     host.vm("a")
     host.start()

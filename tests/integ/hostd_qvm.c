@@ -36,7 +36,7 @@ struct fake {
 	char name[128], run_dir[512];
 	char *lines[LINES_MAX];
 	unsigned n_lines;
-	bool keeps;		/* HD_KEEP_FDS were given */
+	bool paused, keeps;		/* HD_KEEP_FDS were given */
 	bool ignore_button, crash_on_button, ignore_cut, no_stats, no_console_read;
 	const char *after;	/* what happens when the time is over, NULL: nothing */
 	uint64_t after_ns;
@@ -275,6 +275,13 @@ static void handle(struct fake *f, const Parley__Envelope *e)
 		if (!f->ignore_cut)
 			exit(3);
 		break;
+	case PARLEY__ENVELOPE__BODY_PAUSE:
+		f->paused = e->pause->on;
+		say_done(f, e->id);
+		break;
+	case PARLEY__ENVELOPE__BODY_DUMP:
+		(void)qp_chan_send_error(f->chan, e->id, PARLEY__CODE__E_CONFIG, 0, "no dump");
+		break;
 	case PARLEY__ENVELOPE__BODY_VM_STATS_REQUEST:
 		if (!f->no_stats)
 			answer_stats(f, e->id);
@@ -320,6 +327,7 @@ static void say_ready(struct fake *f, uint64_t uptime_ns)
 
 	ready.n_cpus = 1;
 	ready.uptime_ns = uptime_ns;
+	ready.paused = f->paused;
 	e.body_case = PARLEY__ENVELOPE__BODY_READY;
 	e.ready = &ready;
 	say(f, &e);

@@ -3,8 +3,10 @@
 """The main job: a safety guest and a best-effort guest on one disk through the mediator, run by hostctl; and what
 hostctl says of them, as text, as JSON and as exit codes."""
 
+import glob
 import os
 import re
+import time
 
 import sysworld
 from kvmtest import equal, expect
@@ -117,6 +119,37 @@ def t_again(host):
     host.ctl("kill", "cluster")
     s = host.status("cluster")
     equal((s["state"], s["reason"], s["exit_code"], s["starts"]), ("off", "power cut", 3, 2), "after kill")
+    host.end_hostd()
+
+
+def t_pause(host):
+    """A guest that is paused stands still, is dumped as it is, and goes on where it was; a reboot is another run."""
+    host.disk(16)
+    host.policy(("cluster", "safety"))
+    host.vm("cluster", "safety", "region=4 secs=0 live=1")
+    with open(host.path("etc", "vms", "cluster.qvmconf"), "a", encoding="utf-8") as f:
+        f.write(f"\ndump {host.path()}\n")
+    host.start()
+    cluster = host.start_vm("cluster")
+    cluster.wait("^blk: t=")
+    host.ctl("pause", "cluster")
+    expect("paused" in host.ctl("list"), host.ctl("list"))
+    def ops():
+        return host.share("cluster/data")["write_ops"]
+    wait_for("what was under way to end", lambda: ops() == (time.sleep(0.1), ops())[1])
+    host.ctl("dump", "cluster")
+    wait_for("the dump", lambda: glob.glob(host.path("cluster-*.gcore")))
+    still, since = ops(), cluster.mark()
+    time.sleep(0.3)
+    equal((ops(), cluster.mark()), (still, since), "of a guest that stands still")
+    host.ctl("resume", "cluster")
+    wait_for("it to work on", lambda: ops() > still)
+    cluster.wait("^blk: t=", since)
+    pid = host.status("cluster")["pid"]
+    host.ctl("reboot", "cluster")
+    worker_done(cluster)
+    s = host.status("cluster")
+    expect(s["state"] == "running" and s["starts"] == 2 and s["pid"] != pid, f"{s}")
     host.end_hostd()
 
 
