@@ -260,12 +260,55 @@ static bool any_session(const struct snd_sound *s)
 	return false;
 }
 
+static void on_wake(void *ctx)
+{
+}
+
+static void on_listen(void *ctx)
+{
+	struct snd_voice *v = ctx;
+
+	v->accept_waits = true;
+}
+
+/* The loop belongs to the thread that makes it. */
+static int set_up(struct snd_sound *s)
+{
+	int r = loop_init(&s->loop, LOOP_ENTRIES);
+
+	if (r < 0)
+		return r;
+	s->wake_watch = loop_watch(&s->loop, s->wake_fd, on_wake, s);
+	r = s->wake_watch ? 0 : -ENOMEM;
+	for (unsigned i = 0; r == 0 && i < s->n_voices; i++) {
+		struct snd_voice *v = &s->voices[i];
+
+		v->listen_watch = loop_watch(&s->loop, v->listen_fd, on_listen, v);
+		r = v->listen_watch ? 0 : -ENOMEM;
+	}
+	return r;
+}
+
+static void tear_down(struct snd_sound *s)
+{
+	for (unsigned i = 0; i < s->n_voices; i++)
+		s->voices[i].listen_watch = loop_unwatch(&s->loop, s->voices[i].listen_watch);
+	s->wake_watch = loop_unwatch(&s->loop, s->wake_watch);
+	loop_fini(&s->loop);
+}
+
 static void *session_thread(void *arg)
 {
 	struct snd_sound *s = arg;
 	bool stopping = false;
 
 	prctl(PR_SET_NAME, "snd-session");
+	s->set_up = set_up(s);
+	sem_post(&s->ready);
+	if (s->set_up < 0) {
+		tear_down(s);
+		return NULL;
+	}
 	while (!stopping || any_session(s)) {
 		stopping = atomic_load(&s->stop);
 		for (unsigned i = 0; i < s->n_voices && stopping; i++) {
@@ -279,6 +322,7 @@ static void *session_thread(void *arg)
 			(void)loop_submit_until(&s->loop, deadline(s));
 		(void)loop_dispatch(&s->loop, DISPATCH);
 	}
+	tear_down(s);
 	return NULL;
 }
 
@@ -306,17 +350,6 @@ static void *rt_thread(void *arg)
 
 /* ---- life ---- */
 
-static void on_wake(void *ctx)
-{
-}
-
-static void on_listen(void *ctx)
-{
-	struct snd_voice *v = ctx;
-
-	v->accept_waits = true;
-}
-
 static bool copy_text(char **to, const char *from)
 {
 	*to = from ? strdup(from) : NULL;
@@ -338,8 +371,7 @@ static int sound_init(struct snd_sound *s, const struct snd_device_policy *d,
 		return -ENOMEM;
 	s->voices_max = d->voices;
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int r = s->wake_fd < 0 ? -errno : loop_init(&s->loop, LOOP_ENTRIES);
-	r = r < 0 ? r : qbell_init(&s->bell);
+	int r = s->wake_fd < 0 ? -errno : qbell_init(&s->bell);
 	if (r < 0)
 		return r;
 	r = open_device(s, &dev, why, sizeof(why));
@@ -358,6 +390,7 @@ int snd_sound_new(const struct snd_policy *policy, size_t device,
 
 	if (!s)
 		return -ENOMEM;
+	sem_init(&s->ready, 0, 0);
 	s->sink = *sink;
 	s->wake_fd = -1;
 	s->bell = QBELL_NULL;
@@ -429,20 +462,14 @@ int snd_sound_start(struct snd_sound *s)
 {
 	int r = unmapper_start(&s->unmapper);
 
-	s->wake_watch = r < 0 ? NULL : loop_watch(&s->loop, s->wake_fd, on_wake, s);
-	for (unsigned i = 0; r == 0 && i < s->n_voices; i++) {
-		struct snd_voice *v = &s->voices[i];
-
-		v->listen_watch = loop_watch(&s->loop, v->listen_fd, on_listen, v);
-		r = v->listen_watch ? 0 : -ENOMEM;
-	}
-	if (r < 0 || !s->wake_watch)
-		return r < 0 ? r : -ENOMEM;
 	lock_memory(s);
-	r = -pthread_create(&s->rt_thread, NULL, rt_thread, s);
+	r = r < 0 ? r : -pthread_create(&s->rt_thread, NULL, rt_thread, s);
 	s->rt_running = r == 0;
 	r = r < 0 ? r : -pthread_create(&s->thread, NULL, session_thread, s);
 	s->running = r == 0;
+	while (s->running && sem_wait(&s->ready) < 0)
+		;
+	r = s->running ? s->set_up : r;
 	if (r == 0)
 		make_realtime(s);
 	return r;
@@ -469,13 +496,11 @@ struct snd_sound *snd_sound_free(struct snd_sound *s)
 	if (s->rt_running)
 		pthread_join(s->rt_thread, NULL);
 	for (unsigned i = 0; i < s->n_voices; i++) {
-		loop_unwatch(&s->loop, s->voices[i].listen_watch);
 		qfd_close(&s->voices[i].listen_fd);
 		free(s->voices[i].name);
 	}
-	loop_unwatch(&s->loop, s->wake_watch);
 	snd_engine_free(s->engine);
-	loop_fini(&s->loop);
+	sem_destroy(&s->ready);
 	qbell_fini(&s->bell);
 	unmapper_stop(&s->unmapper);
 	qfd_close(&s->wake_fd);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "lib/qlog.h"
 #include "mediator/disk.h"
@@ -69,6 +70,8 @@ struct snd_sound {
 	struct snd_change *_Atomic change;	/* owned by who takes it */
 	_Atomic bool stop, engine_stop, reset_worst;
 	pthread_t thread, rt_thread;
+	sem_t ready;			/* the session's thread has set itself up: set_up says how */
+	int set_up;
 	bool running, rt_running;
 	_Atomic bool realtime;
 };
