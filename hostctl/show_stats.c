@@ -61,6 +61,7 @@ static json_t *device_json(const Parley__DeviceStats *d)
 		{ "io_plain", d->io_plain },	 { "io_bounced", d->io_bounced },
 		{ "rounds", d->rounds },	 { "enters", d->enters },
 		{ "looks", d->looks },		 { "look_ns", d->look_ns },
+		{ "look_vain_ns", d->look_vain_ns },
 		{ "last_round_age_ns", d->last_round_age_ns },
 	};
 	json_t *j = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "device", d->device,

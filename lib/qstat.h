@@ -46,7 +46,7 @@ struct qstat_device {
 	 * without, a registered buffer; through a buffer of the mediator's. */
 	_Atomic uint64_t io_inline, io_fixed, io_plain, io_bounced;
 	/* Its thread's rounds, their system calls, looks for work before sleeping, their time. */
-	_Atomic uint64_t rounds, enters, looks, look_ns;
+	_Atomic uint64_t rounds, enters, looks, look_ns, look_vain_ns;
 	struct qhist service;
 	_Atomic uint64_t ladder_step;	/* 0 free, 1 throttle, 2 pause, 3 freeze … */
 	_Atomic uint64_t ladder_ups;	/* … and steps up so far */

@@ -176,6 +176,7 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 	r->err = 0;
 	r->unaligned = med_req_is_unaligned(d, r);
 	account_arrival(r);
+	look_note(&d->look, sh->policy->class, false);
 	sh->outstanding++;
 	r->in_depth = sh->outstanding <= sh->policy->depth;
 	guard_arrival(r);

@@ -15,6 +15,7 @@
 #include "lib/qbell.h"
 #include "mediator/backend.h"
 #include "mediator/ladder.h"
+#include "mediator/look.h"
 #include "mediator/loop.h"
 #include "mediator/scheduler.h"
 #include "mediator/share.h"
@@ -49,6 +50,7 @@ struct med_disk {
 	struct backend *backend;	/* owned */
 	bool inject;			/* it is a backend_inject */
 	struct outage outage;
+	struct look look;
 	uint64_t last_turn_ns;
 	struct loop loop;
 	struct qbell bell;	/* signals clients, whose descriptors are not to be trusted */

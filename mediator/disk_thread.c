@@ -14,11 +14,11 @@
 #include "mediator/disk_priv.h"
 #include "mediator/guard.h"
 #include "mediator/queue.h"
-#include "mediator/spin.h"
 #include "mediator/statpage.h"
 
 #define RELAXED memory_order_relaxed
 #define WATCH_ENTRIES 256u
+#define BUSY_NS Q_NSEC_PER_MSEC	/* of a real-time thread, until it rests */
 
 static void take_change(struct med_disk *d)
 {
@@ -146,6 +146,25 @@ static uint64_t earliest_ns(uint64_t a, uint64_t b)
 	return a && b ? Q_MIN(a, b) : a + b;
 }
 
+/* Looks for a while, if that has paid lately and somebody pays for it. True when work is there. */
+static bool look_for_work(struct med_disk *d, uint64_t busy_since)
+{
+	uint64_t from = qnow_ns(), left_ns = UINT64_MAX;
+
+	if (atomic_load_explicit(&d->realtime, RELAXED))
+		left_ns = BUSY_NS - Q_MIN(from - busy_since, (uint64_t)BUSY_NS);
+	uint64_t look_ns = look_begin(&d->look, d->policy, from, left_ns);
+	if (!look_ns)
+		return false;
+	bool found = spin(d, look_ns);
+	uint64_t took_ns = qnow_ns() - from;
+	look_end(&d->look, found, took_ns);
+	qstat_add(&d->stats->looks, 1);
+	qstat_add(&d->stats->look_ns, took_ns);
+	qstat_add(&d->stats->look_vain_ns, found ? 0 : took_ns);
+	return found;
+}
+
 /*
  * Waits for work: first looking for a while, if looking has paid lately, then asleep. True when it
  * slept.
@@ -155,23 +174,11 @@ static uint64_t earliest_ns(uint64_t a, uint64_t b)
  * ring was armed: so all are armed, each with a look behind it (qring.c), and only then do we wait.
  * Between that look and the wait nothing is taken from a ring.
  */
-static bool wait_for_work(struct med_disk *d, struct spin *look)
+static bool wait_for_work(struct med_disk *d, uint64_t busy_since)
 {
-	uint64_t look_ns = d->policy->poll_ns ? spin_worth(look, d->policy->poll_ns) : 0;
-
-	if (look_ns) {
-		uint64_t from = qnow_ns();
-		bool found = spin(d, look_ns);
-		uint64_t took_ns = qnow_ns() - from;
-
-		spin_result(look, found, took_ns);
-		qstat_add(&d->stats->looks, 1);
-		qstat_add(&d->stats->look_ns, took_ns);
-		if (found)
-			return false;
-	}
-	if (med_clients_arm(d))
+	if (look_for_work(d, busy_since) || med_clients_arm(d))
 		return false;
+	look_slept(&d->look);
 	uint64_t now = qnow_ns();
 	uint64_t due = earliest_ns(med_clients_deadline_ns(d), sched_next_ns(&d->sched, now));
 	due = earliest_ns(due, guard_due_ns(d, now));
@@ -192,7 +199,7 @@ static void rest_if_due(struct med_disk *d, uint64_t *busy_since)
 	if (!atomic_load_explicit(&d->realtime, RELAXED))
 		return;
 	now = qnow_ns();
-	if (now - *busy_since < Q_NSEC_PER_MSEC)
+	if (now - *busy_since < BUSY_NS)
 		return;
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
 	*busy_since = qnow_ns();
@@ -277,12 +284,11 @@ static bool any_client(const struct med_disk *d)
 
 void disk_run(struct med_disk *d)
 {
-	struct spin look = SPIN_NEW;
 	uint64_t busy_since = qnow_ns();
 
 	outage_policy(d, busy_since);
 	while (!atomic_load_explicit(&d->want_stop, memory_order_acquire)) {
-		if (!run_round(d) && wait_for_work(d, &look))
+		if (!run_round(d) && wait_for_work(d, busy_since))
 			busy_since = qnow_ns();
 		rest_if_due(d, &busy_since);
 	}

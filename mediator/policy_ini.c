@@ -16,6 +16,8 @@
 #define DEFAULT_SLICE_BYTES (64u << 10)
 #define DEFAULT_TARGET_NS (10 * Q_NSEC_PER_MSEC)
 #define DEFAULT_SERVICE_LIMIT_NS (1 * Q_NSEC_PER_MSEC)
+#define DEFAULT_POLL_SAFETY 50u
+#define DEFAULT_POLL_NORMAL 25u
 #define DEFAULT_POLL_NS (30 * Q_NSEC_PER_USEC)
 #define DEFAULT_WEIGHT 100
 #define DEFAULT_DEPTH 1
@@ -57,6 +59,7 @@ static void *open_device(struct reader *r, const char *name)
 		.target_ns = DEFAULT_TARGET_NS,
 		.service_limit_ns = DEFAULT_SERVICE_LIMIT_NS,
 		.poll_ns = DEFAULT_POLL_NS,
+		.poll_percent = { DEFAULT_POLL_SAFETY, DEFAULT_POLL_NORMAL, 0 },
 		.model = sim_model_default,
 		.file = r->ini.file,
 		.line = r->ini.line,

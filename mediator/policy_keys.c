@@ -31,6 +31,9 @@
 	{ "burst", KEY_TIME, of(limits.burst_ns), 0, 3600 * Q_NSEC_PER_SEC,                        \
 	  "a time from 0s to 3600s, such as 5ms" }
 
+#define POLL_PERCENT(name, class)                                                                  \
+	{ name, KEY_U32, DEV(poll_percent[class]), 0, 100, "percent of a processor, 0 to 100" }
+
 const struct policy_key policy_device_keys[] = {
 	{ "path", KEY_TEXT, DEV(path), 0, 0, "a file or block device", KEY_FIXED },
 	{ "null", KEY_BYTES, DEV(null_bytes), 4096, INT64_MAX, "a size, such as 64M", KEY_FIXED },
@@ -47,6 +50,9 @@ const struct policy_key policy_device_keys[] = {
 	{ "flush-limit", KEY_TIME, DEV(flush_limit_ns), 1000, 600 * Q_NSEC_PER_SEC,
 	  "a time from 1us to 600s, such as 5ms" },
 	{ "poll", KEY_TIME, DEV(poll_ns), 0, Q_NSEC_PER_MSEC, "a time from 0us to 1ms" },
+	POLL_PERCENT("poll-safety", SCHED_SAFETY),
+	POLL_PERCENT("poll-normal", SCHED_NORMAL),
+	POLL_PERCENT("poll-best-effort", SCHED_BEST_EFFORT),
 	{ NULL },
 };
 

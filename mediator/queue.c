@@ -397,6 +397,8 @@ static void queue_publish(struct med_queue *q)
 		qring_push(&q->ring, r->blk.head, written);
 	}
 	bool signal = qring_publish(&q->ring);
+	const struct med_share *sh = q->client->share;
+	look_note(&sh->disk->look, sh->policy->class, true);
 	while (q->done) {
 		struct client_req *r = q->done;
 

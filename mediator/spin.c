@@ -39,3 +39,18 @@ void spin_result(struct spin *s, bool found, uint64_t took_ns)
 	if (s->credit == 0)
 		s->left = s->pause;
 }
+
+uint64_t spin_budget_ns(struct spin_budget *b, unsigned percent, uint64_t now_ns)
+{
+	uint64_t most = SPIN_BUDGET_SPAN_NS / 100 * percent;
+	uint64_t past_ns = Q_MIN(now_ns - b->at_ns, (uint64_t)SPIN_BUDGET_SPAN_NS);
+
+	b->left_ns = Q_MIN(b->left_ns + past_ns * percent / 100, most);
+	b->at_ns = now_ns;
+	return b->left_ns;
+}
+
+void spin_budget_spend(struct spin_budget *b, uint64_t ns)
+{
+	b->left_ns -= Q_MIN(b->left_ns, ns);
+}

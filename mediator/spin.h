@@ -25,6 +25,22 @@ struct spin {
 	uint64_t usual_ns;	/* that looks took which found something; 0 = not known */
 };
 
+/*
+ * What looks in vain may cost: a percentage of the time, of which SPIN_BUDGET_SPAN_NS can be saved
+ * up. A zeroed one begins without savings.
+ */
+#define SPIN_BUDGET_SPAN_NS 10000000u
+
+struct spin_budget {
+	uint64_t left_ns;
+	uint64_t at_ns;		/* when that was */
+};
+
+/* What is left of it now. */
+uint64_t spin_budget_ns(struct spin_budget *b, unsigned percent, uint64_t now_ns);
+/* The last look may take more than was left. */
+void spin_budget_spend(struct spin_budget *b, uint64_t ns);
+
 #define SPIN_NEW ((struct spin){ .pause = SPIN_FIRST_PAUSE })
 
 /* There is nothing to do: how long to look for some, at most @max_ns (then tell spin_result()); 0:

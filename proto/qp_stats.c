@@ -124,6 +124,7 @@ static int add_device(Parley__MediatorStats *s, const struct qstat_view *v, unsi
 	m->enters = o->seen.enters;
 	m->looks = o->seen.looks;
 	m->look_ns = o->seen.look_ns;
+	m->look_vain_ns = o->seen.look_vain_ns;
 	uint64_t now = qnow_ns(), last = o->seen.round_ns;
 	m->last_round_age_ns = last && last < now ? now - last : 0;
 	fill_latency(&o->service, &o->seen.service);

@@ -160,6 +160,8 @@ static const struct {
 	  "p:3: error: flush-limit = 0us: expected a time from 1us to 600s, such as 5ms\n" },
 	{ DEVICE "direct = maybe\n", "p:3: error: direct = maybe: expected yes or no\n" },
 	{ DEVICE "poll = 2ms\n", "p:3: error: poll = 2ms: expected a time from 0us to 1ms\n" },
+	{ DEVICE "poll-normal = 101\n",
+	  "p:3: error: poll-normal = 101: expected percent of a processor, 0 to 100\n" },
 	{ DEVICE DEVICE, "p:3: error: device 'd' is there twice\n" },
 	{ "[device a b]\npath = x\n",
 	  "p:1: error: 'a b': expected a name of letters, digits, '-', '_' and '.', at most 64 in "

@@ -109,6 +109,40 @@ START_TEST(mix_row)
 }
 END_TEST
 
+/* Of @n moments 100 us apart, how many had @ns left; each takes them. */
+static unsigned spend(struct spin_budget *b, unsigned percent, uint64_t *now_ns, unsigned n,
+		      uint64_t ns)
+{
+	unsigned got = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		*now_ns += 100000;
+		if (spin_budget_ns(b, percent, *now_ns) < ns)
+			continue;
+		spin_budget_spend(b, ns);
+		got++;
+	}
+	return got;
+}
+
+START_TEST(a_budget_is_a_part_of_the_time)
+{
+	struct spin_budget b = { 0 };
+	uint64_t now = 1000000000000;
+
+	/* 10 us each 100 us are 10 %: all, half and none of them. */
+	spin_budget_ns(&b, 0, now);
+	ck_assert_uint_eq(spend(&b, 10, &now, 1000, 10000), 1000);
+	ck_assert_uint_eq(spend(&b, 5, &now, 1000, 10000), 500);
+	ck_assert_uint_eq(spend(&b, 0, &now, 1000, 1), 0);
+	/* An hour of silence saves up no more than the span. */
+	now += 3600 * Q_NSEC_PER_SEC;
+	ck_assert_uint_eq(spin_budget_ns(&b, 50, now), SPIN_BUDGET_SPAN_NS / 2);
+	spin_budget_spend(&b, UINT64_MAX);
+	ck_assert_uint_eq(spin_budget_ns(&b, 50, now), 0);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("spin");
@@ -118,6 +152,7 @@ static Suite *suite(void)
 	tcase_add_test(t, looks_each_time_while_it_pays);
 	tcase_add_test(t, gives_up_when_it_does_not_pay);
 	tcase_add_test(t, begins_again_when_a_trial_finds_work);
+	tcase_add_test(t, a_budget_is_a_part_of_the_time);
 	tcase_add_loop_test(t, length_row, 0, Q_ARRAY_LEN(length_rows));
 	tcase_add_loop_test(t, mix_row, 0, Q_ARRAY_LEN(mix_rows));
 	suite_add_tcase(s, t);

@@ -476,7 +476,8 @@ void guest_main(void)
 		  "queues=%u seed=%lu tsc_khz=%lu\n",
 		  blk.dev->name, blk.capacity, cfg.start_sector, cfg.region_sectors, cfg.bs, cfg.qd,
 		  cfg.read_percent, blk.q.num, blk.q.event_idx, blk.q.indirect, blk.q.packed,
-		  blk.dev->legacy, blk.read_only, blk.can_flush, cfg.queues, cfg.seed, rt_tick_khz());
+		  blk.dev->legacy, blk.read_only, blk.can_flush, cfg.queues, cfg.seed,
+		  rt_tick_khz());
 	last_done = next_tick = arch_ticks();
 	if (cfg.init) {
 		run_stage(next_init);
