@@ -16,6 +16,8 @@ enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m);
 /* One line: what became of a VM. */
 enum hc_exit hc_show_vm_line(const struct hc *hc, const Parley__VmInfo *m);
 enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, const char *only);
+/* The word for a step of a device's ladder (DeviceStats). */
+const char *hc_ladder_str(uint32_t step);
 /* HC_CONFIG when something is not right. */
 enum hc_exit hc_show_check(const struct hc *hc, const Parley__CheckReply *m);
 enum hc_exit hc_show_explain(const struct hc *hc, const char *share,

@@ -39,8 +39,13 @@ static enum hc_exit explain_json(const struct hc *hc, const char *share,
 					    json_integer((json_int_t)numbers[k].value));
 		json_array_append_new(list, j);
 	}
-	return hc_print_json(hc, json_pack("{s:i, s:s, s:o}", "schema", SCHEMA, "share", share,
-					   "worst", list));
+	return hc_print_json(hc, json_pack("{s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:o}", "schema",
+					   SCHEMA, "share", share, "bound_ns",
+					   (json_int_t)m->bound_ns, "target_ns",
+					   (json_int_t)m->target_ns, "missed",
+					   (json_int_t)m->missed, "ladder",
+					   hc_ladder_str(m->ladder_step), "ladder_ups",
+					   (json_int_t)m->ladder_ups, "worst", list));
 }
 
 static void add_flight(struct qtable *t, const Parley__Flight *f)
@@ -64,6 +69,16 @@ static void add_flight(struct qtable *t, const Parley__Flight *f)
 	qtable_add(t, "%" PRIu64, f->lower_passed);
 }
 
+static void print_promise(const Parley__ExplainReply *m)
+{
+	char bound[QTABLE_UNIT_BYTES], target[QTABLE_UNIT_BYTES];
+
+	printf("bound %s, target %s, missed %" PRIu64 " times; ladder of its device: %s, %" PRIu64
+	       " steps up since the start\n",
+	       qtable_ns(bound, m->bound_ns), qtable_ns(target, m->target_ns), m->missed,
+	       hc_ladder_str(m->ladder_step), m->ladder_ups);
+}
+
 enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parley__ExplainReply *m)
 {
 	static const char *const heads[] = {
@@ -74,6 +89,8 @@ enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parle
 
 	if (hc->json)
 		return explain_json(hc, share, m);
+	if (m->target_ns)
+		print_promise(m);
 	if (m->n_flights == 0) {
 		printf("%s: nothing was done yet, or it is not of class safety\n", share);
 		return HC_OK;

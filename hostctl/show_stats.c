@@ -12,6 +12,13 @@
 
 #define SCHEMA 1
 
+const char *hc_ladder_str(uint32_t step)
+{
+	static const char *const words[] = { "free", "throttle", "pause", "freeze" };
+
+	return step < Q_ARRAY_LEN(words) ? words[step] : "unknown";
+}
+
 static json_t *latency_json(const Parley__Latency *l)
 {
 	static const Parley__Latency none = PARLEY__LATENCY__INIT;
@@ -39,11 +46,20 @@ static json_t *share_json(const Parley__ShareStats *s)
 		{ "in_flight", s->in_flight },	 { "bound_ns", s->bound_ns },
 		{ "bound_violations", s->bound_violations },
 		{ "throttled", s->throttled },	 { "limited", s->limited },
+		{ "target_ns", s->target_ns },	 { "missed", s->missed },
+		{ "cpu_ns", s->cpu_ns },	 { "cpu_waits", s->cpu_waits },
 		{ "signals", s->signals },
 	};
 
 	for (size_t i = 0; j && i < Q_ARRAY_LEN(numbers); i++)
 		json_object_set_new(j, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+	/* The promise beside the worst that was seen, in the unit in which people speak of it. */
+	if (j && s->bound_ns) {
+		json_object_set_new(j, "bound_us", json_integer((json_int_t)(s->bound_ns / 1000)));
+		json_object_set_new(j, "worst_us",
+				    json_integer((json_int_t)(s->latency ?
+							      s->latency->max_ns / 1000 : 0)));
+	}
 	if (j) {
 		json_object_set_new(j, "latency", latency_json(s->latency));
 		json_object_set_new(j, "wait", latency_json(s->wait));
@@ -63,8 +79,10 @@ static json_t *device_json(const Parley__DeviceStats *d)
 		{ "looks", d->looks },		 { "look_ns", d->look_ns },
 		{ "look_vain_ns", d->look_vain_ns },
 		{ "last_round_age_ns", d->last_round_age_ns },
+		{ "ladder_ups", d->ladder_ups },
 	};
-	json_t *j = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "device", d->device,
+	json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "device",
+			      d->device, "ladder", hc_ladder_str(d->ladder_step),
 			      "slots", (json_int_t)d->slots, "reserve", (json_int_t)d->reserve,
 			      "lower_cap", (json_int_t)d->lower_cap, "in_flight",
 			      (json_int_t)d->in_flight, "service_max_ns",
@@ -129,11 +147,20 @@ static const char *share_state(const Parley__ShareStats *s)
 	return s->quarantined ? "quarantined" : s->connected ? "connected" : "-";
 }
 
+/* A number that means something only where something was promised. */
+static void promised_cell(struct qtable *t, uint64_t promise_ns, uint64_t n)
+{
+	if (promise_ns)
+		qtable_add(t, "%" PRIu64, n);
+	else
+		qtable_add(t, "-");
+}
+
 static void print_shares(const Parley__MediatorStats *m, const char *only)
 {
 	static const char *const heads[] = {
 		"SHARE", "CLASS", "CLIENT", ">OPS", ">READ", ">WRITTEN", ">P50", ">P99", ">WORST",
-		">BOUND", ">ABOVE", ">FAULTS", ">ERRORS",
+		">BOUND", ">ABOVE", ">TARGET", ">MISSED", ">CPU", ">FAULTS", ">ERRORS",
 	};
 	static const Parley__Latency none = PARLEY__LATENCY__INIT;
 	char buf[QTABLE_UNIT_BYTES];
@@ -156,10 +183,10 @@ static void print_shares(const Parley__MediatorStats *m, const char *only)
 		ns_cell(&t, l->p99_ns);
 		ns_cell(&t, l->max_ns);
 		ns_cell(&t, s->bound_ns);
-		if (s->bound_ns)
-			qtable_add(&t, "%" PRIu64, s->bound_violations);
-		else
-			qtable_add(&t, "-");
+		promised_cell(&t, s->bound_ns, s->bound_violations);
+		ns_cell(&t, s->target_ns);
+		promised_cell(&t, s->target_ns, s->missed);
+		ns_cell(&t, s->cpu_ns);
 		qtable_add(&t, "%" PRIu64, s->faults);
 		qtable_add(&t, "%" PRIu64, s->errors);
 	}
@@ -171,7 +198,7 @@ static void print_devices(const Parley__MediatorStats *m)
 {
 	static const char *const heads[] = {
 		"DEVICE", ">SLOTS", ">RESERVED", ">LOWER CAP", ">IN FLIGHT", ">SERVICE P50", ">P99",
-		">WORST", ">UNIT", "PRIORITIES",
+		">WORST", ">UNIT", "PRIORITIES", "LADDER",
 	};
 	static const Parley__Latency none = PARLEY__LATENCY__INIT;
 	struct qtable t;
@@ -191,6 +218,7 @@ static void print_devices(const Parley__MediatorStats *m)
 		ns_cell(&t, l->max_ns);
 		ns_cell(&t, d->service_max_ns);
 		qtable_add(&t, "%s", d->priorities ? "on" : "OFF");
+		qtable_add(&t, "%s", hc_ladder_str(d->ladder_step));
 	}
 	qtable_print(&t, stdout);
 	qtable_fini(&t);

@@ -64,7 +64,8 @@ struct qstat_share {
 	_Atomic uint64_t errors, faults, bound_violations, throttled, limited;
 	_Atomic uint64_t signals;	/* interrupts asked for */
 	struct qhist latency, wait;
-	_Atomic uint64_t missed;	/* promised requests above the target of the share */
+	_Atomic uint64_t target_ns;	/* what a promised request of the share may take … */
+	_Atomic uint64_t missed;	/* … and how many took longer */
 	/* Taking its client's requests, checking and copying them; rounds in which that had to wait. */
 	_Atomic uint64_t cpu_ns, cpu_waits;
 };

@@ -242,7 +242,11 @@ static void tell_event(struct control *c, struct event_record *rec)
 
 	if (!is_due(told_of(c, rec), rec->kind, qnow_ns(), &n))
 		return;
-	qlog_escape(shown, sizeof(shown), rec->text, strlen(rec->text));
+	/* Of a ladder there are numbers and our own words only: no need to cut it as a peer's. */
+	if (strcmp(rec->kind, MED_EVENT_LADDER) == 0)
+		snprintf(shown, sizeof(shown), "%s", rec->text);
+	else
+		qlog_escape(shown, sizeof(shown), rec->text, strlen(rec->text));
 	qlog_info("ev=%s share=%s n=%llu why=\"%s\"", rec->kind, rec->share,
 		  (unsigned long long)n, shown);
 	m.kind = rec->kind;

@@ -17,7 +17,7 @@
 
 static uint64_t target_of(const struct med_share *sh)
 {
-	return sh->policy->target_ns ? sh->policy->target_ns : sh->disk->policy->target_ns;
+	return sh->policy->target_ns;
 }
 
 /* ---- what is out ---- */

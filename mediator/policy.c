@@ -143,11 +143,11 @@ static const struct med_share_policy *tightest_share(const struct med_policy *p,
 	for (size_t k = 0; k < p->n_shares; k++) {
 		const struct med_share_policy *s = &p->shares[k];
 
-		if (s->device != i || s->class != SCHED_SAFETY || !s->target_ns ||
-		    s->target_ns >= least)
+		if (s->device != i || s->class != SCHED_SAFETY || !s->own_target_ns ||
+		    s->own_target_ns >= least)
 			continue;
 		best = s;
-		least = s->target_ns;
+		least = s->own_target_ns;
 	}
 	return best;
 }
@@ -172,7 +172,7 @@ void med_policy_check_promise(const struct med_policy *p, size_t i, struct cf_er
 	/* As in scheduler.h, with one lower-class slice and without the turns of our own loop. */
 	uint64_t least = 2 * d->service_limit_ns + d->flush_limit_ns +
 			 (depth - 1) * Q_MAX(d->service_limit_ns, d->flush_limit_ns);
-	uint64_t target = who ? who->target_ns : d->target_ns;
+	uint64_t target = who ? who->own_target_ns : d->target_ns;
 	if (least > target)
 		cf_error_add(
 			errs, CF_ERROR, who ? who->file : d->file, who ? who->line : d->line, 0,
@@ -257,7 +257,7 @@ static void check_class_keys(const struct med_policy *p, const struct med_share_
 {
 	bool safety = s->class == SCHED_SAFETY;
 
-	if (!safety && s->target_ns)
+	if (!safety && s->own_target_ns)
 		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 			     "share '%s': a target is of class safety only", s->name);
 	if (safety && s->slice_bytes)
@@ -309,6 +309,9 @@ static void check_share(struct med_policy *p, size_t i, struct cf_errors *errs)
 	if (s->class == SCHED_SAFETY && !s->depth)
 		s->depth = 1;
 	check_class_keys(p, s, errs);
+	if (s->class == SCHED_SAFETY && s->device != UINT32_MAX)
+		s->target_ns = s->own_target_ns ? s->own_target_ns :
+						  p->devices[s->device].target_ns;
 	check_rates("share", s->name, &s->limits, s->file, s->line, errs);
 }
 
@@ -375,7 +378,7 @@ static void check_all(struct med_policy *p, struct cf_errors *errs)
 	for (size_t i = 0; i < p->n_devices; i++) {
 		const struct med_share_policy *who = tightest_share(p, i);
 
-		p->devices[i].tightest_ns = who ? who->target_ns : p->devices[i].target_ns;
+		p->devices[i].tightest_ns = who ? who->own_target_ns : p->devices[i].target_ns;
 		med_policy_check_promise(p, i, errs);
 	}
 	if (p->n_devices + p->sound.n_devices == 0 && p->n_files > 0)

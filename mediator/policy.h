@@ -55,7 +55,8 @@ struct med_share_policy {
 	uint64_t len_bytes;	/* 0 until resolved: the rest of the device */
 	bool read_only;
 	bool shared_writers;	/* others that say so too may write to the same bytes */
-	uint64_t target_ns;	/* of class safety; 0 = the device's */
+	uint64_t own_target_ns;	/* of class safety; 0 = the device's */
+	uint64_t target_ns;	/* of class safety: that, or the device's */
 	uint32_t slice_bytes;	/* of lower classes; 0 = the device's */
 	bool freeze;		/* the last step of the ladder may freeze its VM (lower classes) */
 	char *group_name;	/* as written, or NULL */

@@ -66,7 +66,7 @@ const struct policy_key policy_share_keys[] = {
 	{ "length", KEY_BYTES, SHR(len_bytes), 512, INT64_MAX, "a size, such as 64M", KEY_FIXED },
 	{ "read-only", KEY_BOOL, SHR(read_only), 0, 1, "yes or no", KEY_FIXED },
 	{ "shared-writers", KEY_BOOL, SHR(shared_writers), 0, 1, "yes or no" },
-	{ "target", KEY_TIME, SHR(target_ns), 1000, 3600 * Q_NSEC_PER_SEC,
+	{ "target", KEY_TIME, SHR(own_target_ns), 1000, 3600 * Q_NSEC_PER_SEC,
 	  "a time from 1us to 1h, such as 10ms, or none", KEY_NONE },
 	{ "slice", KEY_BYTES32, SHR(slice_bytes), 4096, 16 << 20, "a size from 4K to 16M" },
 	{ "freeze", KEY_BOOL, SHR(freeze), 0, 1, "yes or no" },

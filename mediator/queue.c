@@ -18,8 +18,8 @@
 
 #include "mediator/order.h"
 
-#define QUEUE_BUDGET 64u	/* chains of one queue at once … */
-#define COST_BUDGET 512u	/* … and about so many descriptors, before the time is looked at */
+#define QUEUE_BUDGET 64u	/* chains of one queue in a round */
+#define LOOK_PARTS 256u		/* of chains taken: then the time is looked at */
 #define IOV_INLINE 6u		/* parts kept in the request itself: nearly all requests */
 
 struct client_req {
@@ -203,22 +203,36 @@ static bool take(struct med_queue *q, enum qring_verdict v, const struct qring_c
 	return take_chain(q, chain, iov);
 }
 
+/* For the time since @since_ns; the time now. */
+static uint64_t charge(struct budget *cpu, uint64_t since_ns)
+{
+	uint64_t now = qnow_ns();
+
+	budget_spend(cpu, now - since_ns);
+	return now;
+}
+
 /* True when more may be there. */
 bool med_queue_serve(struct med_queue *q)
 {
+	struct budget *cpu = &q->client->share->cpu;
 	struct iovec iov[QBLK_IOV_MAX];
 	struct qring_chain chain;
-
 	bool more = true;
-	unsigned cost = 0;
+	unsigned parts = 0;
 
 	q->looked_ns = qnow_ns();
+	uint64_t since = q->looked_ns;
 	qring_disarm(&q->ring);
-	for (unsigned n = 0; n < QUEUE_BUDGET && more && cost < COST_BUDGET; n++) {
+	for (unsigned n = 0; n < QUEUE_BUDGET && more && budget_left(cpu); n++) {
 		more = take(q, qring_pop(&q->ring, iov, QBLK_IOV_MAX, &chain), &chain, iov, false);
-		cost += more ? 1 + chain.n_out + chain.n_in : 0;
+		parts += more ? chain.n_out + chain.n_in : 0;
+		if (parts >= LOOK_PARTS) {
+			since = charge(cpu, since);
+			parts = 0;
+		}
 	}
-	budget_spend(&q->client->share->cpu, qnow_ns() - q->looked_ns);
+	charge(cpu, since);
 	return more;
 }
 

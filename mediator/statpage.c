@@ -14,6 +14,7 @@ void statpage_set_share(struct qstat_share *to, const struct med_share_policy *p
 {
 	atomic_store_explicit(&to->class, (uint32_t)p->class, RELAXED);
 	atomic_store_explicit(&to->depth, p->depth, RELAXED);
+	atomic_store_explicit(&to->target_ns, p->target_ns, RELAXED);
 }
 
 int statpage_init(struct statpage *s, const struct med_policy *p)

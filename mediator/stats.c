@@ -54,6 +54,11 @@ int med_explain(const struct med_disk *disks, size_t n_disks, const char *name,
 	parley__explain_reply__init(&o->msg);
 	o->msg.n_flights = recorder_read(&sh->worst, worst);
 	o->msg.flights = o->list;
+	o->msg.target_ns = sh->policy->depth ? sh->policy->target_ns : 0;
+	o->msg.missed = sh->stats->missed;
+	o->msg.bound_ns = sh->policy->depth ? sh->disk->stats->bound_ns : 0;
+	o->msg.ladder_step = (uint32_t)sh->disk->stats->ladder_step;
+	o->msg.ladder_ups = sh->disk->stats->ladder_ups;
 	uint64_t now = qnow_ns();
 	for (size_t i = 0; i < o->msg.n_flights; i++) {
 		fill_flight(&o->flights[i], &worst[i], now);

@@ -70,6 +70,10 @@ static void fill_share(struct share_out *o)
 	m->throttled = st->throttled;
 	m->limited = st->limited;
 	m->signals = st->signals;
+	m->target_ns = st->depth ? st->target_ns : 0;
+	m->missed = st->missed;
+	m->cpu_ns = st->cpu_ns;
+	m->cpu_waits = st->cpu_waits;
 	fill_latency(&o->latency, &st->latency);
 	fill_latency(&o->wait, &st->wait);
 	m->latency = &o->latency;
@@ -116,6 +120,8 @@ static int add_device(Parley__MediatorStats *s, const struct qstat_view *v, unsi
 	m->in_flight = o->seen.in_flight;
 	m->service_max_ns = o->seen.service_unit_ns;
 	m->priorities = o->seen.priorities;
+	m->ladder_step = (uint32_t)Q_MIN(o->seen.ladder_step, UINT32_MAX);
+	m->ladder_ups = o->seen.ladder_ups;
 	m->io_inline = o->seen.io_inline;
 	m->io_fixed = o->seen.io_fixed;
 	m->io_plain = o->seen.io_plain;
