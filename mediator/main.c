@@ -24,6 +24,7 @@
 #include "mediator/backend_inject.h"
 #include "mediator/audio.h"
 #include "mediator/control.h"
+#include "mediator/keeper.h"
 #include "mediator/options.h"
 #include "mediator/simulate_run.h"
 #include "mediator/statpage.h"
@@ -452,6 +453,9 @@ int main(int argc, char **argv)
 		return simulate(&m.opt);
 	qlog_init("mediator", NULL);
 	signal(SIGPIPE, SIG_IGN);
+	int kept = m.opt.check_only ? 0 : keeper_start();
+	if (kept < 0)
+		qlog_errno(QLOG_WARN, kept, "ev=no_keeper");
 	if (m.opt.control_fd >= 0) {
 		m.chan = qp_chan_new(m.opt.control_fd, "mediator");
 		if (!m.chan) {

@@ -6,6 +6,7 @@ no acknowledged write is lost, none lands elsewhere. Clients that are killed lea
 import json
 import os
 import random
+import signal
 import subprocess
 import time
 
@@ -60,7 +61,7 @@ def killed_again_and_again(direct, shm, kills):
 
 
 def killed_on_disk():
-    killed_again_and_again("no", False, 25)
+    killed_again_and_again("no", False, 15)
 
 
 def killed_on_tmpfs():
@@ -78,6 +79,20 @@ def killed_with_direct_io():
     killed_again_and_again("yes", False, 15)
 
 
+def killed_at_any_moment():
+    """Also while it starts; four clients, 1 to 128 requests out, writes that overlap. MED_KILLS=10000: the long form."""
+    kills = int(os.environ.get("MED_KILLS", "120"))
+    signal.alarm(60 * med.WAIT_S // 10 + kills // 10)
+    with med.Folder() as d:
+        p = subprocess.run([os.environ["KILLRUN"], "--kills", str(kills), os.environ["MEDIATOR"], d],
+                           capture_output=True, check=False)
+        check(p.returncode == 0, f"killrun ended with {p.returncode}: {p.stdout.decode()}{p.stderr.decode()}")
+        got = json.loads(p.stdout)
+        print(got, flush=True)
+        check(got["errors"] == got["wrong"] == 0 and got["kills"] == kills, f"{got}")
+        check(got["reconnects"] >= kills // 4 and got["ops"] > kills, f"they worked, and had to come back: {got}")
+
+
 def clients_are_killed():
     with med.Folder() as d:
         med.image(d + "/img", 32)
@@ -93,4 +108,4 @@ def clients_are_killed():
             check(got["reconnects"] == 0, f"who stayed saw nothing of it: {got}")
 
 
-med.run_tests(killed_on_disk, killed_on_tmpfs, killed_with_direct_io, clients_are_killed)
+med.run_tests(killed_on_disk, killed_on_tmpfs, killed_with_direct_io, killed_at_any_moment, clients_are_killed)

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns a client's memory, its ring, and what it knows of each sector.
+ *
+ * Each sector holds the number of the write that it is of (and words made of both). A write that was
+ * issued may be there; it may not be there any more once another on the same sector, which was
+ * issued after it had been acknowledged, was acknowledged itself. What a read has found excludes
+ * all that were acknowledged before the read was issued. So a lost write, one that comes late, and
+ * one that lands elsewhere each show. Sectors that a read covers have no write out.
+ */
+#include "tests/integ/killload.h"
+
+#include <errno.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/qdriver.h"
+#include "lib/qfd.h"
+#include "lib/qvhu_fe.h"
+
+#define RING 512u
+#define SPAN_MAX 16u		/* sectors of a request */
+#define SPAN_BYTES (SPAN_MAX * Q_SECTOR_BYTES)
+#define OUT_MAX 2u		/* writes out on a sector */
+#define LEGAL_MAX 6u
+#define META_AT (512ull << 10)
+#define META_BYTES 64u
+#define DATA_AT (1ull << 20)
+#define DATA_END (DATA_AT + (uint64_t)KILLLOAD_DEPTH_MAX * SPAN_BYTES)
+#define FLUSH_EVERY 64u
+#define SILENT_NS (60 * Q_NSEC_PER_SEC)
+
+/* A write that a sector may hold. */
+struct legal {
+	uint64_t seq, issued, acked;	/* logical times; acked 0 = out */
+};
+
+struct sector {
+	struct legal legal[LEGAL_MAX];
+	uint8_t n, n_writes_out, n_reads_out;
+};
+
+struct request {
+	unsigned slot;
+	bool busy;
+	uint32_t type;
+	uint32_t sector, n;
+	uint64_t seq, issued;
+};
+
+struct load {
+	const struct killload_cfg *cfg;
+	struct qmem *mem;
+	char *base;
+	struct qvhu_fe *fe;
+	struct qdriver drv;
+	int kick_fd, call_fd, inflight_fd;
+	struct qvhu_inflight inflight;
+	struct request req[KILLLOAD_DEPTH_MAX];
+	uint64_t rng, tick, seq;
+	bool lost;			/* nothing has come since the connection was made again */
+	struct sector sector[KILLLOAD_SECTORS];
+};
+
+static void count(_Atomic uint64_t *c)
+{
+	atomic_fetch_add_explicit(c, 1, memory_order_relaxed);
+}
+
+static uint32_t below(struct load *l, uint32_t n)
+{
+	l->rng ^= l->rng >> 12;
+	l->rng ^= l->rng << 25;
+	l->rng ^= l->rng >> 27;
+	return (uint32_t)((l->rng * 0x2545f4914f6cdd1dull >> 32) * n >> 32);
+}
+
+/* ---- content ---- */
+
+static void fill(uint64_t *to, uint32_t sector, uint64_t seq)
+{
+	to[0] = seq;
+	for (unsigned i = 1; i < Q_SECTOR_BYTES / 8; i++)
+		to[i] = seq ? ((uint64_t)sector << 40 | seq) * 0x9e3779b97f4a7c15ull ^ i : 0;
+}
+
+static void forget(struct sector *s, unsigned i)
+{
+	s->legal[i] = s->legal[--s->n];
+}
+
+/* A write on @s was acknowledged: those that had been before it was issued are gone. */
+static void acked(struct sector *s, const struct request *r, uint64_t now)
+{
+	for (unsigned i = 0; i < s->n;) {
+		struct legal *e = &s->legal[i];
+
+		if (e->seq == r->seq)
+			e->acked = now;
+		if (e->acked && e->acked < r->issued)
+			forget(s, i);
+		else
+			i++;
+	}
+}
+
+/* Whether the sector may be what was read, which it then is. */
+static bool found(struct sector *s, uint32_t number, const uint64_t *data)
+{
+	uint64_t want[Q_SECTOR_BYTES / 8];
+	bool legal = false;
+
+	for (unsigned i = 0; i < s->n; i++)
+		legal |= s->legal[i].seq == data[0];
+	fill(want, number, data[0]);
+	if (!legal || memcmp(want, data, sizeof(want)) != 0)
+		return false;
+	for (unsigned i = 0; i < s->n;) {
+		if (s->legal[i].seq != data[0])
+			forget(s, i);
+		else
+			i++;
+	}
+	return true;
+}
+
+static void complain(const struct load *l, uint32_t number, uint64_t seq)
+{
+	const struct sector *s = &l->sector[number];
+
+	fprintf(stderr, "killload: %s: sector %u holds write %llu; what may be there:",
+		l->cfg->socket, number, (unsigned long long)seq);
+	for (unsigned i = 0; i < s->n; i++)
+		fprintf(stderr, " %llu", (unsigned long long)s->legal[i].seq);
+	fputc('\n', stderr);
+}
+
+/* ---- requests ---- */
+
+static char *data_of(const struct load *l, const struct request *r)
+{
+	return l->base + DATA_AT + (size_t)r->slot * SPAN_BYTES;
+}
+
+static char *meta_of(const struct load *l, const struct request *r)
+{
+	return l->base + META_AT + (size_t)r->slot * META_BYTES;
+}
+
+static void prepare(struct load *l, struct request *r)
+{
+	for (uint32_t i = 0; i < r->n; i++) {
+		struct sector *s = &l->sector[r->sector + i];
+
+		if (r->type == VIRTIO_BLK_T_IN) {
+			s->n_reads_out++;
+			continue;
+		}
+		s->legal[s->n++] = (struct legal){ .seq = r->seq, .issued = r->issued };
+		s->n_writes_out++;
+		fill((uint64_t *)(void *)(data_of(l, r) + (size_t)i * Q_SECTOR_BYTES),
+		     r->sector + i, r->seq);
+	}
+}
+
+static void issue(struct load *l, struct request *r)
+{
+	struct virtio_blk_outhdr hdr = { .type = r->type, .sector = r->sector };
+	uint64_t meta = META_AT + (uint64_t)r->slot * META_BYTES;
+	uint64_t data = DATA_AT + (uint64_t)r->slot * SPAN_BYTES;
+	struct qdriver_buf bufs[3] = { { gpa(meta), sizeof(hdr), false } };
+	unsigned n = 1;
+
+	r->busy = true;
+	r->issued = ++l->tick;
+	r->seq = r->type == VIRTIO_BLK_T_OUT ? ++l->seq : 0;
+	prepare(l, r);
+	memcpy(meta_of(l, r), &hdr, sizeof(hdr));
+	meta_of(l, r)[32] = (char)0xff;
+	if (r->n)
+		bufs[n++] = (struct qdriver_buf){ gpa(data), r->n * Q_SECTOR_BYTES,
+						  r->type == VIRTIO_BLK_T_IN };
+	bufs[n++] = (struct qdriver_buf){ gpa(meta + 32), 1, true };
+	qassert(qdriver_add(&l->drv, bufs, n, r) == QDRIVER_OK);
+}
+
+static void end_sector(struct load *l, const struct request *r, uint32_t i, uint64_t now)
+{
+	uint32_t number = r->sector + i;
+	struct sector *s = &l->sector[number];
+	const uint64_t *data = (const void *)(data_of(l, r) + (size_t)i * Q_SECTOR_BYTES);
+
+	if (r->type == VIRTIO_BLK_T_OUT) {
+		s->n_writes_out--;
+		acked(s, r, now);
+		return;
+	}
+	s->n_reads_out--;
+	if (found(s, number, data))
+		return;
+	if (atomic_fetch_add(&l->cfg->shared->wrong, 1) == 0)
+		complain(l, number, data[0]);
+}
+
+static void end_request(struct load *l, struct request *r)
+{
+	struct killload_shared *sh = l->cfg->shared;
+	uint64_t now = ++l->tick;
+
+	r->busy = false;
+	count(&sh->ops);
+	if (meta_of(l, r)[32] != VIRTIO_BLK_S_OK)
+		count(&sh->errors);
+	for (uint32_t i = 0; i < r->n; i++)
+		end_sector(l, r, i, now);
+	if (!l->lost)
+		return;
+	l->lost = false;
+	atomic_store(&sh->first_ns, qnow_ns());
+	count(&sh->n_first);
+}
+
+static bool may(const struct load *l, const struct request *r)
+{
+	for (uint32_t i = 0; i < r->n; i++) {
+		const struct sector *s = &l->sector[r->sector + i];
+
+		if (r->type == VIRTIO_BLK_T_IN ? s->n_writes_out > 0 || s->n_reads_out == UINT8_MAX :
+						 s->n_writes_out == OUT_MAX || s->n_reads_out > 0 ||
+							 s->n == LEGAL_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* Writes gather on few sectors, so that they meet there. */
+static void choose(struct load *l, struct request *r)
+{
+	do {
+		uint32_t room = below(l, 4) ? KILLLOAD_SECTORS : 256;
+
+		r->type = below(l, FLUSH_EVERY) == 0 ? VIRTIO_BLK_T_FLUSH :
+			  below(l, 3) ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN;
+		r->n = r->type == VIRTIO_BLK_T_FLUSH ? 0 : 1 + below(l, SPAN_MAX);
+		r->sector = below(l, room - r->n);
+	} while (!may(l, r));
+}
+
+/* ---- the connection ---- */
+
+static int set_up(struct load *l)
+{
+	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
+			1ull << VIRTIO_BLK_F_FLUSH;
+	int r = qvhu_fe_set_features(l->fe, qvhu_fe_features(l->fe) & want);
+
+	if (r == QVHU_OK)
+		r = qvhu_fe_set_mem(l->fe, l->mem);
+	if (r == QVHU_OK && l->inflight_fd < 0)
+		r = qvhu_fe_inflight_get(l->fe, 1, RING, &l->inflight, &l->inflight_fd);
+	if (r == QVHU_OK)
+		r = qvhu_fe_inflight_set(l->fe, &l->inflight, l->inflight_fd);
+	return r == QVHU_OK ? qvhu_fe_queue_start(l->fe, 0, l->mem, &l->drv.cfg, l->kick_fd,
+						  l->call_fd) : r;
+}
+
+static bool connect_once(struct load *l)
+{
+	int fd = qfd_connect_unix(l->cfg->socket);
+
+	if (fd < 0 || qvhu_fe_new(fd, QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT, 10000, &l->fe) !=
+			      QVHU_OK)
+		return false;
+	if (set_up(l) == QVHU_OK)
+		return true;
+	l->fe = qvhu_fe_free(l->fe);
+	return false;
+}
+
+static bool reap(struct load *l)
+{
+	uint32_t written;
+	void *token;
+	int v;
+
+	while ((v = qdriver_poll(&l->drv, &token, &written)) == QDRIVER_OK)
+		end_request(l, token);
+	if (v != QDRIVER_EMPTY)
+		fprintf(stderr, "killload: the used ring is broken\n");
+	return v == QDRIVER_EMPTY;
+}
+
+static bool reconnect(struct load *l)
+{
+	static const struct timespec pause = { .tv_nsec = 200000 };
+	uint64_t until = qnow_ns() + SILENT_NS;
+
+	l->fe = qvhu_fe_free(l->fe);
+	/* What the last back end has answered is its own. */
+	l->lost = false;
+	if (!reap(l))
+		return false;
+	while (!connect_once(l)) {
+		if (qnow_ns() > until)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	l->lost = true;
+	qfd_event_signal(l->kick_fd);
+	return true;
+}
+
+/* Sleeps until something is used; a back end that is gone is replaced. */
+static bool wait_used(struct load *l)
+{
+	struct pollfd p[] = {
+		{ .fd = l->call_fd, .events = POLLIN },
+		{ .fd = qvhu_fe_fd(l->fe), .events = POLLIN },
+	};
+
+	if (qdriver_arm(&l->drv))
+		return true;
+	int n = poll(p, 2, (int)(SILENT_NS / Q_NSEC_PER_MSEC));
+	qfd_event_clear(l->call_fd);
+	if (n <= 0) {
+		fprintf(stderr, "killload: %s: %u requests are out and nothing comes\n",
+			l->cfg->socket, qdriver_outstanding(&l->drv));
+		return false;
+	}
+	if (!p[1].revents)
+		return true;
+	count(&l->cfg->shared->reconnects);
+	return reconnect(l);
+}
+
+static bool stopped(const struct load *l)
+{
+	return atomic_load(&l->cfg->shared->stop);
+}
+
+static bool round_trip(struct load *l)
+{
+	uint64_t before = atomic_load(&l->cfg->shared->ops);
+
+	if (qdriver_publish(&l->drv))
+		qfd_event_signal(l->kick_fd);
+	if (!reap(l))
+		return false;
+	return atomic_load(&l->cfg->shared->ops) != before || qdriver_outstanding(&l->drv) == 0 ||
+	       wait_used(l);
+}
+
+static bool run(struct load *l)
+{
+	while (!stopped(l) || qdriver_outstanding(&l->drv) > 0) {
+		for (unsigned i = 0; !stopped(l) && i < l->cfg->depth; i++) {
+			if (l->req[i].busy)
+				continue;
+			choose(l, &l->req[i]);
+			issue(l, &l->req[i]);
+		}
+		if (!round_trip(l))
+			return false;
+	}
+	return true;
+}
+
+static bool read_all(struct load *l)
+{
+	struct request *r = &l->req[0];
+
+	for (uint32_t at = 0; at < KILLLOAD_SECTORS; at += SPAN_MAX) {
+		r->type = VIRTIO_BLK_T_IN;
+		r->sector = at;
+		r->n = SPAN_MAX;
+		issue(l, r);
+		while (r->busy)
+			if (!round_trip(l))
+				return false;
+	}
+	return true;
+}
+
+static int start(struct load *l)
+{
+	uint64_t bytes = Q_MAX(l->cfg->mem_bytes, DATA_END);
+
+	l->kick_fd = qfd_eventfd();
+	l->call_fd = qfd_eventfd();
+	l->mem = qmem_new();
+	if (!l->mem || qmem_add(l->mem, gpa(0), bytes, 0, "killload") < 0)
+		return -ENOMEM;
+	/* A guest's memory is there: it was used. */
+	if (l->cfg->mem_bytes && qmem_populate(l->mem, false) < 0)
+		return -ENOMEM;
+	l->base = qmem_ptr(l->mem, gpa(0), bytes, true);
+	for (unsigned i = 0; i < KILLLOAD_DEPTH_MAX; i++)
+		l->req[i].slot = i;
+	/* The disk is empty: write 0, done before all. */
+	for (unsigned i = 0; i < KILLLOAD_SECTORS; i++)
+		l->sector[i] = (struct sector){ .n = 1, .legal = { { .acked = 1 } } };
+	l->tick = 1;
+	int r = qdriver_init(&l->drv, l->mem, gpa(0), RING, QRING_EVENT_IDX, gpa(0), 0);
+	return r == 0 && !reconnect(l) ? -ENOTCONN : r;
+}
+
+int killload_run(const struct killload_cfg *cfg)
+{
+	static struct load l = { .kick_fd = -1, .call_fd = -1, .inflight_fd = -1 };
+
+	l.cfg = cfg;
+	l.rng = cfg->seed * 2 + 1;
+	bool ok = start(&l) == 0;
+	if (!ok)
+		fprintf(stderr, "killload: %s: cannot begin\n", cfg->socket);
+	ok = ok && run(&l) && read_all(&l);
+	l.fe = qvhu_fe_free(l.fe);
+	qdriver_fini(&l.drv);
+	l.mem = qmem_unref(l.mem);
+	qfd_close(&l.kick_fd);
+	qfd_close(&l.call_fd);
+	qfd_close(&l.inflight_fd);
+	return !ok ? 3 : atomic_load(&cfg->shared->errors) || atomic_load(&cfg->shared->wrong);
+}
