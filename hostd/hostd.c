@@ -61,11 +61,23 @@ static void ended_as_asked(struct hostd *h)
 	event_base_loopbreak(h->env.base);
 }
 
+static void tell_status(struct hostd *h)
+{
+	unsigned n_running = 0;
+	struct hd_vm *vm;
+
+	LIST_FOREACH(vm, &h->vms.list, entry)
+		n_running += vm->state == HD_VM_RUNNING;
+	hd_notify_status(&h->notify, "%u of %u VMs running, mediator %s", n_running, h->vms.n,
+			 hd_med_state_str(hd_med_state(h->med)));
+}
+
 static void on_step(evutil_socket_t fd, short what, void *arg)
 {
 	struct hostd *h = arg;
 	bool force = h->n_stops > 1;
 
+	tell_status(h);
 	if (h->n_stops == 0) {
 		hd_vms_kick(&h->vms);
 		return;
@@ -83,10 +95,22 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
 	struct hostd *h = arg;
 
 	h->n_stops++;
+	hd_notify_stopping(&h->notify);
 	h->env.ending = true;
 	hd_event_add(&h->env.events, "hostd_stop", "hostd", "signal %d: %s", (int)sig,
 		     h->n_stops > 1 ? "forced" : "all VMs are stopped, then the mediator");
 	event_active(h->ev_step, EV_TIMEOUT, 0);
+}
+
+/* Another hostd is to take over. */
+static void on_leave(evutil_socket_t sig, short what, void *arg)
+{
+	struct hostd *h = arg;
+
+	hd_event_add(&h->env.events, "hostd_leaves", "hostd",
+		     "signal %d: VMs and mediator run on", (int)sig);
+	hd_notify_stopping(&h->notify);
+	event_base_loopbreak(h->env.base);
 }
 
 static int add_events(struct hostd *h)
@@ -94,10 +118,11 @@ static int add_events(struct hostd *h)
 	h->ev_step = event_new(h->env.base, -1, 0, on_step, h);
 	h->ev_term = evsignal_new(h->env.base, SIGTERM, on_signal, h);
 	h->ev_int = evsignal_new(h->env.base, SIGINT, on_signal, h);
+	h->ev_leave = evsignal_new(h->env.base, SIGUSR1, on_leave, h);
 	if (!h->ev_step || !h->ev_term || !h->ev_int || event_add(h->ev_term, NULL) < 0 ||
-	    event_add(h->ev_int, NULL) < 0)
+	    event_add(h->ev_int, NULL) < 0 || !h->ev_leave || event_add(h->ev_leave, NULL) < 0)
 		return -ENOMEM;
-	return 0;
+	return hd_notify_init(&h->notify, h->env.base);
 }
 
 static void report_conf_errors(struct hostd *h)
@@ -124,6 +149,8 @@ static int take_up(struct hostd *h)
 	hd_vms_adopt(&h->vms);
 	if (!interrupted)
 		hd_vms_autostart(&h->vms);
+	hd_notify_ready(&h->notify);
+	event_active(h->ev_step, EV_TIMEOUT, 0);
 	return 0;
 }
 
@@ -162,6 +189,9 @@ void hostd_fini(struct hostd *h)
 		event_free(h->ev_term);
 	if (h->ev_int)
 		event_free(h->ev_int);
-	h->ev_step = h->ev_term = h->ev_int = NULL;
+	if (h->ev_leave)
+		event_free(h->ev_leave);
+	h->ev_step = h->ev_term = h->ev_int = h->ev_leave = NULL;
+	hd_notify_fini(&h->notify);
 	hd_events_fini(&h->env.events);
 }

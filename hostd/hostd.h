@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hostd/freeze.h"
+#include "hostd/notify.h"
 #include "hostd/oper.h"
 
 struct hostd {
@@ -14,8 +15,9 @@ struct hostd {
 	struct hd_oper oper;
 	struct hd_freeze freeze;
 	struct event *ev_step;		/* something changed: kick VMs, go on ending */
-	struct event *ev_term, *ev_int;
+	struct event *ev_term, *ev_int, *ev_leave;
 	unsigned n_stops;		/* signals to end: the second forces */
+	struct hd_notify notify;
 };
 
 /* @env has its folders and configuration, and a loop; it is the hostd's from now on. 0 or -errno;

@@ -37,8 +37,10 @@ static void usage(FILE *to)
 	fputs("usage: hostd [options]\n"
 	      "Starts the mediator, runs the VMs of this host, and does what hostctl asks.\n"
 	      "\n"
-	      "  --config-dir DIR  hostd.conf, vms/ and mediator.d/ (default /etc/parley)\n"
-	      "  --state-dir DIR   what must survive; one hostd each (default /var/lib/parley)\n"
+	      "  --config-dir DIR  hostd.conf, vms/ and mediator.d/ (default\n"
+	      "                    " PARLEY_CONFIG_DIR ")\n"
+	      "  --state-dir DIR   what must survive; one hostd each (default\n"
+	      "                    " PARLEY_STATE_DIR ")\n"
 	      "  --run-dir DIR     sockets (default $PARLEY_RUN_DIR or /run/parley)\n"
 	      "  --bin-dir DIR     where qvm and mediator are (default: where hostd is)\n"
 	      "  --foreground      stay in the foreground; hostd always does\n"
@@ -66,8 +68,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	int opt;
 
 	*o = (struct options){
-		.state_dir = "/var/lib/parley",
-		.config_dir = "/etc/parley",
+		.state_dir = PARLEY_STATE_DIR,
+		.config_dir = PARLEY_CONFIG_DIR,
 		.run_dir = env && *env ? env : "/run/parley",
 	};
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hostd/notify.h"
 #include "hostd/reason.h"
 #include "lib/qfd.h"
 
@@ -77,6 +78,7 @@ static _Noreturn void forked_half(const struct hd_spawn *s)
 		give_up("arrange the descriptors of", s->path);
 	if (s->cwd && chdir(s->cwd) < 0)
 		give_up("enter", s->cwd);
+	hd_notify_forget();
 	for (char *const *v = s->environment; v && *v; v++)
 		if (putenv(*v) != 0)
 			give_up("set the environment of", s->path);
