@@ -290,7 +290,9 @@ static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fd
 		return;
 	case PARLEY__ENVELOPE__BODY_FREEZE_VMS:
 		freeze(m, e->freeze_vms->systems, e->freeze_vms->n_systems,
-		       "a safety share misses its target while lower classes wait");
+		       e->freeze_vms->n_systems ?
+			       "a safety share misses its target while lower classes wait" :
+			       "the mediator asks for it no more");
 		return;
 	case PARLEY__ENVELOPE__BODY_MEDIATOR_EVENT:
 		on_mediator_event(m, e->mediator_event);

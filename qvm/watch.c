@@ -179,15 +179,12 @@ static void drop_control(struct watch *w)
 	w->ev_control = w->ev_write = NULL;
 }
 
-static void on_control(evutil_socket_t fd, short what, void *arg)
+/* Does what hostd wants. False when there is nothing more to be read. */
+static bool obey(struct watch *w, enum control_order order)
 {
-	struct watch *w = arg;
-
-	if (what & EV_WRITE)
-		control_flush(w->control);
-	switch (control_serve(w->control, w->vm)) {
+	switch (order) {
 	case CONTROL_NOTHING:
-		break;
+		return false;
 	case CONTROL_BUTTON:
 		/* A guest that stands still sees no button. */
 		let_go(w);
@@ -207,9 +204,21 @@ static void on_control(evutil_socket_t fd, short what, void *arg)
 		let_go(w);
 		qlog_info("ev=control_gone why=\"the VM goes on without a supervisor\"");
 		drop_control(w);
-		return;
+		return false;
 	}
-	if (control_wants_write(w->control))
+	return true;
+}
+
+static void on_control(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+
+	if (what & EV_WRITE)
+		control_flush(w->control);
+	/* What was read behind an order does not make the channel readable again. */
+	while (obey(w, control_serve(w->control, w->vm)))
+		;
+	if (w->ev_control && control_wants_write(w->control))
 		event_add(w->ev_write, NULL);
 }
 
