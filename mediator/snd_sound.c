@@ -316,7 +316,7 @@ static void *session_thread(void *arg)
 			if (s->voices[i].session)
 				snd_session_end(s->voices[i].session, "the mediator stops");
 		}
-		if (run_round(s) || arm(s))
+		if (run_round(s) || arm(s) || (stopping && !any_session(s)))
 			(void)loop_submit(&s->loop, false);
 		else
 			(void)loop_submit_until(&s->loop, deadline(s));
