@@ -38,12 +38,17 @@ struct options {
 	uint64_t span_bytes;	/* of the device that is used; 0 = all */
 	uint64_t seed;
 	unsigned think_us;	/* longest pause before requests are made */
+	unsigned flush_percent, discard_percent;	/* of all, the others are reads and writes */
+	unsigned rate;		/* wanted a second: they come by the clock; 0 = as many as can */
 	bool poll, verify, fill, seq, indirect;
 };
 
+enum kind { KIND_READ, KIND_WRITE, KIND_FLUSH, KIND_DISCARD, KINDS };
+
 struct request {
 	unsigned slot;
-	bool write, busy;
+	enum kind kind;
+	bool busy;
 	uint64_t block;
 	uint64_t start_ns;
 };
@@ -60,6 +65,7 @@ struct client {
 	struct request req[RING_NUM];
 	uint64_t rng, next_seq;
 	uint64_t issued, ended, errors, mismatches, kicks, sleeps;
+	uint64_t ended_of[KINDS];
 	const char *broke;	/* why the back end is given up on; NULL: it is not */
 	struct qhist lat;
 };
@@ -125,42 +131,89 @@ static uint64_t pick_block(struct client *c)
 	}
 }
 
-static void issue(struct client *c, struct request *r, bool write, uint64_t block)
+static uint32_t type_of(enum kind kind)
 {
-	struct virtio_blk_outhdr hdr = {
-		.type = write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
-		.sector = block * (c->opt.bs_bytes / Q_SECTOR_BYTES),
+	static const uint32_t types[] = {
+		[KIND_READ] = VIRTIO_BLK_T_IN,
+		[KIND_WRITE] = VIRTIO_BLK_T_OUT,
+		[KIND_FLUSH] = VIRTIO_BLK_T_FLUSH,
+		[KIND_DISCARD] = VIRTIO_BLK_T_DISCARD,
 	};
+
+	return types[kind];
+}
+
+/* What goes with the request: a block, a range to be forgotten, or nothing. Its length. */
+static uint32_t prepare_data(struct client *c, const struct request *r)
+{
+	uint32_t sectors = c->opt.bs_bytes / Q_SECTOR_BYTES;
+	struct virtio_blk_discard_write_zeroes range = {
+		.sector = r->block * sectors, .num_sectors = sectors,
+	};
+
+	if (r->kind == KIND_FLUSH)
+		return 0;
+	if (r->kind == KIND_DISCARD) {
+		memcpy(data_of(c, r->slot), &range, sizeof(range));
+		return sizeof(range);
+	}
+	if (r->kind == KIND_WRITE && c->opt.verify)
+		fill_pattern(c, r->block, ++c->generation[r->block], data_of(c, r->slot));
+	return c->opt.bs_bytes;
+}
+
+static void issue(struct client *c, struct request *r, enum kind kind, uint64_t block)
+{
+	struct virtio_blk_outhdr hdr = { .type = type_of(kind) };
 	uint64_t meta = meta_at(r->slot);
+
+	if (kind == KIND_READ || kind == KIND_WRITE)
+		hdr.sector = block * (c->opt.bs_bytes / Q_SECTOR_BYTES);
+	r->kind = kind;
+	r->block = block;
+	r->busy = true;
+	uint32_t len = prepare_data(c, r);
 	struct qdriver_buf bufs[] = {
 		{ gpa(meta), sizeof(hdr), false },
-		{ gpa(DATA_AT + (uint64_t)r->slot * c->opt.bs_bytes), c->opt.bs_bytes, !write },
+		{ gpa(DATA_AT + (uint64_t)r->slot * c->opt.bs_bytes), len, kind == KIND_READ },
 		{ gpa(meta + 32), 1, true },
 	};
+	if (!len)
+		bufs[1] = bufs[2];
 
 	memcpy(c->base + meta, &hdr, sizeof(hdr));
 	c->base[meta + 32] = (char)0xff;
-	if (write && c->opt.verify)
-		fill_pattern(c, block, ++c->generation[block], data_of(c, r->slot));
-	r->write = write;
-	r->block = block;
-	r->busy = true;
 	r->start_ns = qnow_ns();
 	c->issued++;
-	if (qdriver_add(&c->drv, bufs, 3, r) != QDRIVER_OK) {
+	if (qdriver_add(&c->drv, bufs, len ? 3 : 2, r) != QDRIVER_OK) {
 		fprintf(stderr, "vublk: the ring is full at depth %u\n", c->opt.depth);
 		exit(EXIT_USAGE);
 	}
+}
+
+static enum kind pick_kind(struct client *c)
+{
+	unsigned p = (unsigned)(next_random(c) % 100);
+
+	if (c->opt.flush_percent || c->opt.discard_percent) {
+		if (p < c->opt.flush_percent)
+			return KIND_FLUSH;
+		if (p < c->opt.flush_percent + c->opt.discard_percent)
+			return KIND_DISCARD;
+		p = (unsigned)(next_random(c) % 100);
+	}
+	return p >= c->opt.read_percent ? KIND_WRITE : KIND_READ;
 }
 
 static void end_request(struct client *c, struct request *r, uint64_t now)
 {
 	qhist_add(&c->lat, now - r->start_ns);
 	c->ended++;
+	c->ended_of[r->kind]++;
 	r->busy = false;
 	if (c->base[meta_at(r->slot) + 32] != VIRTIO_BLK_S_OK)
 		c->errors++;
-	else if (!r->write && c->opt.verify && !content_ok(c, r->block, data_of(c, r->slot)))
+	else if (r->kind == KIND_READ && c->opt.verify && !content_ok(c, r->block, data_of(c, r->slot)))
 		c->mismatches++;
 }
 
@@ -222,10 +275,21 @@ static void think(struct client *c)
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
 }
 
+/* By the clock: until the next request is due. One that is late is made at once. */
+static void wait_for_turn(const struct client *c, uint64_t start_ns)
+{
+	uint64_t due = start_ns + c->issued * Q_NSEC_PER_SEC / c->opt.rate;
+	struct timespec ts = {
+		.tv_sec = (time_t)(due / Q_NSEC_PER_SEC), .tv_nsec = (long)(due % Q_NSEC_PER_SEC),
+	};
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+}
+
 /* Keeps depth requests out until time or count is up. False when the back end broke. */
 static bool run(struct client *c)
 {
-	uint64_t until = qnow_ns() + c->opt.msecs * Q_NSEC_PER_MSEC, last = qnow_ns();
+	uint64_t start = qnow_ns(), until = start + c->opt.msecs * Q_NSEC_PER_MSEC, last = start;
 	bool go = true;
 
 	qdriver_disarm(&c->drv);
@@ -234,13 +298,14 @@ static bool run(struct client *c)
 
 		if (c->opt.think_us)
 			think(c);
+		if (c->opt.rate && qdriver_outstanding(&c->drv) == 0)
+			wait_for_turn(c, start);
 		for (unsigned i = 0; go && i < c->opt.depth; i++) {
 			if (c->req[i].busy)
 				continue;
 			go = may_issue(c, until);
 			if (go)
-				issue(c, &c->req[i],
-				      next_random(c) % 100 >= c->opt.read_percent, pick_block(c));
+				issue(c, &c->req[i], pick_kind(c), pick_block(c));
 		}
 		publish(c);
 		if (!reap(c))
@@ -265,6 +330,7 @@ static bool sweep(struct client *c, bool write)
 	c->opt.seq = true;
 	c->next_seq = 0;
 	c->opt.read_percent = write ? 0 : 100;
+	c->opt.flush_percent = c->opt.discard_percent = c->opt.rate = 0;
 	c->opt.ops = c->issued + c->n_blocks;
 	bool ok = run(c);
 	c->opt = saved;
@@ -275,7 +341,8 @@ static int connect_device(struct client *c)
 {
 	struct virtio_blk_config cfg;
 	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
-			1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_FLUSH;
+			1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_FLUSH |
+			(c->opt.discard_percent ? 1ull << VIRTIO_BLK_F_DISCARD : 0);
 	int fd = qfd_connect_unix(c->opt.socket);
 
 	if (fd < 0) {
@@ -292,6 +359,8 @@ static int connect_device(struct client *c)
 		return r;
 	c->capacity_bytes = cfg.capacity * Q_SECTOR_BYTES;
 	uint64_t have = qvhu_fe_features(c->fe) & want;
+	if (c->opt.discard_percent && !(have >> VIRTIO_BLK_F_DISCARD & 1))
+		return -EOPNOTSUPP;
 	unsigned ring_features = (have >> VIRTIO_RING_F_EVENT_IDX & 1 ? QRING_EVENT_IDX : 0) |
 				 (have >> VIRTIO_RING_F_INDIRECT_DESC & 1 && c->opt.indirect ?
 					  QRING_INDIRECT :
@@ -354,14 +423,20 @@ static void report(const struct client *c, uint64_t ns)
 {
 	printf("{\"ops\": %llu, \"errors\": %llu, \"mismatches\": %llu, \"iops\": %.0f, "
 	       "\"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"max_us\": %.2f, "
-	       "\"kicks\": %llu, \"sleeps\": %llu, \"capacity_bytes\": %llu}\n",
+	       "\"kicks\": %llu, \"sleeps\": %llu, \"capacity_bytes\": %llu, "
+	       "\"secs\": %.4f, \"reads\": %llu, \"writes\": %llu, \"flushes\": %llu, "
+	       "\"discards\": %llu}\n",
 	       (unsigned long long)c->ended, (unsigned long long)c->errors,
 	       (unsigned long long)c->mismatches, (double)c->ended * 1e9 / (double)ns,
 	       (double)qhist_quantile(&c->lat, 500) / 1e3,
 	       (double)qhist_quantile(&c->lat, 990) / 1e3,
 	       (double)qhist_quantile(&c->lat, 999) / 1e3, (double)c->lat.max_ns / 1e3,
 	       (unsigned long long)c->kicks, (unsigned long long)c->sleeps,
-	       (unsigned long long)c->capacity_bytes);
+	       (unsigned long long)c->capacity_bytes, (double)ns / 1e9,
+	       (unsigned long long)c->ended_of[KIND_READ],
+	       (unsigned long long)c->ended_of[KIND_WRITE],
+	       (unsigned long long)c->ended_of[KIND_FLUSH],
+	       (unsigned long long)c->ended_of[KIND_DISCARD]);
 }
 
 static void usage(FILE *to)
@@ -371,6 +446,8 @@ static void usage(FILE *to)
 	      "  --depth N (1)      requests out at once, 1..42; with --indirect 1..128\n"
 	      "  --bs BYTES (4096)  of a request, multiple of 512, at most 65536\n"
 	      "  --read PERCENT (100)\n"
+	      "  --flush PERCENT (0), --discard PERCENT (0)   of all; reads and writes are the rest\n"
+	      "  --rate N (0)       one at a time, so many a second by the clock\n"
 	      "  --secs N (2)       or --msecs N, or --ops N\n"
 	      "  --span BYTES (0)   part of the device that is used, 0 = all\n"
 	      "  --seq              in order, not at random\n"
@@ -394,6 +471,9 @@ static bool parse(int argc, char **argv, struct options *o)
 		{ "poll", no_argument, NULL, 'p' },	   { "verify", no_argument, NULL, 'v' },
 		{ "msecs", required_argument, NULL, 'm' },
 		{ "think-us", required_argument, NULL, 't' },
+		{ "flush", required_argument, NULL, 'f' },
+		{ "discard", required_argument, NULL, 'c' },
+		{ "rate", required_argument, NULL, 'a' },
 		{ "indirect", no_argument, NULL, 'i' },	   { "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -415,6 +495,9 @@ static bool parse(int argc, char **argv, struct options *o)
 		case 'n': o->span_bytes = num; break;
 		case 'e': o->seed = num; break;
 		case 't': o->think_us = (unsigned)Q_MIN(num, 999999u); break;
+		case 'f': o->flush_percent = (unsigned)Q_MIN(num, 101u); break;
+		case 'c': o->discard_percent = (unsigned)Q_MIN(num, 101u); break;
+		case 'a': o->rate = (unsigned)Q_MIN(num, 1000000u); break;
 		case 'q': o->seq = true; break;
 		case 'p': o->poll = true; break;
 		case 'v': o->verify = true; break;
@@ -428,7 +511,8 @@ static bool parse(int argc, char **argv, struct options *o)
 	unsigned most = o->indirect ? RING_NUM : RING_NUM / 3;
 	return o->socket && !argv[optind + 1] && o->depth >= 1 && o->depth <= most &&
 	       o->bs_bytes >= 512 && o->bs_bytes % 512 == 0 && o->bs_bytes <= 65536 &&
-	       o->read_percent <= 100;
+	       o->read_percent <= 100 && o->flush_percent + o->discard_percent <= 100 &&
+	       (!o->rate || o->depth == 1);
 }
 
 int main(int argc, char **argv)
@@ -449,6 +533,7 @@ int main(int argc, char **argv)
 	bool ok = !c.opt.verify || sweep(&c, true);
 	qhist_reset(&c.lat);
 	c.ended = c.issued = 0;
+	memset(c.ended_of, 0, sizeof(c.ended_of));
 	uint64_t start = qnow_ns();
 	ok = ok && run(&c);
 	uint64_t took = qnow_ns() - start;
