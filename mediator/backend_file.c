@@ -264,7 +264,13 @@ static int file_start(struct backend *b, struct loop *l)
 	struct backend_file *f = Q_CONTAINER_OF(b, struct backend_file, be);
 
 	f->loop = l;
-	(void)loop_register_file(l, f->fd);	/* a kernel that cannot takes longer */
+	/*
+	 * A registered file stays open, and locked, until the kernel has taken down the ring of a
+	 * mediator that was killed: the next would wait 60 ms for it. An I/O of an ordinary file
+	 * holds it for as long as the I/O takes, which is what the lock is for.
+	 */
+	if (!f->locked)
+		(void)loop_register_file(l, f->fd);	/* a kernel that cannot takes longer */
 	return 0;
 }
 

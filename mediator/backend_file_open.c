@@ -168,7 +168,8 @@ static int take_over(struct backend_file *f, int take_fd)
 	r = same_file(f->fd, fd) ? BACKEND_SAME : BACKEND_ANOTHER;
 	int old = f->fd;
 	f->fd = fd;
-	(void)loop_register_file(f->loop, fd);	/* the old one is closed next */
+	if (!f->locked)
+		(void)loop_register_file(f->loop, fd);	/* the old one is closed next */
 	fd = old;	/* closed on return */
 	return r;
 }

@@ -133,7 +133,7 @@ static struct med_client *client_free(struct med_client *c)
 {
 	struct med_share *sh = c->share;
 
-	c->sock = loop_unwatch(&sh->disk->loop, c->sock);
+	c->sock = sockets_unwatch(&sh->disk->sockets, c->sock);
 	c->be = qvhu_be_free(c->be);
 	med_queue_free_requests(c);
 	free(c);
@@ -181,7 +181,7 @@ struct med_client *med_client_new(struct med_share *sh, int take_fd)
 	};
 	c->be = qvhu_be_new(take_fd, &c->ops, c);
 	if (c->be)
-		c->sock = loop_watch(&sh->disk->loop, qvhu_be_fd(c->be), on_sock, c);
+		c->sock = sockets_watch(&sh->disk->sockets, qvhu_be_fd(c->be), on_sock, c);
 	if (!c->sock)
 		return client_free(c);
 	c->sock_ready = true;

@@ -19,6 +19,7 @@
 #include "mediator/loop.h"
 #include "mediator/scheduler.h"
 #include "mediator/share.h"
+#include "mediator/sockets.h"
 #include "mediator/unmapper.h"
 
 struct med_slice {
@@ -53,6 +54,7 @@ struct med_disk {
 	struct look look;
 	uint64_t last_turn_ns;
 	struct loop loop;
+	struct sockets sockets;		/* what clients connect to and through */
 	struct qbell bell;	/* signals clients, whose descriptors are not to be trusted */
 	struct sched sched;
 	struct ladder ladder;

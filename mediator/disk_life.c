@@ -48,6 +48,7 @@ int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t devic
 	d->stats = stats;
 	d->wake_fd = -1;
 	d->bell = QBELL_NULL;
+	d->sockets = SOCKETS_NULL;
 	look_init(&d->look);
 	d->unmapper = UNMAPPER_NULL;
 	atomic_store(&d->want_priorities, true);

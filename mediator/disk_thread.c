@@ -217,7 +217,8 @@ static void on_accept(void *ctx)
 static void unwatch_all(struct med_disk *d)
 {
 	for (unsigned i = 0; i < d->n_shares; i++)
-		d->shares[i].listen_watch = loop_unwatch(&d->loop, d->shares[i].listen_watch);
+		d->shares[i].listen_watch =
+			sockets_unwatch(&d->sockets, d->shares[i].listen_watch);
 	d->wake_watch = loop_unwatch(&d->loop, d->wake_watch);
 }
 
@@ -226,7 +227,7 @@ static int watch_all(struct med_disk *d)
 	for (unsigned i = 0; i < d->n_shares; i++) {
 		struct med_share *sh = &d->shares[i];
 
-		sh->listen_watch = loop_watch(&d->loop, sh->listen_fd, on_accept, sh);
+		sh->listen_watch = sockets_watch(&d->sockets, sh->listen_fd, on_accept, sh);
 		sh->accept_waits = true;
 		if (!sh->listen_watch)
 			return -ENOMEM;
@@ -238,6 +239,7 @@ static int watch_all(struct med_disk *d)
 static void tear_down(struct med_disk *d)
 {
 	d->backend->ops->stop(d->backend);
+	sockets_fini(&d->sockets);
 	qbell_fini(&d->bell);
 	loop_fini(&d->loop);
 }
@@ -248,6 +250,8 @@ int disk_set_up(struct med_disk *d)
 	/* Room for every slice beside what watches take: a slice finds its place always. */
 	int r = loop_init(&d->loop, WATCH_ENTRIES + d->policy->slots);
 
+	if (r == 0)
+		r = sockets_init(&d->sockets, &d->loop);
 	if (r == 0)
 		r = qbell_init(&d->bell);
 	if (r == 0)
@@ -266,7 +270,7 @@ static void end_all(struct med_disk *d)
 	for (unsigned i = 0; i < d->n_shares; i++) {
 		struct med_share *sh = &d->shares[i];
 
-		sh->listen_watch = loop_unwatch(&d->loop, sh->listen_watch);
+		sh->listen_watch = sockets_unwatch(&d->sockets, sh->listen_watch);
 		sh->accept_waits = false;
 		if (sh->client)
 			med_client_end(sh->client, "mediator stops");

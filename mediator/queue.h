@@ -34,7 +34,7 @@ struct med_client {
 	struct qvhu_be *be;
 	struct qvhu_be_ops ops;
 	struct qblk_dev dev;
-	struct loop_watch *sock;
+	struct socket_watch *sock;
 	bool sock_ready;
 	bool dying;
 	bool write_through;	/* the driver cannot flush: what it wrote must stay (5.2.6.2) */

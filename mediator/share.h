@@ -15,7 +15,7 @@
 #include "mediator/policy.h"
 #include "mediator/recorder.h"
 
-struct loop_watch;
+struct socket_watch;
 struct med_client;
 struct med_disk;
 struct med_share;
@@ -60,7 +60,7 @@ struct med_share {
 	struct med_disk *disk;
 	unsigned sched_id;
 	int listen_fd;			/* owned */
-	struct loop_watch *listen_watch;
+	struct socket_watch *listen_watch;
 	struct med_client *client;	/* or NULL: a share has one client at a time */
 	bool accept_waits;		/* a connection may stand in the backlog */
 	uint64_t accept_after_ns;	/* 0 = now: there was no descriptor for it */
