@@ -19,6 +19,9 @@
 #include "lib/qfd.h"
 #include "lib/qlog.h"
 
+#define FDT_VERSION_MIN 16u
+#define FDT_NODES_MAX	2048u
+
 int fdt_bad(const struct fdt_say *say, const char *fmt, ...)
 {
 	va_list ap;
@@ -144,10 +147,18 @@ int fdt_merge(void *to, const char *path, const void *from, int from_at, fdt_kee
 
 /* ---- the file ---- */
 
-/* Names and depth, which what is recursive relies on, here and in libfdt. */
+/*
+ * Names and depth, which what is recursive relies on, here and in libfdt; and that a path leads to
+ * one node. Each path is looked up from the root: the number of nodes has its limit for that.
+ */
 static int check_nodes(const void *tree, const struct fdt_say *say)
 {
+	unsigned n_nodes = 0;
 	int depth = 0;
+
+	for (int at = 0; at >= 0; at = fdt_next_node(tree, at, NULL))
+		if (n_nodes++ == FDT_NODES_MAX)
+			return fdt_bad(say, "has more than %u nodes", FDT_NODES_MAX);
 
 	for (int at = fdt_next_node(tree, 0, &depth); at >= 0 && depth > 0;
 	     at = fdt_next_node(tree, at, &depth)) {
@@ -160,6 +171,9 @@ static int check_nodes(const void *tree, const struct fdt_say *say)
 		if (depth > FDT_DEPTH_MAX || fdt_get_path(tree, at, path, sizeof(path)) < 0)
 			return fdt_bad(say, "its nodes are more than %d deep, or their paths too "
 				       "long", FDT_DEPTH_MAX);
+		if (fdt_node_at(tree, path) != at)
+			return fdt_bad(say, "damaged: there are two nodes %s",
+				       qlog_escape((char[128]){ 0 }, 128, path, strlen(path)));
 	}
 	return 0;
 }
@@ -179,6 +193,10 @@ static int check_file(const void *file, size_t bytes, const struct fdt_say *say)
 	if (fdt_totalsize(file) > bytes)
 		return fdt_bad(say, "damaged: it says that it has %u bytes, and %zu are here",
 			       fdt_totalsize(file), bytes);
+	/* libfdt reads those, and believes that a name with a path in it has a slash. */
+	if (fdt_version(file) < FDT_VERSION_MIN)
+		return fdt_bad(say, "is a device tree of version %u: %u and later are taken, and dtc "
+			       "makes them", fdt_version(file), FDT_VERSION_MIN);
 	int r = fdt_check_full(file, bytes);
 	return r < 0 ? fdt_say_error(say, r, "damaged") : check_nodes(file, say);
 }

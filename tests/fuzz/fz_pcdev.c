@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A PC's old devices under a guest that writes what it likes, while time passes and the host's
+ * Old devices of a PC, and Arm's watchdog, under a guest that writes what it likes, while time passes and the host's
  * clock jumps. Bytes are a program: which device, then accesses of any width anywhere in its
  * windows, and time. Whatever they are, the device says its status and goes away cleanly, and time
  * that passes costs a bounded number of events.
@@ -24,6 +24,7 @@ static const struct {
 	{ "pci-dummy", VD_PCI, 0, 0 },
 	{ "progress", VD_IO, 0x80, 0 },
 	{ "wdt-ib700", VD_IO, 0x441, 0 },
+	{ "wdt-sp805", VD_MEM, 0x1c0f0000, 1 },
 };
 
 static uint64_t fuzz_u64(struct fuzz_in *in)
@@ -122,6 +123,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(h.irq_number, lines, sizeof(lines));
 	vdh_arg(&h, "vendor", "0x1111", 0x1111);
 	vdh_arg(&h, "device", "0x2222", 0x2222);
+	/* What a bite of Arm's watchdog does. */
+	if (!strcmp(kinds[kind].type, "wdt-sp805"))
+		vdh_arg(&h, "action", size & 1 ? "fiq" : "dump,terminate", 0);
 	qassert(!vdh_create(&h, kinds[kind].type, kinds[kind].space, kinds[kind].base,
 			    kinds[kind].n_irqs));
 	for (unsigned i = 0; i < STEPS_MAX && in.left > 0; i++)

@@ -8,7 +8,7 @@ import os
 import struct
 import sys
 
-HPET, RTC, KEYBOARD, DUMMY, PROGRESS, WATCHDOG = range(6)
+HPET, RTC, KEYBOARD, DUMMY, PROGRESS, WATCHDOG, SP805 = range(7)
 MS = 1000000
 
 
@@ -60,6 +60,12 @@ def inputs():
     yield "progress", bytes([PROGRESS]) + out(0, 0x10) + out(0, 0x1234, 1) + out(0, 5, 2) + inn(0)
     yield "watchdog", bytes([WATCHDOG]) + out(2, 14) + long_pause(8) + out(2, 14) + out(0, 0) + out(2, 10) + \
         long_pause(100)
+    # Locked and unlocked; the interrupt, cleared; a bite; the shortest period; its identity.
+    for name, control in (("sp805", 3), ("sp805-only-irq", 1)):
+        yield name, bytes([SP805]) + out(0xc00, 1, 2) + out(0, 5, 2) + out(0xc00, 0x1acce551, 2) + out(0, 250000, 2) + \
+            out(8, control, 2) + pause(11 * MS) + inn(0x10, 2) + inn(0x14, 2) + out(0xc, 1, 2) + pause(15 * MS) + \
+            pause(15 * MS) + inn(4, 2) + out(0, 0, 2) + long_pause(4) + out(8, 0, 2) + \
+            b"".join(inn(at, 2) for at in range(0xfe0, 0x1000, 4))
 
 
 def main():

@@ -604,6 +604,60 @@ START_TEST(too_large)
 }
 END_TEST
 
+/* Trees of before 2005, whose nodes have whole paths as names. */
+START_TEST(old_version)
+{
+	struct ftw w;
+
+	ftw_begin(&w, 0);
+	ftw_node(&w, "of-a-tree-without-a-root");
+	ftw_end(&w);
+	size_t len = ftw_finish(&w);
+	for (uint32_t version = 0; version < 16; version++) {
+		fdt_set_version(w.buf, version);
+		fdt_set_last_comp_version(w.buf, Q_MIN(version, 2u));
+		/* Not the empty name that the root of a newer one has. */
+		w.buf[fdt_off_dt_struct(w.buf) + 4] = 'x';
+		ft_refused(&t, w.buf, len, "version");
+	}
+}
+END_TEST
+
+START_TEST(two_of_a_name)
+{
+	struct ftw w;
+
+	ftw_begin(&w, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		ftw_node(&w, "soc");
+		ftw_str(&w, "qvm,vdev", "gic");
+		ftw_end(&w);
+	}
+	ft_refused(&t, w.buf, ftw_finish(&w), "two nodes /soc");
+}
+END_TEST
+
+START_TEST(too_many_nodes)
+{
+	const size_t room = 256 << 10;
+	void *tree = malloc(room);
+	char name[16];
+
+	ck_assert_int_eq(fdt_create(tree, (int)room), 0);
+	ck_assert_int_eq(fdt_finish_reservemap(tree), 0);
+	ck_assert_int_eq(fdt_begin_node(tree, ""), 0);
+	for (unsigned i = 0; i < 2048; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		ck_assert_int_eq(fdt_begin_node(tree, name), 0);
+		ck_assert_int_eq(fdt_end_node(tree), 0);
+	}
+	ck_assert_int_eq(fdt_end_node(tree), 0);
+	ck_assert_int_eq(fdt_finish(tree), 0);
+	ft_refused(&t, tree, fdt_totalsize(tree), "more than 2048 nodes");
+	free(tree);
+}
+END_TEST
+
 START_TEST(read_file)
 {
 	char folder[256], path[300], text[256];
@@ -648,6 +702,9 @@ int main(void)
 	tcase_add_test(tc, damaged_tree);
 	tcase_add_test(tc, damaged_overlay);
 	tcase_add_test(tc, too_large);
+	tcase_add_test(tc, old_version);
+	tcase_add_test(tc, two_of_a_name);
+	tcase_add_test(tc, too_many_nodes);
 	tcase_add_test(tc, read_file);
 	return fixture_main(s);
 }
