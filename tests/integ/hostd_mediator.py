@@ -214,7 +214,11 @@ def test_explain(host):
     host.policy(POLICY)
     host.start()
     running(host)
-    same(host.json("explain", "cluster/root"), {"schema": 1, "share": "cluster/root", "worst": []})
+    answer = host.json("explain", "cluster/root")
+    same(set(answer), {"schema", "share", "bound_ns", "target_ns", "missed", "ladder", "ladder_ups", "worst"})
+    same((answer["schema"], answer["share"], answer["ladder"], answer["missed"], answer["worst"]),
+         (1, "cluster/root", "free", 0, []))
+    check(0 < answer["bound_ns"] <= answer["target_ns"], answer)
     check("nothing was done yet" in host.ctl("explain", "cluster/root")[1], "in words")
     host.ctl("explain", "nosuch/root", want=NO_SUCH)
     host.ctl("explain", want=USAGE)
@@ -234,7 +238,7 @@ def test_policy(host):
     check("# set since the files were read: ivi/root weight=7" in lines and "limit-ops = 500" in lines, lines)
     for words, said in ((("ivi/root", "wieght=7"), "did you mean 'weight'?"),
                         (("ivi/root", "weight=0"), "from 1 to 1000"),
-                        (("ivi/rot", "weight=1"), "no share, device or group 'ivi/rot'"),
+                        (("ivi/rot", "weight=1"), "no share, voice, device or group 'ivi/rot'"),
                         (("ivi/root", "weight"), "expected key=value"),
                         (("ivi/root", "weight=9", "length=4K"), "restart the mediator"),
                         (("d0", "reserve=32"), "leaves none for lower classes")):

@@ -51,15 +51,15 @@ def test_json(host):
     answer = host.json("list")
     same(set(answer), {"schema", "vms", "processes"})
     same(list(answer)[0], "schema")
-    same(set(answer["vms"][0]), {"name", "state", "want", "class", "pid", "uptime_ms", "starts", "exit_code", "reason",
-                                 "config"})
+    same(set(answer["vms"][0]), {"name", "state", "paused", "want", "class", "pid", "uptime_ms", "starts", "exit_code",
+                                 "reason", "config"})
     same(answer["vms"][0]["exit_code"], None)
     same(set(answer["processes"][0]), {"name", "state", "pid", "uptime_ms", "starts", "reason"})
     same(host.json("start", "a")["vm"]["state"], "running")
     wait_for("its time", lambda: host.status("a")["uptime_ms"] > 0)
     answer = host.json("check")
     same((answer["ok"], [i["name"] for i in answer["items"]]), (True, ["a", "mediator"]))
-    same(set(host.json("stats")), {"schema", "mediator_error", "shares", "devices", "vms"})
+    same(set(host.json("stats")), {"schema", "mediator_error", "mediator_hangs", "shares", "devices", "vms"})
     same(host.json("version")["hostd"]["pid"], host.proc.pid)
     same(host.json("start", "a", want=ALREADY)["error"]["code"], "already")
     same(host.json("start", "bee", want=NO_SUCH)["error"], {
