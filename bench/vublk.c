@@ -38,7 +38,7 @@ struct options {
 	uint64_t span_bytes;	/* of the device that is used; 0 = all */
 	uint64_t seed;
 	unsigned think_us;	/* longest pause before requests are made */
-	unsigned flush_percent, discard_percent;	/* of all, the others are reads and writes */
+	unsigned flush_percent, discard_percent;	/* of all; else reads and writes */
 	unsigned rate;		/* wanted a second: they come by the clock; 0 = as many as can */
 	bool poll, verify, fill, seq, indirect;
 };
@@ -213,7 +213,8 @@ static void end_request(struct client *c, struct request *r, uint64_t now)
 	r->busy = false;
 	if (c->base[meta_at(r->slot) + 32] != VIRTIO_BLK_S_OK)
 		c->errors++;
-	else if (r->kind == KIND_READ && c->opt.verify && !content_ok(c, r->block, data_of(c, r->slot)))
+	else if (r->kind == KIND_READ && c->opt.verify &&
+		 !content_ok(c, r->block, data_of(c, r->slot)))
 		c->mismatches++;
 }
 
@@ -446,7 +447,7 @@ static void usage(FILE *to)
 	      "  --depth N (1)      requests out at once, 1..42; with --indirect 1..128\n"
 	      "  --bs BYTES (4096)  of a request, multiple of 512, at most 65536\n"
 	      "  --read PERCENT (100)\n"
-	      "  --flush PERCENT (0), --discard PERCENT (0)   of all; reads and writes are the rest\n"
+	      "  --flush PERCENT (0), --discard PERCENT (0)  of all\n"
 	      "  --rate N (0)       one at a time, so many a second by the clock\n"
 	      "  --secs N (2)       or --msecs N, or --ops N\n"
 	      "  --span BYTES (0)   part of the device that is used, 0 = all\n"

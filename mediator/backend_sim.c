@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A device that takes the time of its model (simulate_model.h) for all it does: a thread in front of
- * another back end, which then does it. For tests, and to try a policy on a disk that is not there.
+ * A device that takes the time of its model (simulate_model.h) for all it does: a thread in front
+ * of another back end, which then does it. For tests, and to try a policy on a disk that is not
+ * there.
  *
  * I/O:  submit() says when it will be over: it takes the first of the model's parallel servers that
  *       is free → heap, by that time → the thread, asleep until then → over, and the loop is told →
@@ -10,7 +11,8 @@
  * a thread that is late makes an I/O late, and no later one longer.
  *
  * Threads: the device's, and our own, which touches what stands under the lock and nothing else.
- * Invariant: a job is in the heap or in the over list from submit() until the back end behind has it.
+ * Invariant: a job is in the heap or in the over list from submit() until the back end behind has
+ * it.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -108,7 +108,10 @@ int sim_init(struct sim *m, const struct sched_cfg *cfg, const struct sim_model 
 void sim_fini(struct sim *m);
 /* Room for @n shares in all, before the first. 0, -ENOMEM, or -ENOSPC: the scheduler has not. */
 int sim_reserve(struct sim *m, uint32_t n);
-/* The index of the share, or -ENOMEM, or -ENOSPC: there is no room. Groups are the scheduler's: sched_group_add(). */
+/*
+ * The index of the share, or -ENOMEM, or -ENOSPC: there is no room. Groups are the scheduler's:
+ * sched_group_add().
+ */
 int sim_add(struct sim *m, const struct sched_share_cfg *cfg, const struct sim_load *load);
 /* New rules for a share that is there. */
 void sim_set(struct sim *m, unsigned share, const struct sched_share_cfg *cfg);

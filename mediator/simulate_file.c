@@ -266,7 +266,7 @@ static void finish_load(const struct sim_file *f, struct sim_file_load *l, struc
 	if (mix == 0)
 		l->load.mix[SIM_READ] = 1;
 	if (open && !l->rate)
-		bad_load(f, l, errs, "pattern = open has no rate: expected rate = requests a second");
+		bad_load(f, l, errs, "pattern = open has no rate: expected rate = N a second");
 	if (!open && l->rate)
 		bad_load(f, l, errs, "rate belongs to pattern = open");
 	if (!open && l->poisson)

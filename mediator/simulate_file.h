@@ -45,7 +45,8 @@ struct sim_file {
 	size_t n_loads;
 	/* The policy, resolved, as if each load of several were as many shares: owned apart. */
 	struct med_policy *policy;
-	struct med_share_policy *shares;	/* of them; share_load[i] is the load of it, or -1 */
+	struct med_share_policy *shares;
+	/* The load of each, or -1. */
 	int *share_load;
 	size_t n_shares;
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a simulation counted, as hostctl shows the same of a mediator that runs: a row a share, a row
- * a device; or JSON, whose first member is "schema", and members are only ever added within one. No
- * state.
+ * What a simulation counted, as hostctl shows the same of a mediator that runs: a row a share, a
+ * row a device; or JSON, whose first member is "schema", and members are only ever added within
+ * one. No state.
  */
 #include <inttypes.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `mediator --simulate`: reads a simulation's file and its policy, runs each device in virtual time,
- * prints what `hostctl stats` would. Main thread, and nothing beside it.
+ * `mediator --simulate`: reads a simulation's file and its policy, runs each device in virtual
+ * time, prints what `hostctl stats` would. Main thread, and nothing beside it.
  */
 #pragma once
 

@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, head);
 	size_t len = head;
 	if (at)
-		len += (size_t)sprintf(text + len, "/proc/self/fd/%d", policy_fd);
+		len += (size_t)snprintf(text + len, 64, "/proc/self/fd/%d", policy_fd);
 	memcpy(text + len, data + head + skip, size - head - skip);
 	len += size - head - skip;
 	int fd = file_of("simulate", text, len);

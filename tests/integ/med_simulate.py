@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""mediator --simulate: the result of the examples, the same every time; ten thousand shares; what is refused, and how."""
+"""mediator --simulate: the result of the examples, the same every time; ten thousand shares; what is refused, and how.
+Then a policy's own simulated device, in real time: it keeps what is written, and is never quicker than it says."""
 
 import json
 import os
 import subprocess
 import sys
 
-from med import Folder, check
+from med import Folder, Mediator, check, image, vublk, vublk_end
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXAMPLE = os.path.join(TOP, "conf", "mediator.d", "example.simulate")
@@ -41,9 +42,9 @@ def share(r, name):
 def example_is_golden():
     """The table to the last figure: integers only, so that every machine has the same."""
     out = result("--simulate", EXAMPLE)
-    path = os.path.join(GOLDEN, "example.table")
+    path = os.path.join(GOLDEN, "example.plan")
     if os.environ.get("PARLEY_GOLDEN_WRITE"):
-        write(GOLDEN, "example.table", out)
+        write(GOLDEN, "example.plan", out)
     with open(path, encoding="utf-8") as f:
         check(out == f.read(), f"not what {path} has (PARLEY_GOLDEN_WRITE=1 writes it anew):\n{out}")
 
@@ -190,6 +191,59 @@ def refused(folder):
         check(code == 2 and says in err, f"{args}: {code} {err}")
 
 
+# ---- in real time ----
+
+DEVICE = """\
+[device disk]
+path = disk.img
+simulate = yes
+sim-parallel = 3
+sim-read = 2ms
+sim-write = 1ms
+sim-read-kib = 0ns
+sim-write-kib = 0ns
+sim-flush = 3ms
+[share a/data]
+device = disk
+class = safety
+length = 2M
+[share b/data]
+device = disk
+offset = 2M
+length = 2M
+"""
+
+
+def a_simulated_disk_keeps_its_time(folder):
+    image(os.path.join(folder, "disk.img"), 4)
+    with Mediator(folder, DEVICE) as m:
+        one = vublk(m.socket("a/data"), "--ops", 50, "--verify", "--bs", 65536)
+        two = vublk(m.socket("b/data"), "--ops", 200, "--verify", "--bs", 4096, "--depth", 8, "--read", 50,
+                    "--flush", 10)
+        first, second = vublk_end(one), vublk_end(two)
+        check(first["p50_us"] >= 2000 and second["p50_us"] >= 1000, f"{first} {second}")
+        check(second["flushes"] > 0, f"{second}")
+    # What was written is in the file, not in the model.
+    with open(os.path.join(folder, "disk.img"), "rb") as f:
+        check(any(f.read(2 << 20)), "nothing was written")
+
+
+WRONG_DEVICES = (
+    ("simulate = yes\ndirect = yes", "expected simulate or direct, and not both"),
+    ("sim-spread = 5", "sim-spread: expected more than 0 with distribution = uniform, and none without"),
+    ("sim-distribution = gauss", "sim-distribution = gauss: expected fixed, uniform, exponential or bimodal"),
+    ("sim-parallel = 0", "sim-parallel = 0: expected a number from 1 to 1024"),
+)
+
+
+def wrong_devices(folder):
+    image(os.path.join(folder, "disk.img"), 4)
+    for keys, says in WRONG_DEVICES:
+        path = write(folder, "w.policy", f"[device disk]\npath = disk.img\n{keys}\n[share a/b]\ndevice = disk\n")
+        code, _, err = simulate("--check", path)
+        check(code == 65 and says in err, f"{keys}: {code} {err}")
+
+
 def main():
     example_is_golden()
     json_says_the_same()
@@ -197,6 +251,9 @@ def main():
         loads_do_what_they_say(folder)
         ten_thousand_shares(folder)
         refused(folder)
+        wrong_devices(folder)
+    with Folder(shm=True) as folder:
+        a_simulated_disk_keeps_its_time(folder)
     print("ok")
 
 

@@ -148,8 +148,8 @@ static void on_req_done(void *ctx, const struct sim *m, const struct sim_req *r)
 
 	if (r->bound_ns && !r->exempt)
 		SIM_CHECK(w, latency <= r->bound_ns,
-			  "share %u was promised %llu ns, took %llu ns (unit %llu, cap %u)", r->share,
-			  (unsigned long long)r->bound_ns, (unsigned long long)latency,
+			  "share %u was promised %llu ns, took %llu ns (unit %llu, cap %u)",
+			  r->share, (unsigned long long)r->bound_ns, (unsigned long long)latency,
 			  (unsigned long long)sched_unit_ns(&m->sched), m->sched.cap);
 }
 

@@ -23,7 +23,9 @@ static const struct sched_cfg plain = {
 	.service_limit_ns = 1 * MS,
 	.flush_limit_ns = 1 * MS,
 };
-static const struct med_sim_device quick = { .servers = 4, .unit_ns = 20 * US, .flush_ns = 20 * US };
+static const struct med_sim_device quick = {
+	.servers = 4, .unit_ns = 20 * US, .flush_ns = 20 * US
+};
 
 /* ---- a bucket ---- */
 
@@ -265,7 +267,9 @@ END_TEST
 START_TEST(what_a_limit_leaves_is_for_others)
 {
 	static struct med_sim m;
-	const struct med_sim_device slow = { .servers = 1, .unit_ns = 100 * US, .flush_ns = 100 * US };
+	const struct med_sim_device slow = {
+		.servers = 1, .unit_ns = 100 * US, .flush_ns = 100 * US
+	};
 	struct sched_share_cfg safety = {
 		SCHED_SAFETY, 100, 1, .limits = { .ops = { [LIMIT_BOTH] = 100 } },
 	};

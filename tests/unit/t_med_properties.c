@@ -285,7 +285,9 @@ static void make_crowd(struct costs *c, uint64_t seed, unsigned n)
 	c->m.sim.watch.given = add_cost;
 	memset(c->cost, 0, sizeof(c->cost));
 	for (unsigned i = 0; i < n; i++) {
-		struct sched_share_cfg crowd = { SCHED_BEST_EFFORT, (uint32_t)draw(&rng, 1, 20), 0 };
+		struct sched_share_cfg crowd = {
+			SCHED_BEST_EFFORT, (uint32_t)draw(&rng, 1, 20), 0
+		};
 		uint32_t bytes = (uint32_t)draw(&rng, 1, 4) * SLICE;
 		/* More than the device can hold of it, so that it always waits. */
 		struct sim_load l = med_sim_load(w.cfg.slots + 4, bytes / 4, bytes);
