@@ -9,7 +9,8 @@
 #   process        a VM is watched, asked for its status, and dumped; the dump is opened here by a debugger
 #   unit           the unit tests, built for the board's architecture, pass there
 #   linux-FORM     Debian's kernel under qvm works on a mediated disk, and looks at the rest of its machine:
-#                  linux_guest.sh says what is in each FORM. linux-gicv2 wants a board of its own.
+#                  linux_guest.sh says what is in each FORM. linux-gicv2 wants a board of its own, linux-fio gets
+#                  Debian's fio.
 #
 # The disk is a file of this machine: a file system between two margins that belong to nobody. The guest checks the
 # files that we put there and writes some of its own; afterwards we look here, from outside, at what it wrote, and that
@@ -139,6 +140,30 @@ make_kvmprobe()
 	ninja -C "$1" tools/kvmprobe >"$work/ninja" || { cat "$work/ninja"; exit 1; }
 }
 
+# fio and the libraries that it needs, as a file system that its guest can mount: too much for an initrd.
+make_fio()
+{
+	local debs=${PARLEY_BUILD_ROOT:-$root/build}/board/$arch/fio-debs triplet=aarch64-linux-gnu
+	local to=$work/fio name
+	local -a queue names
+	"$root/tools/debs" arm64 "$debs" fio
+	mkdir -p "$to"/{bin,dev} "$to/lib/$triplet"
+	cp "$debs/usr/bin/fio" "$to/bin/"
+	queue=("$to/bin/fio")
+	while [ ${#queue[@]} -gt 0 ]; do
+		mapfile -t names < <(readelf -d "${queue[@]}" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u)
+		queue=()
+		for name in "${names[@]}"; do
+			[ ! -e "$to/lib/$triplet/$name" ] || continue
+			cp -L "$(find "$debs/lib/$triplet" "$debs/usr/lib/$triplet" -name "$name" -print -quit)" \
+				"$to/lib/$triplet/$name" || fail "fio's packages have no $name"
+			queue+=("$to/lib/$triplet/$name")
+		done
+	done
+	ln -s "$triplet/ld-linux-aarch64.so.1" "$to/lib/"
+	mkfs.ext4 -q -F -E root_owner=0:0 -O ^has_journal -d "$to" "$work/fio.img" 160M
+}
+
 # on_board SECONDS: everything that the board is given, made anew, and the test on it; the board's exit status.
 on_board()
 {
@@ -175,6 +200,13 @@ on_board()
 		cp "$product/tests/guests/hello.$images" "$work/guests/"
 		"${board[@]}" --timeout "$patience" --put "$work/guests:/guests" --share "$work/share" \
 			--put "$here/process.sh:/bin/process" -- process "$arch" ;;
+	linux-fio)
+		{ margin nobody; head -c "$SHARE_BYTES" /dev/zero; margin others; } >"$work/disk"
+		make_fio
+		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" --disk "$work/fio.img:fio" \
+			--put "$product/tests/guests/blkworker.$images:/guests/blkworker.$images" \
+			--put "$here/linux_guest.sh:/bin/linux_guest" \
+			-- linux_guest "$arch" fio "$MARGIN_BYTES" "$SHARE_BYTES" ;;
 	linux-*)
 		make_disk
 		make_trees
@@ -218,7 +250,7 @@ main()
 		fail "on the board: exit status $r"
 	fi
 	case $kind in
-	guests)		check_margins ;;
+	guests|linux-fio) check_margins ;;
 	process)	check_dump ;;
 	linux-*)	check_disk ;;
 	esac

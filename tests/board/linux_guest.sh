@@ -44,18 +44,21 @@ saw()
 	grep -q "$1" $serial || fail "$2"
 }
 
+# share NAME CLASS OFFSET LENGTH
+share()
+{
+	printf '[share %s]\ndevice = disk\nclass = %s\noffset = %d\nlength = %d\n' "$@"
+}
+
 write_policy()
 {
-	cat >$policy <<-TEXT
-	[device disk]
-	path = /dev/board/disk
-
-	[share linux/disk]
-	device = disk
-	class = safety
-	offset = $offset
-	length = $length
-	TEXT
+	printf '[device disk]\npath = /dev/board/disk\n'
+	if [ "$form" = fio ]; then
+		share linux/disk safety "$offset" $((length / 2))
+		share flood/disk best-effort $((offset + length / 2)) $((length / 2))
+	else
+		share linux/disk safety "$offset" "$length"
+	fi
 }
 
 # machine NAME CPUS MIB COMMAND-LINE: what every VM here has.
@@ -290,6 +293,56 @@ form_gicv2()
 	saw '^guest: irq MSI .*virtio0-req' "the disk does not signal through the frame"
 }
 
+# ---- fio ----
+
+# A guest that writes and reads as much as it can, from when fio is about to begin until it is told to end.
+start_flood()
+{
+	mkfifo /tmp/flood.in
+	cat >$peer_conf <<-TEXT
+	system flood
+	ram 0x80000000,64M
+	cpu
+	load /guests/blkworker.img
+	cmdline "secs=0 paused=1 rw=30 qd=32 bs=65536 region=8 stall_ms=100000"
+	vdev pl011 hostdev - loc 0x1c090000 intr gic:37
+	vdev virtio-blk hostdev mediator:disk
+	TEXT
+	timeout 600 qvm @$peer_conf >$peer_serial </tmp/flood.in &
+	flood=$!
+	exec 8>/tmp/flood.in
+	{
+		until grep -q '^guest: fio begins' $serial; do
+			sleep 0.2
+		done
+		echo g >&8
+	} &
+	starter=$!
+}
+
+form_fio()
+{
+	: >$serial
+	start_flood
+	{
+		machine linux 2 256 "guest.disk=none guest.check=fio"
+		cat <<-TEXT
+		vdev virtio-blk hostdev mediator:disk
+		vdev virtio-blk hostdev </dev/board/fio
+		TEXT
+	} >$conf
+	run 0
+	saw '^guest: fio *write: .*(8192KiB/' "fio has not written all"
+	saw '^guest: fio *read: .*(8192KiB/' "fio has not read all back"
+	wait $starter
+	kill -0 $flood || fail "the flood ended before"
+	echo q >&8
+	wait $flood || fail "the flooding qvm ended with $?"
+	grep -q '^guest: done ok' $peer_serial || fail "the guest that floods did not say that all was well"
+	grep -q '^blk: total .* ops=[1-9][0-9]* err=0 .* verified=[1-9]' $peer_serial || fail "there was no flood"
+	grep '^blk: total' $peer_serial
+}
+
 form_bzimage()
 {
 	{
@@ -307,7 +360,7 @@ form_bzimage()
 main()
 {
 	mkdir -p /etc/parley/vms /etc/parley/mediator.d
-	write_policy
+	write_policy >$policy
 	mediator $policy >$mediator_log 2>&1 &
 	mediator=$!
 	wait_for_mediator
