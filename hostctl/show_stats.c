@@ -78,6 +78,8 @@ static json_t *device_json(const Parley__DeviceStats *d)
 		{ "rounds", d->rounds },	 { "enters", d->enters },
 		{ "looks", d->looks },		 { "look_ns", d->look_ns },
 		{ "look_vain_ns", d->look_vain_ns },
+		{ "pinned_bytes", d->pinned_bytes },
+		{ "pin_failures", d->pin_failures },
 		{ "last_round_age_ns", d->last_round_age_ns },
 		{ "ladder_ups", d->ladder_ups },
 	};

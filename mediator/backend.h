@@ -14,8 +14,11 @@
 
 #include "lib/cferr.h"
 #include "lib/qblk.h"
+#include "lib/qmem.h"
 #include "mediator/loop.h"
 #include "mediator/policy.h"
+
+struct pins_mem;
 
 struct backend_io {
 	struct loop_io loop;		/* for a back end that works through the loop */
@@ -27,6 +30,7 @@ struct backend_io {
 	bool unmap;			/* zeroes may be a hole */
 	bool unaligned;			/* memory that backend.mem_align forbids */
 	bool injected;			/* its error is one on purpose: it has not been done */
+	struct pins_mem *mem;		/* what mem_add() gave for the guest's memory, or NULL */
 	uint32_t len_bytes;		/* the back end may count it down */
 	uint64_t off_bytes;		/* in the device; the same */
 	/* Guest memory, for reads and writes; changed by the back end as it goes on. */
@@ -35,12 +39,19 @@ struct backend_io {
 	struct iovec iov_store[QBLK_IOV_MAX];	/* where iov points to at first */
 };
 
+/* I/Os, by the way they took. */
+struct backend_counts {
+	uint64_t at_once, held, plain, bounced;
+	uint64_t held_bytes, hold_failures;
+};
+
 struct backend {
 	const struct backend_ops *ops;
 	uint64_t len_bytes;
 	unsigned mem_align;		/* of memory that it takes as it lies; 1: any */
 	uint32_t unaligned_bytes;	/* how long an unaligned I/O may be */
 	bool writes_zeroes;		/* zeroes take it as long as any other write */
+	struct backend_counts n;
 };
 
 /* What was opened again is what was lost, or may be something else: a disk that came back, say. */
@@ -57,6 +68,17 @@ struct backend_ops {
 	 * before this returns; until then nothing is submitted. NULL: it cannot go.
 	 */
 	void (*reopen)(struct backend *b, void (*done)(void *ctx, int result), void *ctx);
+	/*
+	 * On the device's thread: one more user of a guest's memory, which may be held ready for
+	 * I/O until as many mem_drop(); NULL when it is not. Both or neither may be NULL.
+	 */
+	struct pins_mem *(*mem_add)(struct backend *b, const struct qmem *mem);
+	void (*mem_drop)(struct backend *b, struct pins_mem *m);
+	/*
+	 * On the device's thread, when its I/Os are given: something that is useful and takes
+	 * little. True when there is more. NULL: nothing ever.
+	 */
+	bool (*tend)(struct backend *b);
 	/* On the device's thread, after the last I/O has ended and before the loop goes; also when
 	 * start() failed. */
 	void (*stop)(struct backend *b);

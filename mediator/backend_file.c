@@ -76,6 +76,8 @@ static int submit_bounced(struct backend_file *f, struct backend_io *io)
 	struct file_slot *s = slot_of(f, io);
 	void *p;
 
+	f->be.n.bounced++;
+
 	if (!s->bounce) {
 		if (posix_memalign(&p, BOUNCE_ALIGN, f->be.unaligned_bytes) != 0)
 			return -ENOMEM;
@@ -88,6 +90,27 @@ static int submit_bounced(struct backend_file *f, struct backend_io *io)
 	return loop_writev(f->loop, &io->loop, f->fd, &s->iov, 1, io->off_bytes, write_flags(io));
 }
 
+/* From or to the guest's memory as it lies. */
+static int submit_plain(struct backend_file *f, struct backend_io *io)
+{
+	int slot = -1;
+
+	if (io->mem && io->n_iov == 1)
+		slot = pins_find(&f->pins, io->mem, io->iov->iov_base, io->iov->iov_len);
+	f->be.n.held += slot >= 0;
+	f->be.n.plain += slot < 0;
+	if (slot >= 0 && io->op == QBLK_READ)
+		return loop_read_held(f->loop, &io->loop, f->fd, io->iov, io->off_bytes,
+				      (unsigned)slot);
+	if (slot >= 0)
+		return loop_write_held(f->loop, &io->loop, f->fd, io->iov, io->off_bytes,
+				       write_flags(io), (unsigned)slot);
+	if (io->op == QBLK_READ)
+		return loop_readv(f->loop, &io->loop, f->fd, io->iov, io->n_iov, io->off_bytes);
+	return loop_writev(f->loop, &io->loop, f->fd, io->iov, io->n_iov, io->off_bytes,
+			   write_flags(io));
+}
+
 /* Gives the I/O to the kernel: 0 when it is under way, or -errno. */
 static int submit(struct backend_file *f, struct backend_io *io)
 {
@@ -97,10 +120,8 @@ static int submit(struct backend_file *f, struct backend_io *io)
 		return submit_bounced(f, io);
 	switch (io->op) {
 	case QBLK_READ:
-		return loop_readv(f->loop, &io->loop, f->fd, io->iov, io->n_iov, io->off_bytes);
 	case QBLK_WRITE:
-		return loop_writev(f->loop, &io->loop, f->fd, io->iov, io->n_iov, io->off_bytes,
-				   write_flags(io));
+		return submit_plain(f, io);
 	case QBLK_FLUSH:
 		return loop_fsync(f->loop, &io->loop, f->fd);
 	case QBLK_DISCARD:
@@ -143,6 +164,7 @@ static int try_inline(struct backend_file *f, const struct backend_io *io)
 	n = move(f->fd, io, flags);
 	if (n > 0 || (n < 0 && errno != EAGAIN && errno != EOPNOTSUPP && errno != EINTR)) {
 		f->inline_misses = 0;
+		f->be.n.at_once++;
 		return n > 0 ? (int)n : -errno;
 	}
 	f->inline_misses++;
@@ -271,12 +293,41 @@ static int file_start(struct backend *b, struct loop *l)
 	 */
 	if (!f->locked)
 		(void)loop_register_file(l, f->fd);	/* a kernel that cannot takes longer */
+	/* A kernel that cannot, or will not, takes longer for an I/O. */
+	if (pins_init(&f->pins, l, f->pin_bytes) < 0)
+		f->be.n.hold_failures++;
 	return 0;
 }
 
 static void file_stop(struct backend *b)
 {
-	Q_CONTAINER_OF(b, struct backend_file, be)->loop = NULL;
+	struct backend_file *f = Q_CONTAINER_OF(b, struct backend_file, be);
+
+	pins_fini(&f->pins);
+	f->loop = NULL;
+}
+
+static struct pins_mem *file_mem_add(struct backend *b, const struct qmem *mem)
+{
+	return pins_add(&Q_CONTAINER_OF(b, struct backend_file, be)->pins, mem);
+}
+
+static void file_mem_drop(struct backend *b, struct pins_mem *m)
+{
+	pins_drop(&Q_CONTAINER_OF(b, struct backend_file, be)->pins, m);
+}
+
+static bool file_tend(struct backend *b)
+{
+	struct backend_file *f = Q_CONTAINER_OF(b, struct backend_file, be);
+
+	if (!pins_waiting(&f->pins))
+		return false;
+	uint64_t failures = f->pins.failures;
+	bool more = pins_tend(&f->pins);
+	b->n.held_bytes = f->pins.held_bytes;
+	b->n.hold_failures += f->pins.failures - failures;
+	return more;
 }
 
 static void file_free(struct backend *b)
@@ -294,6 +345,9 @@ const struct backend_ops backend_file_ops = {
 	.start = file_start,
 	.submit = file_submit,
 	.reopen = backend_file_reopen,
+	.mem_add = file_mem_add,
+	.mem_drop = file_mem_drop,
+	.tend = file_tend,
 	.stop = file_stop,
 	.free = file_free,
 };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "mediator/backend.h"
+#include "mediator/pins.h"
 
 enum file_zeroes {
 	ZERO_AS_ASKED,	/* zero a range, or punch a hole when it may be unmapped */
@@ -33,6 +34,8 @@ struct backend_file {
 	unsigned inline_misses;		/* in a row */
 	enum file_zeroes zero_how;
 	struct loop *loop;		/* NULL until start() */
+	uint64_t pin_bytes;		/* of guest memory, at most */
+	struct pins pins;
 	/* To open it again. */
 	char *path;			/* owned */
 	int open_flags;

@@ -96,6 +96,7 @@ static struct backend_file *file_new(const struct med_device_policy *p)
 	f->be.unaligned_bytes = p->slice_bytes;
 	f->fd = -1;
 	f->n_slots = p->slots;
+	f->pin_bytes = p->pin_bytes;
 	f->open_flags = O_RDWR | O_CLOEXEC | (p->direct ? O_DIRECT : 0);
 	f->path = strdup(p->path);
 	if (f->path)

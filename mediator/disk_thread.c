@@ -79,6 +79,16 @@ static void on_wake(void *ctx)
 	}
 }
 
+static void publish_counts(struct qstat_device *st, const struct backend_counts *n)
+{
+	atomic_store_explicit(&st->io_inline, n->at_once, RELAXED);
+	atomic_store_explicit(&st->io_fixed, n->held, RELAXED);
+	atomic_store_explicit(&st->io_plain, n->plain, RELAXED);
+	atomic_store_explicit(&st->io_bounced, n->bounced, RELAXED);
+	atomic_store_explicit(&st->pinned_bytes, n->held_bytes, RELAXED);
+	atomic_store_explicit(&st->pin_failures, n->hold_failures, RELAXED);
+}
+
 static void publish_stats(struct med_disk *d, uint64_t start_ns)
 {
 	struct qstat_device *st = d->stats;
@@ -91,6 +101,7 @@ static void publish_stats(struct med_disk *d, uint64_t start_ns)
 	atomic_store_explicit(&st->round_ns, start_ns, RELAXED);
 	atomic_store_explicit(&st->enters, d->loop.n_enters, RELAXED);
 	qstat_add(&st->rounds, 1);
+	publish_counts(st, &d->backend->n);
 	for (unsigned i = 0; i < d->n_shares; i++) {
 		struct med_share *sh = &d->shares[i];
 		const struct sched_share *ss = &d->sched.share[sh->sched_id];
@@ -117,15 +128,18 @@ static bool run_round(struct med_disk *d)
 	guard_run(d, start);
 	gave = disk_give(d);
 	more |= med_clients_finish_round(d);
-	if (gave) {
+	if (gave)
 		loop_submit(&d->loop, false);
+	const struct backend_ops *ops = d->backend->ops;
+	bool tends = ops->tend && ops->tend(d->backend);
+	if (gave || tends) {
 		uint64_t now = qnow_ns();
 
 		d->last_turn_ns = now - start;
 		sched_turn(&d->sched, d->last_turn_ns, now);
 	}
 	publish_stats(d, start);
-	return more || gave;
+	return more || gave || tends;
 }
 
 /* Looks for work for @ns without sleeping. */

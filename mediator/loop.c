@@ -217,6 +217,44 @@ int loop_writev(struct loop *l, struct loop_io *io, int fd, const struct iovec *
 	return start(l, sqe, io);
 }
 
+int loop_buffers_init(struct loop *l, unsigned n)
+{
+	return io_uring_register_buffers_sparse(&l->ring, n);
+}
+
+int loop_buffer_set(struct loop *l, unsigned slot, void *at, size_t len_bytes)
+{
+	const struct iovec iov = { at, len_bytes };
+	const __u64 tag = 0;
+	int r = io_uring_register_buffers_update_tag(&l->ring, slot, &iov, &tag, 1);
+
+	return r == 1 ? 0 : Q_MIN(r, 0);
+}
+
+int loop_read_held(struct loop *l, struct loop_io *io, int fd, const struct iovec *part,
+		   uint64_t off, unsigned slot)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return -EBUSY;
+	io_uring_prep_read_fixed(sqe, fd, part->iov_base, (unsigned)part->iov_len, off, (int)slot);
+	return start(l, sqe, io);
+}
+
+int loop_write_held(struct loop *l, struct loop_io *io, int fd, const struct iovec *part,
+		    uint64_t off, int flags, unsigned slot)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	if (!sqe)
+		return -EBUSY;
+	io_uring_prep_write_fixed(sqe, fd, part->iov_base, (unsigned)part->iov_len, off,
+				  (int)slot);
+	sqe->rw_flags = flags;
+	return start(l, sqe, io);
+}
+
 int loop_open(struct loop *l, struct loop_io *io, const char *path, int flags)
 {
 	struct io_uring_sqe *sqe = get_sqe(l);

@@ -50,6 +50,19 @@ struct loop_watch *loop_unwatch(struct loop *l, struct loop_watch *w);
  */
 int loop_register_file(struct loop *l, int fd);
 
+/* Room for @n registered buffers, once. 0 or -errno. */
+int loop_buffers_init(struct loop *l, unsigned n);
+/*
+ * Holds @len_bytes at @at in @slot, which is empty, or with @at NULL empties it. The kernel keeps
+ * what is under way. 0; -ENOMEM (no more may be locked), other -errno.
+ */
+int loop_buffer_set(struct loop *l, unsigned slot, void *at, size_t len_bytes);
+/* The same as loop_readv() and loop_writev() with one part, that lies in what @slot holds. */
+int loop_read_held(struct loop *l, struct loop_io *io, int fd, const struct iovec *part,
+		   uint64_t off, unsigned slot);
+int loop_write_held(struct loop *l, struct loop_io *io, int fd, const struct iovec *part,
+		    uint64_t off, int flags, unsigned slot);
+
 /*
  * Queue an I/O; it goes to the kernel with the next loop_wait() or loop_submit(). -EBUSY when the
  * submission queue is full even after submitting.

@@ -29,6 +29,7 @@ struct med_device_policy {
 	uint64_t target_ns, service_limit_ns;
 	uint64_t tightest_ns;	/* the least target of it and its safety shares */
 	uint64_t flush_limit_ns;	/* 0 in the file = as service_limit_ns */
+	uint64_t pin_bytes;	/* guest memory held for direct I/O, at most; 0 = none */
 	uint64_t poll_ns;	/* busy waiting for the next request before the loop sleeps */
 	uint32_t poll_percent[SCHED_CLASSES];	/* of a processor, that may go by in vain */
 	const char *file;	/* owned by the policy */

@@ -40,6 +40,8 @@ const struct policy_key policy_device_keys[] = {
 	{ "simulate", KEY_BOOL, DEV(simulate), 0, 1, "yes or no", KEY_FIXED },
 	POLICY_MODEL_KEYS("sim-", DEV, KEY_FIXED | KEY_MODEL),
 	{ "direct", KEY_BOOL, DEV(direct), 0, 1, "yes or no", KEY_FIXED },
+	{ "pin", KEY_BYTES, DEV(pin_bytes), 256 << 10, INT64_MAX, "a size from 256K, or none",
+	  KEY_FIXED | KEY_NONE },
 	{ "slots", KEY_U32, DEV(slots), 1, 1024, "a number from 1 to 1024", KEY_FIXED },
 	{ "reserve", KEY_U32, DEV(reserve), 0, 1023, "a number from 0 to slots - 1" },
 	{ "slice", KEY_BYTES32, DEV(slice_bytes), 4096, 16 << 20, "a size from 4K to 16M" },

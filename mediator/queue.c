@@ -37,6 +37,11 @@ static struct qbell *bell_of(const struct med_client *c)
 	return &c->share->disk->bell;
 }
 
+static struct med_disk *disk_of(const struct med_queue *q)
+{
+	return q->client->share->disk;
+}
+
 /* ---- requests ---- */
 
 static struct client_req *req_get(struct med_client *c)
@@ -124,6 +129,7 @@ static void queue_request(struct client_req *r)
 	r->req.rank = order_rank(r->blk.ioprio);
 	r->req.iov = r->blk.iov;
 	r->req.n_iov = r->blk.n_iov;
+	r->req.mem = r->q->pins;
 	r->req.arrival_ns = r->q->looked_ns;
 	/* A flush has no length, but is one thing to be done. */
 	if (r->blk.op == QBLK_FLUSH)
@@ -287,6 +293,9 @@ static void queue_release(struct med_queue *q)
 	/* Its descriptors may be closed next. */
 	qbell_flush(bell_of(q->client));
 	q->kick = loop_unwatch(l, q->kick);
+	if (q->pins)
+		disk_of(q)->backend->ops->mem_drop(disk_of(q)->backend, q->pins);
+	q->pins = NULL;
 	q->mem = qmem_unref(q->mem);
 	free(q->out_heads);
 	q->out_heads = NULL;
@@ -334,6 +343,8 @@ int med_queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *bq, struc
 		return -ENOMEM;
 	}
 	q->mem = qmem_ref(mem);
+	if (disk_of(q)->backend->ops->mem_add)
+		q->pins = disk_of(q)->backend->ops->mem_add(disk_of(q)->backend, mem);
 	q->running = true;
 	c->n_running++;
 	q->inflight = qvhu_be_inflight(c->be, i);

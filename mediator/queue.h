@@ -18,6 +18,7 @@ struct med_queue {
 	unsigned index;
 	struct qring ring;
 	struct qmem *mem;		/* our reference while it runs */
+	struct pins_mem *pins;		/* the back end's of it, or NULL */
 	struct qvhu_inflight_queue *inflight;
 	struct loop_watch *kick;
 	int call_fd, err_fd;		/* borrowed */

@@ -15,6 +15,7 @@
 #include "mediator/policy.h"
 #include "mediator/recorder.h"
 
+struct pins_mem;
 struct socket_watch;
 struct med_client;
 struct med_disk;
@@ -29,6 +30,7 @@ struct med_req {
 	uint64_t len_bytes;
 	bool unmap;
 	struct iovec *iov;		/* of the whole request */
+	struct pins_mem *mem;		/* of the guest, as the back end knows it; or NULL */
 	unsigned n_iov;
 	uint64_t arrival_ns;
 	uint64_t seq;			/* order of arrival on the device */

@@ -35,6 +35,7 @@ void med_slice_cut(struct med_slice *s, struct med_req *r, uint32_t len)
 	io->durable = r->durable;
 	io->unmap = r->unmap;
 	io->unaligned = r->unaligned;
+	io->mem = r->mem;
 	io->len_bytes = len;
 	io->off_bytes = r->share->policy->offset_bytes + r->sector * Q_SECTOR_BYTES + r->next_byte;
 	io->iov = io->iov_store;

@@ -126,6 +126,8 @@ static int add_device(Parley__MediatorStats *s, const struct qstat_view *v, unsi
 	m->io_fixed = o->seen.io_fixed;
 	m->io_plain = o->seen.io_plain;
 	m->io_bounced = o->seen.io_bounced;
+	m->pinned_bytes = o->seen.pinned_bytes;
+	m->pin_failures = o->seen.pin_failures;
 	m->rounds = o->seen.rounds;
 	m->enters = o->seen.enters;
 	m->looks = o->seen.looks;

@@ -312,7 +312,8 @@ SHARE = {1: "share", 2: "device", 3: "class", 4: "connected", 5: "quarantined", 
          15: "latency", 16: "wait", 17: "bound_ns", 18: "bound_violations", 19: "throttled",
          20: "limited", 40: "target_ns", 41: "missed", 42: "cpu_ns", 43: "cpu_waits"}
 DEVICE = {1: "device", 2: "slots", 3: "reserve", 4: "lower_cap", 5: "in_flight", 6: "service", 7: "service_max_ns",
-          8: "priorities", 40: "ladder_step", 41: "ladder_ups"}
+          8: "priorities", 30: "io_inline", 31: "io_fixed", 32: "io_plain", 33: "io_bounced", 34: "rounds",
+          35: "enters", 40: "ladder_step", 41: "ladder_ups", 46: "pinned_bytes", 47: "pin_failures"}
 LATENCY = {1: "n", 2: "p50_ns", 3: "p99_ns", 4: "p999_ns", 5: "max_ns"}
 
 

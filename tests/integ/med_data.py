@@ -155,6 +155,28 @@ def direct():
                 check(c.request(med.T_IN, 8, read=4096, at=0x10001) == (0, bytes(4096)), "zeroes")
 
 
+def pinned():
+    """Direct I/O by registered pieces of guest memory: right, counted, within the limit, and given back."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32, b"\xa5")
+        try:
+            os.close(os.open(d + "/img", os.O_RDWR | os.O_DIRECT))
+        except OSError:
+            print("the file system here has no direct I/O: not tested", flush=True)
+            return
+        with med.Mediator(d, TWO.format(direct="yes\npin = 512K")) as m:
+            control = med.Control(m)
+            for again in (1, 2):
+                got = med.vublk_end(med.vublk(m.socket("b/data"), "--verify", "--depth", 16, "--ops", 3000, "--read",
+                                              50, "--span", 4 * MIB))
+                check(got["errors"] == got["mismatches"] == 0, f"{got}")
+                dev = control.stats()[1][0]
+                check(dev["io_fixed"] > 500 * again or dev["pin_failures"] > 0, f"few were registered: {dev}")
+                check(dev["io_inline"] == 0 and dev["io_bounced"] == 0, f"{dev}")
+                check(dev["pinned_bytes"] <= 512 << 10, f"more than it may: {dev}")
+                med.wait_for("it to be given back", lambda: control.stats()[1][0]["pinned_bytes"] == 0)
+
+
 def shrinks():
     """The image is cut off under us: errors, no death; and when it is long again it works again."""
     for mode in ("no", "yes"):
@@ -302,6 +324,6 @@ def changes_under_load():
             check(c.policy("reload")[0] == 0 and "nothing changes" in c.policy("check")[1], "as the file has it")
 
 
-med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, shrinks,
+med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, pinned, shrinks,
               write_through, limits, explains,
               changes_under_load)
