@@ -178,7 +178,7 @@ void med_disk_queue(struct med_disk *d, struct med_req *r)
 	account_arrival(r);
 	look_note(&d->look, sh->policy->class, false);
 	sh->outstanding++;
-	r->in_depth = sh->outstanding <= sh->policy->depth;
+	r->in_depth = sh->outstanding <= sh->policy->depth && sh->wait.state == OUTAGE_OFF;
 	guard_arrival(r);
 	order_insert(sh, r, d->sched.priorities && !sh->policy->wait_on_error);
 	sh->queued++;

@@ -14,10 +14,11 @@
 #include <string.h>
 
 #include "mediator/disk_priv.h"
+#include "mediator/guard.h"
 #include "mediator/order.h"
 
 #define PAUSE_FIRST_NS (5 * Q_NSEC_PER_MSEC)
-#define PAUSE_MAX_NS (500 * Q_NSEC_PER_MSEC)
+#define PAUSE_MAX_NS (100 * Q_NSEC_PER_MSEC)
 #define LIMIT_LOOK_MIN_NS (10 * Q_NSEC_PER_MSEC)
 #define LIMIT_LOOK_MAX_NS Q_NSEC_PER_SEC
 /* A device that has not answered for so long is told, and counts as one that fails. */
@@ -64,6 +65,14 @@ static void show(struct med_share *sh, enum outage_state to)
 	disk_tell_sched(sh);
 }
 
+/* Nothing is promised on a device that fails, and no lower class is to blame for it. */
+static void unpromise(struct med_req *r)
+{
+	r->in_depth = false;
+	r->bound_ns = 0;
+	guard_drop(r);
+}
+
 static void hold_share(struct med_share *sh, int err, uint64_t now)
 {
 	char text[96];
@@ -77,6 +86,8 @@ static void hold_share(struct med_share *sh, int err, uint64_t now)
 	sh->wait.pause_ns = longer(sh->wait.pause_ns);
 	sh->wait.retry_ns = now + sh->wait.pause_ns;
 	due_at(sh->disk, sh->wait.retry_ns);
+	for (struct med_req *r = sh->head; r; r = r->next)
+		unpromise(r);
 	show(sh, OUTAGE_HELD);
 }
 
@@ -92,8 +103,7 @@ static void keep(struct med_req *r)
 	r->next_byte = 0;
 	r->iov_at = 0;
 	r->iov_off = 0;
-	r->in_depth = false;	/* nothing is promised on a device that fails */
-	r->bound_ns = 0;
+	unpromise(r);
 }
 
 static void back(struct med_share *sh, uint64_t now)

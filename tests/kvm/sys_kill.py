@@ -4,6 +4,7 @@
 acknowledged is lost."""
 
 import os
+import random
 import re
 import signal
 import time
@@ -61,6 +62,38 @@ def t_mediator(host):
     for name in ("cluster", "ivi"):
         n_lost = len(re.findall(rf"vm={name} .*ev=backend_lost", log))
         expect(1 <= n_lost <= 5, f"{name} says in {n_lost} lines that its back end was lost")
+    host.end_hostd()
+
+
+def t_often(host):
+    """kill -9 of the mediator at random moments under three guests: none sees an error, all content is right.
+    SYS_KILLS=200: the long form."""
+    kills, rng = int(os.environ.get("SYS_KILLS", "8")), random.Random(1)
+    names = ("cluster", "ivi", "extra")
+    host.disk(48)
+    host.policy(("cluster", "safety", "depth = 4"), ("ivi", "best-effort"), ("extra", "normal"))
+    host.vm("cluster", "safety", "region=4 secs=0 qd=4 flush_every=50 live=1 seed=1")
+    host.vm("ivi", "best-effort", "region=8 secs=0 qd=32 bs=16384 live=1 seed=2")
+    host.vm("extra", "normal", "region=4 secs=0 qd=16 flush_every=200 live=1 seed=3")
+    host.start()
+    consoles = [host.start_vm(name) for name in names]
+    for console in consoles:
+        console.wait("^blk: t=")
+    for _ in range(kills):
+        pid = wait_for("the mediator", lambda: [p for p in [host.mediator()] if p["state"] == "running"])[0]["pid"]
+        host.note_pids()
+        time.sleep(rng.uniform(0.1, 0.3))
+        os.kill(pid, signal.SIGKILL)
+        wait_for("another", lambda: host.mediator()["pid"] not in (0, pid))
+    for console in consoles:
+        console.wait(r"^blk: t=\d+ ops=[1-9]", console.mark())
+        console.key("q")
+        total = worker_done(console)
+        print(f"{console.name}: {total['ops']} requests, longest {worst_ms(console):.1f} ms, err=0, "
+              f"verified={total['verified']}")
+    equal(host.mediator()["starts"], kills + 1, "starts of the mediator")
+    for name in names:
+        equal(host.share(f"{name}/data")["errors"], 0, f"errors of {name}")
     host.end_hostd()
 
 
