@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sndclient: a vhost-user sound client that outlives its back end. It plays a tone as a driver
+ * would: parameters, PREPARE, a few messages ahead, START, one message for each that comes back,
+ * STOP, RELEASE. When the back end is gone it comes to the next one with its memory and its
+ * in-flight region, as qvm does, and nothing of its stream is said again.
+ *
+ * Prints what happened as JSON. Exit codes: 0 all well, 1 the device refused something, 2 usage, 3
+ * no back end.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <linux/virtio_snd.h>
+#include <math.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/qdriver.h"
+#include "lib/qfd.h"
+#include "lib/qvhu_fe.h"
+
+#define NUM 256u
+#define N_QUEUES 4u
+#define CTL 0u
+#define TX 2u
+#define AHEAD 64u		/* messages: a third of a second, for machines with other things to do */
+#define FRAMES 240u		/* a message */
+#define BYTES (FRAMES * 4)
+#define META_AT (256u << 10)
+#define DATA_AT (512u << 10)
+#define MEM_BYTES (1u << 20)
+#define GIVE_UP_NS (20 * Q_NSEC_PER_SEC)
+
+struct message {
+	unsigned slot;
+	bool out;
+};
+
+struct world {
+	const char *path;
+	struct qmem *mem;
+	char *base;
+	struct qvhu_fe *fe;
+	struct qdriver q[N_QUEUES];
+	int kick_fd[N_QUEUES], call_fd[N_QUEUES], inflight_fd;
+	struct qvhu_inflight inflight;
+	struct message msg[AHEAD];
+	double hz, level;
+	uint64_t sent, done, errors, reconnects, longest_ns, last_ns;
+};
+
+/* ---- the connection ---- */
+
+static int set_up(struct world *w)
+{
+	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX;
+	int r = qvhu_fe_set_features(w->fe, qvhu_fe_features(w->fe) & want);
+
+	if (r == QVHU_OK)
+		r = qvhu_fe_set_mem(w->fe, w->mem);
+	if (r == QVHU_OK && w->inflight_fd < 0)
+		r = qvhu_fe_inflight_get(w->fe, N_QUEUES, NUM, &w->inflight, &w->inflight_fd);
+	if (r == QVHU_OK)
+		r = qvhu_fe_inflight_set(w->fe, &w->inflight, w->inflight_fd);
+	for (unsigned i = 0; r == QVHU_OK && i < N_QUEUES; i++)
+		r = qvhu_fe_queue_start(w->fe, i, w->mem, &w->q[i].cfg, w->kick_fd[i],
+					w->call_fd[i]);
+	return r;
+}
+
+static bool connect_once(struct world *w)
+{
+	int fd = qfd_connect_unix(w->path);
+
+	if (fd < 0 || qvhu_fe_new(fd, QVHU_PF_CONFIG | QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT |
+				  QVHU_PF_MQ, 3000, &w->fe) != QVHU_OK)
+		return false;
+	if (set_up(w) == QVHU_OK)
+		return true;
+	w->fe = qvhu_fe_free(w->fe);
+	return false;
+}
+
+static bool reconnect(struct world *w)
+{
+	static const struct timespec pause = { .tv_nsec = 2000000 };
+	uint64_t until = qnow_ns() + GIVE_UP_NS;
+
+	w->fe = qvhu_fe_free(w->fe);
+	while (!connect_once(w)) {
+		if (qnow_ns() > until)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	for (unsigned i = 0; i < N_QUEUES; i++)
+		qfd_event_signal(w->kick_fd[i]);
+	return true;
+}
+
+/* The next token of queue @i, waiting for it and over the back end's death. NULL: nothing comes. */
+static void *wait_used(struct world *w, unsigned i)
+{
+	uint64_t until = qnow_ns() + GIVE_UP_NS;
+	uint32_t written;
+	void *token;
+
+	for (;;) {
+		int v = qdriver_poll(&w->q[i], &token, &written);
+
+		if (v == QDRIVER_OK)
+			return token;
+		if (v != QDRIVER_EMPTY || qnow_ns() > until)
+			return NULL;
+		if (qdriver_arm(&w->q[i]))
+			continue;
+		struct pollfd p[] = { { .fd = w->call_fd[i], .events = POLLIN },
+				      { .fd = qvhu_fe_fd(w->fe), .events = POLLIN } };
+		if (poll(p, 2, (int)(GIVE_UP_NS / Q_NSEC_PER_MSEC)) <= 0)
+			return NULL;
+		qfd_event_clear(w->call_fd[i]);
+		if (!p[1].revents)
+			continue;
+		w->reconnects++;
+		if (!reconnect(w))
+			return NULL;
+	}
+}
+
+/* ---- the stream ---- */
+
+/* A control request: its status, UINT32_MAX when none comes. */
+static uint32_t ask(struct world *w, const void *req, uint32_t len)
+{
+	struct virtio_snd_hdr *resp = (void *)(w->base + META_AT + 128);
+	struct qdriver_buf bufs[] = { { gpa(META_AT), len, false },
+				      { gpa(META_AT + 128), sizeof(*resp), true } };
+
+	memcpy(w->base + META_AT, req, len);
+	resp->code = UINT32_MAX;
+	qassert(qdriver_add(&w->q[CTL], bufs, 2, resp) == QDRIVER_OK);
+	qdriver_publish(&w->q[CTL]);
+	qfd_event_signal(w->kick_fd[CTL]);
+	if (!wait_used(w, CTL))
+		return UINT32_MAX;
+	return le32toh(resp->code);
+}
+
+static bool ask_pcm(struct world *w, uint32_t code)
+{
+	struct virtio_snd_pcm_hdr h = { .hdr.code = htole32(code) };
+	uint32_t status = ask(w, &h, sizeof(h));
+
+	if (status == VIRTIO_SND_S_OK)
+		return true;
+	fprintf(stderr, "sndclient: request %#x: status %#x\n", code, status);
+	w->errors++;
+	return false;
+}
+
+static bool set_params(struct world *w)
+{
+	struct virtio_snd_pcm_set_params p = {
+		.hdr.hdr.code = htole32(VIRTIO_SND_R_PCM_SET_PARAMS),
+		.buffer_bytes = htole32(AHEAD * BYTES), .period_bytes = htole32(BYTES),
+		.channels = 2, .format = VIRTIO_SND_PCM_FMT_S16, .rate = VIRTIO_SND_PCM_RATE_48000,
+	};
+
+	if (ask(w, &p, sizeof(p)) == VIRTIO_SND_S_OK)
+		return true;
+	w->errors++;
+	return false;
+}
+
+static void fill(struct world *w, unsigned slot)
+{
+	int16_t *to = (int16_t *)(w->base + DATA_AT + slot * BYTES);
+
+	for (unsigned k = 0; k < FRAMES; k++) {
+		double t = (double)(w->sent * FRAMES + k) / 48000;
+		int16_t v = (int16_t)lrint(w->level * 32767 * sin(2 * M_PI * w->hz * t));
+
+		to[2 * k] = to[2 * k + 1] = (int16_t)htole16((uint16_t)v);
+	}
+}
+
+static void send_one(struct world *w, struct message *m)
+{
+	uint64_t meta = META_AT + 1024 + m->slot * 64u;
+	struct qdriver_buf bufs[] = { { gpa(meta), 4, false },
+				      { gpa(DATA_AT + m->slot * BYTES), BYTES, false },
+				      { gpa(meta + 32), 8, true } };
+
+	fill(w, m->slot);
+	memset(w->base + meta, 0, 64);
+	m->out = true;
+	w->sent++;
+	qassert(qdriver_add(&w->q[TX], bufs, 3, m) == QDRIVER_OK);
+	qdriver_publish(&w->q[TX]);
+}
+
+static bool take_one(struct world *w)
+{
+	struct message *m = wait_used(w, TX);
+	struct virtio_snd_pcm_status st;
+	uint64_t now = qnow_ns();
+
+	if (!m)
+		return false;
+	memcpy(&st, w->base + META_AT + 1024 + m->slot * 64u + 32, sizeof(st));
+	w->errors += le32toh(st.status) != VIRTIO_SND_S_OK;
+	if (w->last_ns)
+		w->longest_ns = Q_MAX(w->longest_ns, now - w->last_ns);
+	w->last_ns = now;
+	w->done++;
+	m->out = false;
+	return true;
+}
+
+static bool play(struct world *w, uint64_t n_messages)
+{
+	if (!set_params(w) || !ask_pcm(w, VIRTIO_SND_R_PCM_PREPARE))
+		return false;
+	for (unsigned i = 0; i < AHEAD && w->sent < n_messages; i++)
+		send_one(w, &w->msg[i]);
+	if (!ask_pcm(w, VIRTIO_SND_R_PCM_START))
+		return false;
+	printf("playing\n");
+	(void)fflush(stdout);
+	while (w->done < n_messages) {
+		if (!take_one(w))
+			return false;
+		for (unsigned i = 0; i < AHEAD && w->sent < n_messages; i++)
+			if (!w->msg[i].out)
+				send_one(w, &w->msg[i]);
+	}
+	return ask_pcm(w, VIRTIO_SND_R_PCM_STOP) && ask_pcm(w, VIRTIO_SND_R_PCM_RELEASE);
+}
+
+static int start(struct world *w)
+{
+	w->mem = qmem_new();
+	if (!w->mem || qmem_add(w->mem, gpa(0), MEM_BYTES, 0, "sndclient") < 0)
+		return -ENOMEM;
+	w->base = qmem_ptr(w->mem, gpa(0), MEM_BYTES, true);
+	for (unsigned i = 0; i < N_QUEUES; i++) {
+		w->kick_fd[i] = qfd_eventfd();
+		w->call_fd[i] = qfd_eventfd();
+		int r = qdriver_init(&w->q[i], w->mem, gpa(i * 0x4000u), NUM, QRING_EVENT_IDX,
+				     gpa(0), 0);
+		if (r < 0)
+			return r;
+	}
+	for (unsigned i = 0; i < AHEAD; i++)
+		w->msg[i].slot = i;
+	return reconnect(w) ? 0 : -ENOTCONN;
+}
+
+int main(int argc, char **argv)
+{
+	static struct world w = { .inflight_fd = -1 };
+
+	if (argc != 5) {
+		fputs("usage: sndclient SOCKET HZ LEVEL MILLISECONDS\n", stderr);
+		return 2;
+	}
+	w.path = argv[1];
+	w.hz = atof(argv[2]);
+	w.level = atof(argv[3]);
+	if (start(&w) < 0) {
+		fprintf(stderr, "sndclient: %s: no back end\n", w.path);
+		return 3;
+	}
+	bool ok = play(&w, strtoull(argv[4], NULL, 0) / 5);
+	printf("{\"sent\": %llu, \"done\": %llu, \"errors\": %llu, \"reconnects\": %llu, "
+	       "\"longest_us\": %llu}\n",
+	       (unsigned long long)w.sent, (unsigned long long)w.done,
+	       (unsigned long long)w.errors, (unsigned long long)w.reconnects,
+	       (unsigned long long)(w.longest_ns / 1000));
+	qvhu_fe_free(w.fe);
+	for (unsigned i = 0; i < N_QUEUES; i++) {
+		qdriver_fini(&w.q[i]);
+		qfd_close(&w.kick_fd[i]);
+		qfd_close(&w.call_fd[i]);
+	}
+	qmem_unref(w.mem);
+	qfd_close(&w.inflight_fd);
+	return w.errors ? 1 : ok ? 0 : 3;
+}
