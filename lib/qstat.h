@@ -45,7 +45,7 @@ struct qstat_device {
 	/* I/Os by the way they took: at once in the caller's turn; through the ring with, and
 	 * without, a registered buffer; through a buffer of the mediator's. */
 	_Atomic uint64_t io_inline, io_fixed, io_plain, io_bounced;
-	_Atomic uint64_t pinned_bytes, pin_failures;	/* guest memory held for it */
+	_Atomic uint64_t pinned_bytes, pin_failures;	/* guest memory held for I/O */
 	/* Its thread's rounds, their system calls, looks for work before sleeping, their time. */
 	_Atomic uint64_t rounds, enters, looks, look_ns, look_vain_ns;
 	struct qhist service;

@@ -81,7 +81,8 @@ void pins_fini(struct pins *p)
 static bool region_init(struct region *r, const struct qmem_region *q)
 {
 	*r = (struct region){
-		.host = (uintptr_t)q->host, .len_bytes = q->len_bytes, .piece_bytes = PINS_PIECE_MIN,
+		.host = (uintptr_t)q->host, .len_bytes = q->len_bytes,
+		.piece_bytes = PINS_PIECE_MIN,
 	};
 	while (r->piece_bytes < PINS_PIECE_MAX && r->len_bytes / r->piece_bytes > PINS_PIECES_MAX)
 		r->piece_bytes *= 2;

@@ -155,6 +155,20 @@ def direct():
                 check(c.request(med.T_IN, 8, read=4096, at=0x10001) == (0, bytes(4096)), "zeroes")
 
 
+def batched():
+    """Answers of a batch are told together: far fewer signals than requests."""
+    with med.Folder() as d:
+        med.image(d + "/img", 32, b"\xa5")
+        with med.Mediator(d, TWO.format(direct="no")) as m:
+            with med.Client(m.socket("a/data")) as c:
+                c.setup()
+                for _ in range(8):
+                    c.batch(16)
+                stats = med.Control(m).stats()[0]["a/data"]
+                check(stats["read_ops"] == 128, f"{stats}")
+                check(1 <= stats["signals"] <= 32, f"a signal for every fourth, at most: {stats}")
+
+
 def pinned():
     """Direct I/O by registered pieces of guest memory: right, counted, within the limit, and given back."""
     with med.Folder() as d:
@@ -324,6 +338,6 @@ def changes_under_load():
             check(c.policy("reload")[0] == 0 and "nothing changes" in c.policy("check")[1], "as the file has it")
 
 
-med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, pinned, shrinks,
-              write_through, limits, explains,
+med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, pinned, batched,
+              shrinks, write_through, limits, explains,
               changes_under_load)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mediator/pins.h: what is held is what was asked for often, within its limits, and is given back. */
+/* mediator/pins.h: what is held was asked for often, is within its limits, and is given back. */
 #include "mediator/pins.h"
 
 #include <errno.h>
