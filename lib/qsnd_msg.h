@@ -27,7 +27,7 @@
 
 struct qsnd_msg {
 	struct qsnd_msg *next;		/* in a fifo */
-	struct iovec *iov;		/* the caller's, as qring_pop() left it, until it is pushed */
+	struct iovec *iov;		/* the caller's, as qring_pop() left it, until then */
 	uint16_t head;
 	unsigned n_out, n_in;		/* parts */
 	bool output;			/* by the queue it came from */

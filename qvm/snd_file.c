@@ -230,7 +230,7 @@ static int file_init(struct snd_file *f, const struct vd_snd_cfg *cfg, const cha
 {
 	if (strlen(what) >= sizeof(f->path))
 		return -ENAMETOOLONG;
-	strcpy(f->path, what);
+	memcpy(f->path, what, strlen(what) + 1);
 	return f->output ? make_first(f, cfg) : open_given(f);
 }
 

@@ -31,7 +31,8 @@ struct vd_snd_ops {
 	int (*read)(struct vd_snd_pcm *p, void *buf, uint32_t n);
 	/* Frames moved that were not heard yet. Capture: 0. */
 	uint64_t (*delay)(struct vd_snd_pcm *p);
-	/* The guest has nothing for room() (takes nothing of it): it passes as silence (is lost). */
+	/* The guest has nothing for room() (takes nothing of it): it passes as silence (is
+	 * lost). */
 	void (*gap)(struct vd_snd_pcm *p);
 	void (*end)(struct vd_snd_pcm *p);
 	void (*close)(struct vd_snd_pcm *p);

@@ -15,8 +15,9 @@
 static bool refuse(const struct vd_config *cfg, const struct vd_arg *a, struct cf_errors *errs,
 		   const char *expected)
 {
-	cf_error_add(errs, CF_ERROR, a->file, a->line, a->col, "%s: %s %s is not served, expected %s",
-		     cfg->type, a->opt->name, a->text, expected);
+	cf_error_add(errs, CF_ERROR, a->file, a->line, a->col,
+		     "%s: %s %s is not served, expected %s", cfg->type, a->opt->name, a->text,
+		     expected);
 	return false;
 }
 

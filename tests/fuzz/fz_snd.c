@@ -165,7 +165,8 @@ static void add_message(struct world *w, struct fuzz_in *in)
 	uint32_t stream = htole32(how >> 4 & 3), len = fuzz_u16(in) % 4000;
 	uint64_t at = DATA + 0x2000 + (uint64_t)fuzz_u8(in) * 4096;
 	const struct qdriver_buf b[3] = {
-		{ gpa(at), 4, false }, { gpa(at + 16), len, !output }, { gpa(at + 4080), 8, true } };
+		{ gpa(at), 4, false }, { gpa(at + 16), len, !output }, { gpa(at + 4080), 8, true }
+	};
 	const struct qdriver_buf none[2] = { b[0], b[2] };
 
 	qmem_write(w->h.mem, gpa(at), &stream, sizeof(stream));

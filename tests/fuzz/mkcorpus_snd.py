@@ -49,7 +49,8 @@ SEEDS = {
                advance(100) + message(0, kick=False) + request(0, RELEASE),
     "no_params": message(0) + message(2, False) + request(0, START) + request(3, PREPARE) + request(0, RELEASE),
     "reset": params(0) + request(0, PREPARE) + message(0) + request(0, START) + advance(1) + bytes([13, 3]) + PLAY,
-    "broken": PLAY + bytes([0, 2, 3, 5]) + b"\1\0\2" * 4 + bytes([14]) + b"\0\0" + b"\xff" * 16 + bytes([13, 0]) + RECORD,
+    "broken": PLAY + bytes([0, 2, 3, 5]) + b"\1\0\2" * 4 + bytes([14]) + b"\0\0" + b"\xff" * 16 + bytes([13, 0]) +
+              RECORD,
 }
 
 

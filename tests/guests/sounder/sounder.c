@@ -401,7 +401,8 @@ void guest_main(void)
 	uint64_t ring = (number("indirect", 1, 0, 1) ? VIO_F_INDIRECT : 0) |
 			(number("event_idx", 1, 0, 1) ? VIO_F_EVENT_IDX : 0) |
 			(number("packed", 0, 0, 1) ? VIO_F_PACKED : 0);
-	uint32_t record_ms = number("record_ms", 0, 0, 3600000), runs = number("runs", 1, 0, 1000000);
+	uint32_t record_ms = number("record_ms", 0, 0, 3600000);
+	uint32_t runs = number("runs", 1, 0, 1000000);
 	bool wait = number("wait", 0, 0, 1);
 	const char *why = snd_open(&snd, vio_find(VIO_ID_SND, number("dev", 0, 0, 15)), ring);
 
