@@ -190,7 +190,8 @@ on_board()
 	guests)	{ margin nobody; head -c "$SHARE_BYTES" /dev/zero; margin others; } >"$work/disk"
 		"$root/tools/board" "$arch" --build "$product" --make
 		mkdir -p "$work/guests"
-		cp "$product"/tests/guests/{hello,blkworker,hostile,console,uart}."$images" "$work/guests/"
+		cp "$product"/tests/guests/{hello,blkworker,hostile,console,uart,unsup}."$images" "$work/guests/"
+		[ "$arch" = x86 ] || cp "$product/tests/guests/sp805.$images" "$work/guests/"
 		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" --put "$work/guests:/guests" \
 			--put "$here/guests.sh:/bin/guests" \
 			-- guests "$arch" "$MARGIN_BYTES" "$SHARE_BYTES" ;;

@@ -103,28 +103,93 @@ static void config_access(void)
 		rt_pci_write(bdf, reg, width, (uint32_t)random_value());
 }
 
+/* ---- windows ---- */
+
+#define WINDOWS_MAX	40u
+#define BARS_BASE	0xc0000000u
+#define BAR_USED_MAX	0x8000u		/* of each: what a device has is in its beginning */
+#define PLACE_EVERY	4096u		/* accesses: what configuration space suffers moves them */
+
+static struct range windows[WINDOWS_MAX];
+static unsigned n_windows;
+
+static void window_add(uint64_t base, uint32_t len)
+{
+	if (n_windows < WINDOWS_MAX)
+		windows[n_windows++] = (struct range){ base, len, false };
+}
+
+/* Gives memory BAR @reg of @bdf a place at or behind *@at; how many registers it has. */
+static unsigned bar_place(unsigned bdf, unsigned reg, uint32_t *at)
+{
+	rt_pci_write(bdf, reg, 4, 0xffffffff);
+	uint32_t mask = rt_pci_read(bdf, reg, 4), len = ~(mask & ~15u) + 1;
+	bool wide = (mask & 6) == 4;
+
+	if (!mask || mask & 1)
+		return 1;
+	*at = (*at + len - 1) & ~(len - 1);
+	rt_pci_write(bdf, reg, 4, *at);
+	if (wide)
+		rt_pci_write(bdf, reg + 4, 4, 0);
+	window_add(*at, len < BAR_USED_MAX ? len : BAR_USED_MAX);
+	*at += len;
+	return 1 + wide;
+}
+
+/* All windows of memory: what the command line names, and the BARs, each at its place again. */
+static void windows_place(uint64_t hpet)
+{
+	uint32_t at = BARS_BASE;
+	char text[24];
+
+	n_windows = 0;
+	window_add(hpet, 0x400);
+	window_add(0xe0000000, 0x100000);
+	for (unsigned i = 0; rt_arg_nth("window", i, text, sizeof(text)); i++) {
+		const char *p = text;
+		uint64_t base;
+
+		check(rt_parse_u64(&p, &base), "window=%s is no address", text);
+		window_add(base, 0x200);
+	}
+	for (unsigned bdf = 0; bdf < 256; bdf += 8) {
+		if (rt_pci_read(bdf, 0, 4) == 0xffffffff)
+			continue;
+		rt_pci_write(bdf, 4, 2, 0);
+		for (unsigned i = 0; i < 6;)
+			i += bar_place(bdf, 0x10 + 4 * i, &at);
+		rt_pci_write(bdf, 4, 2, 7);
+	}
+}
+
+static void any_window(void)
+{
+	const struct range *w = &windows[random64() % n_windows];
+
+	window_access(w->base, w->len);
+}
+
 void storm_test(void)
 {
 	const uint64_t end = arch_ticks() + rt_ticks(rt_arg_u64("storm_ms", 1000) * RT_NS_PER_MS);
 	const bool ends = rt_arg_u64("ends", 0), pci = rt_arg_u64("pci", 1);
-	const uint64_t hpet = rt_arg_u64("hpet", HPET_DEFAULT), mmio = rt_arg_u64("window", 0);
+	const uint64_t hpet = rt_arg_u64("hpet", HPET_DEFAULT);
 	uint64_t n = 0;
 
 	rng = rt_arg_u64("seed", 1) * 0x9e3779b97f4a7c15 | 1;
 	rt_printf("pc: storm begins\n");
 	while (arch_ticks() < end) {
 		uint64_t r = random64() % 10;
-		if (r < 5)
+
+		if (n++ % PLACE_EVERY == 0)
+			windows_place(hpet);
+		if (r < 4)
 			port_access(&ports[random64() % RT_ARRAY_LEN(ports)], ends);
-		else if (r < 7)
-			window_access(hpet, 0x400);
-		else if (r < 8)
-			window_access(0xe0000000, 0x100000);
-		else if (mmio && r < 9)
-			window_access(mmio, 0x200);
+		else if (r < 9)
+			any_window();
 		else if (pci)
 			config_access();
-		n++;
 	}
 	/* The interval timer and the HPET may have anything in mind: they are told to be quiet. */
 	mmio64_set(hpet + 0x10, 0);
