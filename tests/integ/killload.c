@@ -34,6 +34,7 @@
 #define DATA_AT (1ull << 20)
 #define DATA_END (DATA_AT + (uint64_t)KILLLOAD_DEPTH_MAX * SPAN_BYTES)
 #define FLUSH_EVERY 64u
+#define USE_BYTES (1ull << 20)	/* of memory, by one request */
 #define SILENT_NS (60 * Q_NSEC_PER_SEC)
 
 /* A write that a sector may hold. */
@@ -52,6 +53,7 @@ struct request {
 	uint32_t type;
 	uint32_t sector, n;
 	uint64_t seq, issued;
+	uint64_t use_at;	/* reads a mebibyte there, and nobody looks; 0 = does not */
 };
 
 struct load {
@@ -65,6 +67,7 @@ struct load {
 	struct request req[KILLLOAD_DEPTH_MAX];
 	uint64_t rng, tick, seq;
 	bool lost;			/* nothing has come since the connection was made again */
+	uint64_t use_at;		/* memory that this back end has not had; 0 = none */
 	struct sector sector[KILLLOAD_SECTORS];
 };
 
@@ -183,7 +186,9 @@ static void issue(struct load *l, struct request *r)
 	prepare(l, r);
 	memcpy(meta_of(l, r), &hdr, sizeof(hdr));
 	meta_of(l, r)[32] = (char)0xff;
-	if (r->n)
+	if (r->use_at)
+		bufs[n++] = (struct qdriver_buf){ gpa(r->use_at), USE_BYTES, true };
+	else if (r->n)
 		bufs[n++] = (struct qdriver_buf){ gpa(data), r->n * Q_SECTOR_BYTES,
 						  r->type == VIRTIO_BLK_T_IN };
 	bufs[n++] = (struct qdriver_buf){ gpa(meta + 32), 1, true };
@@ -239,9 +244,29 @@ static bool may(const struct load *l, const struct request *r)
 	return true;
 }
 
+/* All of the memory, a piece after the other: a back end that used it has it in its page tables. */
+static bool choose_use(struct load *l, struct request *r)
+{
+	if (!l->use_at || l->lost || r->slot != 0)
+		return false;
+	r->type = VIRTIO_BLK_T_IN;
+	r->n = 0;
+	r->sector = 0;
+	r->use_at = l->use_at;
+	l->use_at += USE_BYTES;
+	if (l->use_at + USE_BYTES <= l->cfg->mem_bytes)
+		return true;
+	l->use_at = 0;
+	count(&l->cfg->shared->n_used);
+	return true;
+}
+
 /* Writes gather on few sectors, so that they meet there. */
 static void choose(struct load *l, struct request *r)
 {
+	r->use_at = 0;
+	if (choose_use(l, r))
+		return;
 	do {
 		uint32_t room = below(l, 4) ? KILLLOAD_SECTORS : 256;
 
@@ -312,6 +337,7 @@ static bool reconnect(struct load *l)
 		nanosleep(&pause, NULL);
 	}
 	l->lost = true;
+	l->use_at = l->cfg->use ? (DATA_END + USE_BYTES - 1) & ~(USE_BYTES - 1) : 0;
 	qfd_event_signal(l->kick_fd);
 	return true;
 }
@@ -375,6 +401,7 @@ static bool read_all(struct load *l)
 {
 	struct request *r = &l->req[0];
 
+	r->use_at = 0;
 	for (uint32_t at = 0; at < KILLLOAD_SECTORS; at += SPAN_MAX) {
 		r->type = VIRTIO_BLK_T_IN;
 		r->sector = at;

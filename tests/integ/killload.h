@@ -18,12 +18,14 @@ struct killload_shared {
 	_Atomic uint64_t ops, errors, wrong, reconnects;
 	/* The first answer of a back end that came after one that was lost: when, and how many. */
 	_Atomic uint64_t first_ns, n_first;
+	_Atomic uint64_t n_used;	/* times that a back end had all of the memory to use */
 };
 
 struct killload_cfg {
 	const char *socket;
 	unsigned depth;			/* requests out, at most KILLLOAD_DEPTH_MAX */
 	uint64_t mem_bytes;		/* of the client's memory in all */
+	bool use;			/* each back end is given all of it to read into */
 	uint64_t seed;
 	struct killload_shared *shared;
 };

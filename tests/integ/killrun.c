@@ -39,7 +39,7 @@ struct client {
 	pid_t pid;
 	unsigned depth;
 	struct killload_shared *shared;
-	uint64_t ops_before, first_before;
+	uint64_t ops_before, first_before, used_before;
 };
 
 struct run {
@@ -47,6 +47,7 @@ struct run {
 	unsigned kills, serve;		/* one life in so many serves all */
 	uint64_t pause_ns;		/* of a life, at most */
 	uint64_t mem_bytes, rng;
+	bool use;			/* of all of that memory by each mediator */
 	struct client client[CLIENTS_MAX];
 	unsigned n_clients;
 	pid_t pid;
@@ -90,7 +91,7 @@ static int start_client(const struct run *r, struct client *c, unsigned i)
 {
 	const struct killload_cfg cfg = {
 		.socket = c->socket, .depth = c->depth, .mem_bytes = r->mem_bytes,
-		.seed = r->rng + i, .shared = c->shared,
+		.use = r->use, .seed = r->rng + i, .shared = c->shared,
 	};
 
 	snprintf(c->socket, sizeof(c->socket), "%s/%u.sock", r->dir, i);
@@ -182,7 +183,9 @@ static bool all_served(const struct run *r)
 	for (unsigned i = 0; i < r->n_clients; i++)
 		if (atomic_load(&r->client[i].shared->ops) == r->client[i].ops_before ||
 		    (r->killed_ns &&
-		     atomic_load(&r->client[i].shared->n_first) == r->client[i].first_before))
+		     atomic_load(&r->client[i].shared->n_first) == r->client[i].first_before) ||
+		    (r->use && atomic_load(&r->client[i].shared->n_used) ==
+				       r->client[i].used_before))
 			return false;
 	return true;
 }
@@ -192,6 +195,7 @@ static void note_clients(struct run *r)
 	for (unsigned i = 0; i < r->n_clients; i++) {
 		r->client[i].ops_before = atomic_load(&r->client[i].shared->ops);
 		r->client[i].first_before = atomic_load(&r->client[i].shared->n_first);
+		r->client[i].used_before = atomic_load(&r->client[i].shared->n_used);
 	}
 }
 
@@ -361,6 +365,7 @@ static int parse(struct run *r, int argc, char **argv)
 		{ "pause-us", required_argument, NULL, 'p' },
 		{ "mem-mib", required_argument, NULL, 'm' },
 		{ "seed", required_argument, NULL, 'r' },
+		{ "use", no_argument, NULL, 'u' },
 		{ "direct", no_argument, NULL, 'D' },
 		{ 0 },
 	};
@@ -391,6 +396,9 @@ static int parse(struct run *r, int argc, char **argv)
 		case 'r':
 			r->rng = v;
 			break;
+		case 'u':
+			r->use = true;
+			break;
 		case 'D':
 			r->direct = "yes";
 			break;
@@ -414,7 +422,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (parse(&r, argc, argv) < 0) {
 		fputs("usage: killrun [--kills N] [--depths N,...] [--serve N] [--pause-us N] "
-		      "[--mem-mib N]\n               [--seed N] [--direct] MEDIATOR FOLDER\n",
+		      "[--mem-mib N [--use]]\n               [--seed N] [--direct] MEDIATOR FOLDER\n",
 		      stderr);
 		return 2;
 	}
