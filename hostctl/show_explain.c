@@ -87,6 +87,10 @@ enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parle
 	};
 	struct qtable t;
 
+	if (*m->text && !hc->json) {
+		fputs(m->text, stdout);
+		return HC_OK;
+	}
 	if (hc->json)
 		return explain_json(hc, share, m);
 	if (m->target_ns)

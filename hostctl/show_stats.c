@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "hostctl/show.h"
+#include "hostctl/show_audio.h"
 #include "lib/qtable.h"
 
 #define SCHEMA 1
@@ -131,10 +132,17 @@ static enum hc_exit stats_json(const struct hc *hc, const Parley__StatsReply *m,
 		json_array_append_new(devices, device_json(m->mediator->devices[i]));
 	for (size_t i = 0; i < m->n_vms; i++)
 		json_array_append_new(vms, vm_json(m->vms[i]));
-	return hc_print_json(hc, json_pack("{s:i, s:s, s:s, s:o, s:o, s:o}", "schema", SCHEMA,
-					   "mediator_error", m->mediator_error, "mediator_hangs",
-					   m->mediator_hangs, "shares", shares, "devices", devices,
-					   "vms", vms));
+	json_t *sounds = json_array(), *voices = json_array();
+	for (size_t i = 0; m->mediator && i < m->mediator->n_sounds; i++)
+		json_array_append_new(sounds, hc_sound_json(m->mediator->sounds[i]));
+	for (size_t i = 0; m->mediator && i < m->mediator->n_voices; i++)
+		if (wanted(m->mediator->voices[i]->voice, only))
+			json_array_append_new(voices, hc_voice_json(m->mediator->voices[i]));
+	return hc_print_json(hc, json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "schema",
+					   SCHEMA, "mediator_error", m->mediator_error,
+					   "mediator_hangs", m->mediator_hangs, "shares", shares,
+					   "devices", devices, "vms", vms, "sounds", sounds,
+					   "voices", voices));
 }
 
 static void ns_cell(struct qtable *t, uint64_t ns)
@@ -258,6 +266,12 @@ enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, con
 		print_shares(m->mediator, only);
 		putchar('\n');
 		print_devices(m->mediator);
+	}
+	if (m->mediator && m->mediator->n_sounds) {
+		putchar('\n');
+		hc_print_voices(m->mediator, wanted, only);
+		putchar('\n');
+		hc_print_sounds(m->mediator);
 	}
 	if (*m->mediator_error)
 		printf("mediator: %s\n", m->mediator_error);

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -247,6 +248,39 @@ static enum hc_exit verb_policy(struct hc *hc, const struct hc_opts *o, int argc
 		       "'%.64s'", argv[0]);
 }
 
+static enum hc_exit set_voice(struct hc *hc, const struct hc_opts *o, char *voice, char *setting)
+{
+	Parley__PolicyRequest req = PARLEY__POLICY_REQUEST__INIT;
+
+	req.verb = PARLEY__POLICY_REQUEST__VERB__SET;
+	req.object = voice;
+	req.settings = &setting;
+	req.n_settings = 1;
+	return ask_policy(hc, o, &req);
+}
+
+static enum hc_exit verb_volume(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	char setting[32], *end;
+	long db = strtol(argv[1], &end, 10);
+
+	if (end == argv[1] || (*end && strcmp(end, "dB") != 0) || db > 0 || db < -96)
+		return hc_fail(hc, HC_USAGE, "volume: expected dB from -96 to 0, not '%.64s'",
+			       argv[1]);
+	snprintf(setting, sizeof(setting), "attenuation=%ld", -db);
+	return set_voice(hc, o, argv[0], setting);
+}
+
+static enum hc_exit verb_mute(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	static char yes[] = "muted=yes", no[] = "muted=no";
+	const char *word = argc > 1 ? argv[1] : "on";
+
+	if (strcmp(word, "on") != 0 && strcmp(word, "off") != 0)
+		return hc_fail(hc, HC_USAGE, "mute: expected on or off, not '%.64s'", word);
+	return set_voice(hc, o, argv[0], strcmp(word, "on") == 0 ? yes : no);
+}
+
 static enum hc_exit verb_inject(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
 {
 	return hc_inject(hc, wait_ns(o, ANSWER_NS), argc, argv);
@@ -342,6 +376,10 @@ const struct hc_verb hc_verbs[] = {
 	{ "policy", "show|check|reload | set OBJECT KEY=VALUE... | unquarantine SYSTEM/NAME",
 	  "The mediator's policy: in force, beside its files, changed while it runs", 1, 66,
 	  verb_policy },
+	{ "volume", "SYSTEM/NAME DB",
+	  "How loud a voice is, from -96 to 0 dB, within its policy's limit", 2, 2, verb_volume },
+	{ "mute", "SYSTEM/NAME [on|off]", "Silence a voice, or let it be heard again", 1, 2,
+	  verb_mute },
 	{ "explain", "SYSTEM/NAME",
 	  "The slowest requests of a safety share, and what stood in their way", 1, 1,
 	  verb_explain },

@@ -322,6 +322,11 @@ struct control *control_new(struct event_base *base, struct med_disk *disks, siz
 	return ok ? c : control_free(c);
 }
 
+void control_set_audio(struct control *c, struct med_audio *audio)
+{
+	c->audio = audio;
+}
+
 void control_set_live(struct control *c, struct live *live)
 {
 	c->live = live;

@@ -29,6 +29,9 @@ struct control *control_free(struct control *c);
 struct med_event_sink control_sink(struct control *c);
 /* Whose policy is asked for from now on; borrowed, NULL = nobody's. */
 void control_set_live(struct control *c, struct live *live);
+/* Whose sound is told of from now on; borrowed, NULL = nobody's. */
+struct med_audio;
+void control_set_audio(struct control *c, struct med_audio *audio);
 /* To hostd, if there is one: the guests can come, and here is the state page. */
 void control_ready(struct control *c);
 

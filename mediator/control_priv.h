@@ -24,6 +24,7 @@ struct control {
 	struct med_disk *disks;
 	size_t n_disks;
 	struct live *live;
+	struct med_audio *audio;	/* borrowed, or NULL */
 	uint32_t n_injections;		/* since the start: the number of the last */
 	const struct statpage *page;
 	int listen_fd;

@@ -409,6 +409,7 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	if (!m->live)
 		return failed(m, EXIT_START, "policy", -ENOMEM, "out of memory");
 	control_set_live(m->control, m->live);
+	control_set_audio(m->control, &m->audio);
 	set_priority(m);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	control_ready(m->control);

@@ -10,6 +10,7 @@
 
 #include "lib/cferr.h"
 #include "lib/qlog.h"
+#include "mediator/audio_stats.h"
 #include "mediator/control_priv.h"
 #include "mediator/stats.h"
 #include "proto/qp_stats.h"
@@ -19,22 +20,29 @@ static void on_stats(struct peer *p, const Parley__Envelope *req)
 	struct control *c = p->control;
 	Parley__MediatorStats *s = NULL;
 
-	if (qp_stats_new(&c->page->view, req->mediator_stats_request->share, &s) < 0) {
+	const char *share = req->mediator_stats_request->share;
+
+	if (qp_stats_new(&c->page->view, share, &s) < 0) {
 		control_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
 		return;
 	}
+	int r = c->audio ? med_audio_stats_add(c->audio, share, s) : 0;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	e.id = req->id;
 	e.body_case = PARLEY__ENVELOPE__BODY_MEDIATOR_STATS;
 	e.mediator_stats = s;
-	bool no_such = *req->mediator_stats_request->share && s->n_shares == 0;
-	if (no_such)
+	if (r < 0)
+		control_error(p, req->id, PARLEY__CODE__E_FAILED, "out of memory");
+	else if (*share && s->n_shares + s->n_voices == 0)
 		control_error(p, req->id, PARLEY__CODE__E_NO_SUCH, "no share of that name");
 	else
 		control_send(p, &e);
+	med_audio_stats_drop(s);
 	qp_stats_free(s);
 	for (size_t i = 0; req->mediator_stats_request->reset_worst && i < c->n_disks; i++)
 		med_disk_reset_worst(&c->disks[i]);
+	if (req->mediator_stats_request->reset_worst && c->audio)
+		med_audio_reset_worst(c->audio);
 }
 
 void control_no_device(struct peer *p, uint32_t id, const char *name)
@@ -175,12 +183,32 @@ static void on_policy(struct peer *p, const Parley__Envelope *req)
 	cf_errors_fini(&errs);
 }
 
+/* False: there is no voice of that name. */
+static bool explain_voice(struct peer *p, const Parley__Envelope *req)
+{
+	const struct med_audio *a = p->control->audio;
+	Parley__ExplainReply reply = PARLEY__EXPLAIN_REPLY__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	char text[QP_STRING_MAX];
+
+	if (!a || !med_audio_explain(a, req->explain_request->share, text, sizeof(text)))
+		return false;
+	reply.text = text;
+	e.id = req->id;
+	e.body_case = PARLEY__ENVELOPE__BODY_EXPLAIN_REPLY;
+	e.explain_reply = &reply;
+	control_send(p, &e);
+	return true;
+}
+
 static void on_explain(struct peer *p, const Parley__Envelope *req)
 {
 	struct control *c = p->control;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	int r = med_explain(c->disks, c->n_disks, req->explain_request->share, &e.explain_reply);
 
+	if (r == -ENOENT && explain_voice(p, req))
+		return;
 	if (r < 0) {
 		control_error(p, req->id, r == -ENOENT ? PARLEY__CODE__E_NO_SUCH :
 							PARLEY__CODE__E_FAILED,

@@ -12,7 +12,10 @@ static void check_policy(struct med_policy *p, struct cf_errors *errs)
 {
 	uint64_t sizes[MED_DEVICES_MAX];
 
-	qassert(p->n_devices >= 1 && p->n_devices <= MED_DEVICES_MAX);
+	qassert(p->n_devices + p->sound.n_devices >= 1 && p->n_devices <= MED_DEVICES_MAX &&
+		p->sound.n_devices <= SND_DEVICES_MAX);
+	for (size_t i = 0; i < p->sound.n_voices; i++)
+		qassert(p->sound.voices[i].device < p->sound.n_devices);
 	for (size_t i = 0; i < p->n_devices; i++) {
 		struct sched_cfg cfg = med_policy_sched(&p->devices[i]);
 		static struct sched s;
