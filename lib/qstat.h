@@ -67,7 +67,7 @@ struct qstat_share {
 	struct qhist latency, wait;
 	_Atomic uint64_t target_ns;	/* what a promised request of the share may take … */
 	_Atomic uint64_t missed;	/* … and how many took longer */
-	/* Taking its client's requests, checking and copying them; rounds in which that had to wait. */
+	/* Taking its client's requests, checking and copying them; rounds in which that waited. */
 	_Atomic uint64_t cpu_ns, cpu_waits;
 };
 
