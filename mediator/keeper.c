@@ -32,12 +32,15 @@ static char stack[STACK_BYTES] __attribute__((aligned(16)));
 __attribute__((no_sanitize("address", "undefined"))) static int keep(void *arg)
 {
 	struct pollfd of_us = { .fd = (int)(intptr_t)arg, .events = POLLIN };
+	struct sched_param none = { 0 };
 
 	prctl(PR_SET_NAME, "med-keeper", 0, 0, 0);
 	/* The process' end is readable in its descriptor. */
 	if (of_us.fd > 0)
 		syscall(SYS_close_range, 0u, (unsigned)of_us.fd - 1, 0u);
 	syscall(SYS_close_range, (unsigned)of_us.fd + 1, ~0u, 0u);
+	/* What is left to it is never more urgent than a successor's start. */
+	syscall(SYS_sched_setscheduler, 0L, SCHED_IDLE, &none);
 	while (syscall(SYS_ppoll, &of_us, 1L, NULL, NULL, 0L) <= 0)
 		;
 	return 0;
