@@ -292,7 +292,7 @@ static float peak_of(const float *x, size_t n)
 	uint32_t peak = 0;
 	float ret;
 
-	/* Floats without their signs are in the order of their bits, and those compilers vectorize. */
+	/* Floats without their signs are in the order of their bits: compilers vectorize that. */
 	for (size_t i = 0; i < n; i++) {
 		uint32_t bits;
 

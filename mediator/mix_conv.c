@@ -169,7 +169,8 @@ static void make_matrix(struct mix_conv *c, unsigned n_from, unsigned n_to)
 	c->plain = n_from == n_to;
 	for (unsigned i = 0; i < n_from; i++) {
 		if (n_to == 1)
-			c->matrix[0][i] = from[i] == VIRTIO_SND_CHMAP_LFE ? 0 : 1.0f / (float)n_from;
+			c->matrix[0][i] = from[i] == VIRTIO_SND_CHMAP_LFE ? 0 :
+					  1.0f / (float)n_from;
 		else
 			place_channel(c, i, from[i], to, n_to);
 	}

@@ -121,7 +121,8 @@ void *snd_policy_open_voice(struct snd_policy *p, const char *name, const char *
 		.name = strdup(name), .class = SCHED_NORMAL, .rule = MIX_DUCK, .duck_db = 20,
 		.attack_ns = 5 * Q_NSEC_PER_MSEC, .release_ns = 300 * Q_NSEC_PER_MSEC,
 		.hold_ns = 100 * Q_NSEC_PER_MSEC, .streams = 1, .formats = strdup("all"),
-		.rates = strdup("all"), .channels = 2, .attenuation_db = AS_LIMITED, .fault_budget = 16,
+		.rates = strdup("all"), .channels = 2, .attenuation_db = AS_LIMITED,
+		.fault_budget = 16,
 		.fault_window_ns = 60 * Q_NSEC_PER_SEC, .file = file, .line = line,
 	};
 	*oom |= !v->name || !v->formats || !v->rates;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What happens in a period of a sound device: commands of the session are taken, the guests' rings
- * are looked at, a period is mixed and written, what was consumed is given back. snd_engine_period()
+ * What happens in a period of a sound device: commands of the session are taken, the guests'
+ * rings are looked at, a period is mixed and written, what was consumed is given back.
+ * snd_engine_period()
  * is a function of time, rings and policy; the real-time thread is a loop around it (snd_sound.c),
  * and a test calls it by itself. After snd_engine_new() it allocates nothing, takes no lock and
  * logs nothing.
@@ -55,7 +56,7 @@ enum snd_reply_kind {
 	SND_REPLY_FLUSHED,	/* slot; conv (or NULL) is the session's again */
 	SND_REPLY_FAULT,	/* queue's driver broke the protocol */
 	SND_REPLY_XRUN,		/* slot; not told when the session is slow */
-	SND_REPLY_DEVICE,	/* dev is the session's again; err: why it is gone, 0 = not wanted */
+	SND_REPLY_DEVICE,	/* dev is the session's; err: why it is gone, 0 = not wanted */
 	SND_REPLY_ALARM,	/* the safety stream does not get out */
 	SND_REPLY_HEARD,	/* it does again */
 };

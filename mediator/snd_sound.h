@@ -70,7 +70,7 @@ struct snd_sound {
 	struct snd_change *_Atomic change;	/* owned by who takes it */
 	_Atomic bool stop, engine_stop, reset_worst;
 	pthread_t thread, rt_thread;
-	sem_t ready;			/* the session's thread has set itself up: set_up says how */
+	sem_t ready;			/* the session's thread has set itself up; how: set_up */
 	int set_up;
 	bool running, rt_running;
 	_Atomic bool realtime;

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Sound through the mediator, by what stands in the WAV file: a chime over music, a mediator that is killed while both
 play, policy while it plays, hostile clients beside an honest one."""
@@ -86,7 +85,8 @@ def chime_over_music():
         chimes, musics = levels(x, CHIME[0]), levels(x, MUSIC[0])
         during = [n for n, v in enumerate(chimes) if v > 0.249]
         check(len(during) >= 4, f"the chime is heard at its level: {chimes}")
-        check(all(abs(musics[n] - 0.05) < 0.004 for n in during), f"the music is 20 dB down: {[musics[n] for n in during]}")
+        ducked = [musics[n] for n in during]
+        check(all(abs(v - 0.05) < 0.004 for v in ducked), f"the music is 20 dB down: {ducked}")
         before, after = musics[during[0] - 2], musics[during[-1] + 5]
         check(abs(before - 0.5) < 0.01 and abs(after - 0.5) < 0.01, f"the music is at full level: {before}, {after}")
         # Nothing steps further than both tones at their steepest.
@@ -156,8 +156,8 @@ def hostile_beside_an_honest_one():
         with Hostile(m.socket("ivi/music")) as h:
             for n in range(300):
                 code = rng.choice([1, 2, 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x200, 0xffffffff])
-                h.put(struct.pack("<I", code) + rng.randbytes(rng.choice([0, 1, 4, 12, 20, 60])), rng.choice([1, 4, 16, 256]),
-                      2 * (n % 16))
+                request = struct.pack("<I", code) + rng.randbytes(rng.choice([0, 1, 4, 12, 20, 60]))
+                h.put(request, rng.choice([1, 4, 16, 256]), 2 * (n % 16))
         m.told("client_gone", "ivi/music")
         with Hostile(m.socket("ivi/music")) as h:
             struct.pack_into("<H", h.mem, h.AVAIL + 2, 40000)  # far more than there is room for
