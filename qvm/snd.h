@@ -17,3 +17,5 @@ int snd_alsa_open(struct vd_host *h, const struct vd_snd_cfg *cfg, const char *w
 		  size_t why_bytes, struct vd_snd_pcm **ret);
 int snd_file_open(struct vd_host *h, const struct vd_snd_cfg *cfg, const char *what, char *why,
 		  size_t why_bytes, struct vd_snd_pcm **ret);
+/* libasound is there from now on (snd_late.c). 0; -ENOENT: not installed; -ENOSYS: too old. */
+int snd_alsa_late(void);

@@ -288,9 +288,14 @@ static void say_nothing(const char *file, int line, const char *function, int er
 int snd_alsa_open(struct vd_host *h, const struct vd_snd_cfg *cfg, const char *what, char *why,
 		  size_t why_bytes, struct vd_snd_pcm **ret)
 {
-	struct snd_alsa *a = calloc(1, sizeof(*a));
-	int r;
+	int r = snd_alsa_late();
 
+	if (r < 0) {
+		snprintf(why, why_bytes, "needs libasound (package libasound2), which is %s here",
+			 r == -ENOENT ? "not installed" : "too old");
+		return r;
+	}
+	struct snd_alsa *a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
 	a->host = (struct vd_snd_pcm){ .ops = &alsa_ops, .host = h };

@@ -107,8 +107,8 @@ static void config_access(void)
 
 #define WINDOWS_MAX	40u
 #define BARS_BASE	0xc0000000u
-#define BAR_USED_MAX	0x8000u		/* of each: what a device has is in its beginning */
-#define PLACE_EVERY	4096u		/* accesses: what configuration space suffers moves them */
+#define BAR_USED_MAX	0x8000u		/* of each: devices use its beginning */
+#define PLACE_EVERY	4096u		/* accesses, which may have moved BARs */
 
 static struct range windows[WINDOWS_MAX];
 static unsigned n_windows;

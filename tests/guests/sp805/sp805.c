@@ -39,7 +39,8 @@ static const struct row {
 	{ NULL, 'w', 4, CONTROL, 3 }, { NULL, 'r', 4, LOAD, 0x12345678 },
 	{ NULL, 'r', 4, CONTROL, 0 }, { NULL, 'w', 4, LOCK, UNLOCK }, { NULL, 'r', 4, LOCK, 0 },
 	{ "control has two bits", 'w', 4, CONTROL, 0xfffffffe }, { NULL, 'r', 4, CONTROL, 2 },
-	{ NULL, 'w', 4, CONTROL, 0 }, { "nothing there", 'w', 4, 0x18, 1 }, { NULL, 'r', 4, 0x18, 0 },
+	{ NULL, 'w', 4, CONTROL, 0 },
+	{ "nothing there", 'w', 4, 0x18, 1 }, { NULL, 'r', 4, 0x18, 0 },
 	{ NULL, 'w', 4, 0xbfc, 1 }, { NULL, 'r', 4, 0xbfc, 0 }, { NULL, 'r', 4, 0xfdc, 0 },
 };
 
