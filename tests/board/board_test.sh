@@ -190,8 +190,7 @@ on_board()
 	guests)	{ margin nobody; head -c "$SHARE_BYTES" /dev/zero; margin others; } >"$work/disk"
 		"$root/tools/board" "$arch" --build "$product" --make
 		mkdir -p "$work/guests"
-		cp "$product"/tests/guests/{hello,blkworker,hostile,console,uart,unsup}."$images" "$work/guests/"
-		[ "$arch" = x86 ] || cp "$product/tests/guests/sp805.$images" "$work/guests/"
+		cp "$product"/tests/guests/{hello,blkworker,hostile,console,uart}."$images" "$work/guests/"
 		"${board[@]}" --timeout "$patience" --disk "$work/disk:disk" --put "$work/guests:/guests" \
 			--put "$here/guests.sh:/bin/guests" \
 			-- guests "$arch" "$MARGIN_BYTES" "$SHARE_BYTES" ;;
@@ -238,10 +237,12 @@ main()
 	[ "$kind" != unit ] || patience=$SECOND_PATIENCE_S	# all of them, one after the other
 	on_board "$patience" >"$work/said" 2>&1 || r=$?
 	cat "$work/said"
-	# QEMU's own clock ran out: the whole board stood still, kernel and all, or a guest fell into a triple fault,
-	# which emulated nested virtualization does once in many runs. What is wrong with the product is wrong the
-	# second time, too.
-	if [ $r -eq 124 ] || { [ $r -ne 0 ] && [ "$arch" = x86 ] && grep -q 'triple fault' "$work/said"; }; then
+	# QEMU's own clock ran out: the whole board stood still, kernel and all; or a guest's kernel died, which emulated
+	# nested virtualization of x86 does to one in some ten, with QEMU 11 as with 7.2, and more often with two at a
+	# time: after an exit the guest has the GS base of the board's own kernel, which no program of the board can
+	# give it. What is wrong with the product is wrong the second time, too.
+	if [ $r -eq 124 ] ||
+		{ [ $r -ne 0 ] && [ "$arch" = x86 ] && grep -q 'triple fault\|Kernel panic' "$work/said"; }; then
 		echo "board_test: the emulated board ended with $r after at most $patience s; once more, from the start"
 		r=0
 		on_board "$SECOND_PATIENCE_S" || r=$?
