@@ -14,14 +14,7 @@
 
 struct sched_share_cfg disk_sched_cfg(const struct med_share_policy *p)
 {
-	return (struct sched_share_cfg){
-		.class = p->class,
-		.weight = p->weight,
-		.depth = p->depth,
-		.group = p->group,
-		.slice_bytes = p->slice_bytes,
-		.limits = p->limits,
-	};
+	return med_policy_sched_share(p);
 }
 
 void disk_set_groups(struct med_disk *d, const struct med_policy *p)

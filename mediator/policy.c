@@ -592,6 +592,18 @@ struct med_policy *med_policy_free(struct med_policy *p)
 	return NULL;
 }
 
+struct sched_share_cfg med_policy_sched_share(const struct med_share_policy *s)
+{
+	return (struct sched_share_cfg){
+		.class = s->class,
+		.weight = s->weight,
+		.depth = s->depth,
+		.group = s->group,
+		.slice_bytes = s->slice_bytes,
+		.limits = s->limits,
+	};
+}
+
 struct sched_cfg med_policy_sched(const struct med_device_policy *d)
 {
 	return (struct sched_cfg){

@@ -135,3 +135,4 @@ unsigned med_policy_diff(const struct med_policy *now, const struct med_policy *
 int med_policy_align(const struct med_policy *now, struct med_policy *next);
 
 struct sched_cfg med_policy_sched(const struct med_device_policy *d);
+struct sched_share_cfg med_policy_sched_share(const struct med_share_policy *s);

@@ -21,23 +21,12 @@ static int add_groups(struct sim *m, const struct med_policy *p)
 	return Q_MIN(r, 0);
 }
 
-static struct sched_share_cfg rules_of(const struct med_share_policy *p)
-{
-	return (struct sched_share_cfg){
-		.class = p->class,
-		.weight = p->weight,
-		.depth = p->depth,
-		.group = p->group,
-		.limits = p->limits,
-	};
-}
-
 /* A share without a load is there, and asks for nothing. */
 static int add_share(struct sim_world *w, size_t i)
 {
 	static const struct sim_load idle = { .size = { { 4096, 4096, 1 } }, .n_sizes = 1 };
 	const struct sim_file *f = w->file;
-	struct sched_share_cfg rules = rules_of(&f->shares[i]);
+	struct sched_share_cfg rules = med_policy_sched_share(&f->shares[i]);
 	int load = f->share_load[i];
 	int id = sim_add(&w->disks[f->shares[i].device], &rules,
 			 load >= 0 ? &f->loads[load].load : &idle);

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define BARRIER_BYTES (16u << 20)	/* discarded or zeroed at once */
+#include "mediator/cut.h"
 
 static struct iovec next_part(struct med_req *r, uint64_t max)
 {
@@ -52,16 +52,13 @@ void med_slice_cut(struct med_slice *s, struct med_req *r, uint32_t len)
 uint32_t med_slice_next_bytes(const struct med_disk *d, const struct med_req *r)
 {
 	uint64_t left = r->len_bytes - r->next_byte;
-	uint32_t most = sched_slice_max(&d->sched, r->share->sched_id);
+	bool barrier = backend_is_barrier(r->op);
 
 	if (r->op == QBLK_WRITE_ZEROES && d->backend->writes_zeroes)
-		most = d->policy->slice_bytes;
-	else if (backend_is_barrier(r->op))
-		most = BARRIER_BYTES;
-	else if (r->unaligned)
-		most = Q_MIN(most, d->backend->unaligned_bytes);
-	/* Linux moves at most 2 GiB in one read or write. */
-	return (uint32_t)Q_MIN(left, Q_MIN(most, 1u << 30));
+		left = Q_MIN(left, d->policy->slice_bytes);
+	else if (!barrier && r->unaligned)
+		left = Q_MIN(left, d->backend->unaligned_bytes);
+	return cut_bytes(&d->sched, r->share->sched_id, barrier, left);
 }
 
 bool med_req_is_barrier(const struct med_req *r)

@@ -123,8 +123,10 @@ static void on_given(void *ctx, const struct sim *m, const struct sim_slice *sli
 	if (is_lower(m, r->share)) {
 		SIM_CHECK(w, w->lower_before < s->cap, "%u lower slices, cap %u", w->lower_before,
 			  s->cap);
-		SIM_CHECK(w, sim_is_barrier(r->op) || slice->len_bytes <= s->cfg.slice_bytes, "%u",
-			  slice->len_bytes);
+		uint32_t own = m->share[r->share].cfg.slice_bytes, all = s->cfg.slice_bytes;
+
+		SIM_CHECK(w, sim_is_barrier(r->op) || slice->len_bytes <= (own ? Q_MIN(own, all) : all),
+			  "%u", slice->len_bytes);
 	}
 }
 

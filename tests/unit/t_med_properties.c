@@ -115,6 +115,7 @@ static void add_share(struct med_sim *m, struct world *w, uint64_t *rng)
 		.class = (enum sched_class)draw(rng, w->reserve_left ? 0 : 1, SCHED_CLASSES - 1),
 		.weight = (uint32_t)draw(rng, 1, 1000),
 		.group = now_and_then(rng, 3) ? (uint32_t)draw(rng, 0, w->n_groups) : 0,
+		.slice_bytes = now_and_then(rng, 3) ? (uint32_t)draw(rng, 1, 20) * 4096 : 0,
 	};
 	struct sim_load l = draw_load(rng);
 
