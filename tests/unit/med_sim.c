@@ -125,8 +125,10 @@ static void on_given(void *ctx, const struct sim *m, const struct sim_slice *sli
 			  s->cap);
 		uint32_t own = m->share[r->share].cfg.slice_bytes, all = s->cfg.slice_bytes;
 
-		SIM_CHECK(w, sim_is_barrier(r->op) || slice->len_bytes <= (own ? Q_MIN(own, all) : all),
-			  "%u", slice->len_bytes);
+		uint32_t most = own ? Q_MIN(own, all) : all;
+
+		SIM_CHECK(w, sim_is_barrier(r->op) || slice->len_bytes <= most, "%u",
+			  slice->len_bytes);
 	}
 }
 
