@@ -118,8 +118,8 @@ static uint32_t less(uint32_t ns, uint32_t clock)
 static void print_quantiles(const char *what, uint32_t *store)
 {
 	qsort(store, DECISIONS, sizeof(store[0]), by_value);
-	printf(", \"%s_p50_ns\": %u, \"%s_p99_ns\": %u, \"%s_p999_ns\": %u, \"%s_max_ns\": %u", what,
-	       quantile(store, DECISIONS, 500), what, quantile(store, DECISIONS, 990), what,
+	printf(", \"%s_p50_ns\": %u, \"%s_p99_ns\": %u, \"%s_p999_ns\": %u, \"%s_max_ns\": %u",
+	       what, quantile(store, DECISIONS, 500), what, quantile(store, DECISIONS, 990), what,
 	       quantile(store, DECISIONS, 999), what, store[DECISIONS - 1]);
 }
 

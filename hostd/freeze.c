@@ -6,6 +6,7 @@
 #include "hostd/freeze.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool listed(const struct hd_freeze *f, const char *name)
@@ -65,7 +66,7 @@ void hd_freeze_set(struct hd_freeze *f, char *const *names, size_t n, const char
 		if (strlen(names[i]) > HD_NAME_MAX || listed(&next, names[i]) ||
 		    !freeze(f, names[i], why))
 			continue;
-		strcpy(next.names[next.n++], names[i]);
+		snprintf(next.names[next.n++], sizeof(next.names[0]), "%s", names[i]);
 	}
 	for (unsigned i = 0; i < f->n; i++)
 		if (!listed(&next, f->names[i]))

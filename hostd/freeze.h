@@ -3,8 +3,9 @@
  * The VMs that are frozen for a safety share's sake, as the mediator asks (docs/parley-policy.5,
  * LADDER). Main thread.
  *
- * Nothing lasts by itself: a freeze is a lease of HD_FREEZE_MS that the mediator's next word renews.
- * The VM's own process counts it too, so that its guest goes on when hostd is gone or hangs.
+ * Nothing lasts by itself: a freeze is a lease of HD_FREEZE_MS that the mediator's next word
+ * renews. The VM's own process counts it too, so that its guest goes on when hostd is gone or
+ * hangs.
  */
 #pragma once
 

@@ -15,8 +15,8 @@
 #define LIMIT_RATE_MAX (1ull << 50)	/* a second */
 
 /*
- * LIMIT_FLUSH is what moves no data of the guest's: flushes, discards, write-zeroes. They are writes
- * too, and have a limit of their own beside that.
+ * LIMIT_FLUSH is what moves no data of the guest's: flushes, discards, write-zeroes. They are
+ * writes too, and have a limit of their own beside that.
  */
 enum limit_dir { LIMIT_READ, LIMIT_WRITE, LIMIT_BOTH, LIMIT_FLUSH, LIMIT_DIRS };
 

@@ -2,9 +2,9 @@
 /*
  * What a share's client may have of its device's thread for itself: taking requests from its rings,
  * checking them, copying what cannot be moved in place. So much a round, and what is overdrawn is
- * paid back by rounds in which nothing of it is taken: who makes each request as costly as he can has
- * fewer of them, and nobody else notices. With nobody else there, rounds without work are short, and
- * nothing is lost. Pure state, one thread.
+ * paid back by rounds in which nothing of it is taken: who makes each request as costly as he can
+ * has fewer of them, and nobody else notices. With nobody else there, rounds without work are
+ * short, and nothing is lost. Pure state, one thread.
  */
 #pragma once
 

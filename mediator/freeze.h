@@ -12,8 +12,8 @@
 
 /*
  * The systems whose shares on the devices of @at_top (n_devices of @p, in order: which stand at the
- * last step) may be frozen: of a lower class, with "freeze", and none of class safety on any device.
- * Each once; their number.
+ * last step) may be frozen: of a lower class, with "freeze", and none of class safety on any
+ * device. Each once; their number.
  */
 size_t freeze_systems(const struct med_policy *p, const bool *at_top,
 		      char ret[FREEZE_MAX][FREEZE_NAME_BYTES]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches over the targets of a disk's safety shares: which of their promised requests are out, what
- * the ladder (ladder.h) makes of those that ended and of those that wait, and what a step does.
- * Device's thread.
+ * Watches over the targets of a disk's safety shares: which of their promised requests are out,
+ * what the ladder (ladder.h) makes of those that ended and of those that wait, and what a step
+ * does. Device's thread.
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Heaps of small numbers (ids) by 64-bit keys: the least key first, of equal keys the least id. Keys
- * may wrap: they are compared by their difference. An id stands in one heap at a time, and several
- * heaps share one array that knows where. The caller gives the room. Pure state, one thread.
+ * Heaps of small numbers (ids) by 64-bit keys: the least key first, of equal keys the least id.
+ * Keys may wrap: they are compared by their difference. An id stands in one heap at a time, and
+ * several heaps share one array that knows where. The caller gives the room. Pure state, one
+ * thread.
  *
  * Four children a node, in one cache line: what is looked at on the way down is a line a level.
  */

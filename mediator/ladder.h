@@ -43,8 +43,8 @@ struct ladder {
 /* A zeroed ladder stands at FREE. All three: true when the step is another now. */
 
 /*
- * A promised request took @took_ns, or with @waits is that old and has not ended. Each one that ends
- * is told once; one that waits may be told any number of times.
+ * A promised request took @took_ns, or with @waits is that old and has not ended. Each one that
+ * ends is told once; one that waits may be told any number of times.
  */
 bool ladder_seen(struct ladder *l, uint64_t took_ns, uint64_t target_ns, bool waits,
 		 uint64_t now_ns);

@@ -5,12 +5,14 @@
  * between requests of one share only; between shares, class and weight do. Device's thread.
  *
  * A request is never passed
- * - by one that is not better, or by a flush, discard or write-zeroes, which all stay in their place;
+ * - by one that is not better, or by a flush, discard or write-zeroes, which all stay in their
+ * place;
  * - by one that touches the same sectors, if either writes;
  * - when it is a flush, discard or write-zeroes, or has begun, or is promised something;
  * - when it has let ORDER_PASSED_MAX others pass: nobody starves.
- * The guest's own queue is looked at ORDER_LOOK requests back, no further: a hint is not worth more.
- * With priorities off, and for a share that waits for a device that fails, it is order of arrival.
+ * The guest's own queue is looked at ORDER_LOOK requests back, no further: a hint is not worth
+ * more. With priorities off, and for a share that waits for a device that fails, it is order of
+ * arrival.
  */
 #pragma once
 

@@ -204,7 +204,9 @@ static int fairest_safety(struct sched *s, uint64_t now_ns)
 	return i;
 }
 
-/* The share of a lower class that may give its head and has the smallest virtual start; -1: none. */
+/*
+ * The share of a lower class that may give its head and has the smallest virtual start; -1: none.
+ */
 static int fairest_lower(struct sched *s, enum sched_heap data, enum sched_heap barriers,
 			 uint64_t now_ns)
 {
@@ -316,8 +318,8 @@ static void take_from_limits(struct sched *s, struct sched_share *sh, uint64_t n
 		return;
 	limits_take(&sh->limits, sched_head_dir(sh), sched_head_is_op(sh), bytes, now_ns);
 	if (sh->cfg.group)
-		limits_take(&s->group[sh->cfg.group - 1], sched_head_dir(sh), sched_head_is_op(sh), bytes,
-			    now_ns);
+		limits_take(&s->group[sh->cfg.group - 1], sched_head_dir(sh),
+			    sched_head_is_op(sh), bytes, now_ns);
 	sh->op_seq = sh->head_arrival + 1;
 }
 

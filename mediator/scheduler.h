@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scheduler of one shared disk: who may give its next slice to the device now. A pure state
- * machine: time comes in as an argument, nothing is allocated but by sched_reserve(), no system call
- * is made; the same calls give the same decisions, so that it is tested in virtual time and can be
- * simulated. A decision costs O(log shares). One thread.
+ * machine: time comes in as an argument, nothing is allocated but by sched_reserve(), no system
+ * call is made; the same calls give the same decisions, so that it is tested in virtual time and
+ * can be simulated. A decision costs O(log shares). One thread.
  *
  * Theory of operation
  *

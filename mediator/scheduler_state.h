@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a scheduler knows (scheduler.h says what it does with it): its configuration, its shares, and
- * the books on what is at the device. Its tests and statistics read it; nobody else writes it.
+ * What a scheduler knows (scheduler.h says what it does with it): its configuration, its shares,
+ * and the books on what is at the device. Its tests and statistics read it; nobody else writes it.
  */
 #pragma once
 
@@ -71,7 +71,7 @@ struct sched_share {
 	bool has_limits;	/* of its own, or its group's */
 	bool held;		/* by one of them, until held_ns */
 	bool used;
-	bool fresh;		/* its head was not counted in throttled, and may be: in that list */
+	bool fresh;		/* its head was not counted in throttled yet: in that list */
 	uint32_t fresh_next, fresh_prev;
 	struct sched_share_cfg cfg;
 	uint64_t throttled_seq;	/* 1 + arrival of the last one counted */

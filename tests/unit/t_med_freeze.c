@@ -2,7 +2,7 @@
 /* mediator/freeze.h: whose VM may be frozen. */
 #include "mediator/freeze.h"
 
-#include <string.h>
+#include <stdio.h>
 
 #include "tests/unit/fixture.h"
 
@@ -51,10 +51,8 @@ START_TEST(who)
 			.freeze = rows[_i].share[p.n_shares].freeze,
 		};
 	size_t n = freeze_systems(&p, rows[_i].at_top, names);
-	for (size_t i = 0; i < n; i++) {
-		strcat(got, names[i]);
-		strcat(got, " ");
-	}
+	for (size_t i = 0, at = 0; i < n; i++)
+		at += (size_t)snprintf(got + at, sizeof(got) - at, "%s ", names[i]);
 	ck_assert_str_eq(got, rows[_i].want);
 }
 END_TEST

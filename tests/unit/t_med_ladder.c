@@ -46,7 +46,8 @@ static const struct told rows[][8] = {
 	/* Down after a second, a step at a time. */
 	{ { 100, 10001, true, false, LADDER_THROTTLE }, { 4100, 10001, true, false, LADDER_PAUSE },
 	  { 1004099, 0, false, false, LADDER_PAUSE }, { 1004100, 0, false, false, LADDER_THROTTLE },
-	  { 2004099, 0, false, false, LADDER_THROTTLE }, { 2004100, 0, false, false, LADDER_FREE } },
+	  { 2004099, 0, false, false, LADDER_THROTTLE },
+	  { 2004100, 0, false, false, LADDER_FREE } },
 	/* Near the target is not calm, but no miss either. */
 	{ { 100, 10001, true, false, LADDER_THROTTLE },
 	  { 900000, 7501, true, false, LADDER_THROTTLE },
@@ -56,11 +57,13 @@ static const struct told rows[][8] = {
 	/* Up again soon after a step down: twice as long. */
 	{ { 100, 10001, true, false, LADDER_THROTTLE }, { 1000100, 0, true, false, LADDER_FREE },
 	  { 1500000, 10001, true, false, LADDER_THROTTLE },
-	  { 3499999, 0, false, false, LADDER_THROTTLE }, { 3500000, 0, false, false, LADDER_FREE } },
+	  { 3499999, 0, false, false, LADDER_THROTTLE },
+	  { 3500000, 0, false, false, LADDER_FREE } },
 	/* Long after: as at first. */
 	{ { 100, 10001, true, false, LADDER_THROTTLE }, { 1000100, 0, true, false, LADDER_FREE },
 	  { 2500000, 10001, true, false, LADDER_THROTTLE },
-	  { 3499999, 0, false, false, LADDER_THROTTLE }, { 3500000, 0, false, false, LADDER_FREE } },
+	  { 3499999, 0, false, false, LADDER_THROTTLE },
+	  { 3500000, 0, false, false, LADDER_FREE } },
 };
 
 START_TEST(steps)

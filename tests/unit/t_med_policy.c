@@ -204,6 +204,22 @@ static const struct {
 	{ DEVICE
 	  "[share s/a]\ndevice = d\nread-only = yes\n[share s/b]\ndevice = d\nread-only = on\n",
 	  "" },
+	{ DEVICE "[share s/a]\ndevice = d\nshared-writers = yes\n"
+	  "[share s/b]\ndevice = d\nshared-writers = yes\n",
+	  "" },
+	{ DEVICE "[share s/a]\ndevice = d\ntarget = 5ms\nfreeze = yes\nslice = 4K\n",
+	  "p:3: error: share 's/a': a target is of class safety only\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nclass = safety\nfreeze = yes\nslice = 4K\n",
+	  "p:3: error: share 's/a': class safety is not cut into slices\n"
+	  "p:3: error: share 's/a': class safety is never frozen\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nslice = 128K\n",
+	  "p:3: error: share 's/a': slice 131072 is longer than the device's, 65536: its promise "
+	  "does not know of such\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nlimit-read-bytes = 100\nlimit-flushes = 1\n",
+	  "p:3: error: share 's/a' cannot be served: limit-read-bytes = 100, and a sector of 512 "
+	  "bytes takes 5120 ms of that; expected 512 or more\n" },
+	{ DEVICE "[share s/a]\ndevice = d\nread-only = yes\nshared-writers = yes\n",
+	  "p:3: error: share 's/a': expected read-only or shared-writers, and not both\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nread-only = yes\n[share s/b]\ndevice = d\n",
 	  "p:6: error: share 's/b' (offset 0) overlaps share 's/a' (offset 0, length 0; DIR/p:3), "
 	  "and one "
