@@ -240,7 +240,7 @@ main()
 	cat "$work/said"
 	# QEMU's own clock ran out: the whole board stood still, kernel and all; or a guest's kernel died, as happens
 	# now and then with nested virtualization of x86 emulated by QEMU 7.2, and by 11.1 too. One that was caught
-	# at it (11.1) had come out of a program with the GS base of the board's own kernel, which no program of the board
+	# at it (11.1) had come out of a program with the GS base of the board's own kernel, which no program there
 	# can give it. What is wrong with the product is wrong the second time, too.
 	if [ $r -eq 124 ] ||
 		{ [ $r -ne 0 ] && [ "$arch" = x86 ] && grep -q 'triple fault\|Kernel panic' "$work/said"; }; then
