@@ -244,8 +244,8 @@ static enum hc_exit verb_policy(struct hc *hc, const struct hc_opts *o, int argc
 		}
 		return ask_policy(hc, o, &req);
 	}
-	return hc_fail(hc, HC_USAGE, "policy: expected show, check, reload, set or unquarantine, not "
-		       "'%.64s'", argv[0]);
+	return hc_fail(hc, HC_USAGE, "policy: expected show, check, reload, set or unquarantine, "
+		       "not '%.64s'", argv[0]);
 }
 
 static enum hc_exit set_voice(struct hc *hc, const struct hc_opts *o, char *voice, char *setting)

@@ -110,7 +110,8 @@ struct qvhu_inflight_queue *qvhu_be_inflight(struct qvhu_be *be, unsigned i)
 
 void *qvhu_be_extra(struct qvhu_be *be)
 {
-	return be->ops->extra_bytes ? qvhu_inflight_extra(be->inflight, be->ops->extra_bytes) : NULL;
+	return be->ops->extra_bytes ? qvhu_inflight_extra(be->inflight, be->ops->extra_bytes) :
+				      NULL;
 }
 
 int be_fault(struct qvhu_be *be, const char *why)

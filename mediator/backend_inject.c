@@ -150,8 +150,9 @@ static void tell(const struct backend_inject *in, const struct inject_rule *r, c
 	const struct med_disk *d = in->disk;
 	char text[128], ops[INJECT_OPS_BYTES];
 
-	snprintf(text, sizeof(text), "%s, %s, number %u, %llu hits so far", inject_kind_str(r->kind),
-		 inject_ops_str(r, ops), r->id, (unsigned long long)r->hits);
+	snprintf(text, sizeof(text), "%s, %s, number %u, %llu hits so far",
+		 inject_kind_str(r->kind), inject_ops_str(r, ops), r->id,
+		 (unsigned long long)r->hits);
 	d->sink.event(d->sink.ctx, kind,
 		      r->share < 0 ? d->policy->name : d->shares[r->share].policy->name, text);
 }

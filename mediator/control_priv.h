@@ -44,7 +44,8 @@ void control_send(struct peer *p, const Parley__Envelope *e);
 void control_error(struct peer *p, uint32_t id, Parley__Code code, const char *text);
 void control_done(struct peer *p, uint32_t id);
 
-/* What hostd, if there is one, did not ask for. One that does not read loses it, not its channel. */
+/* What hostd, if there is one, did not ask for. One that does not read loses it, not its
+ * channel. */
 void control_tell_hostd(struct control *c, const Parley__Envelope *e);
 
 /* ---- freeze_ctl.c: a device has taken a step of its ladder ---- */

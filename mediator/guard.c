@@ -157,6 +157,7 @@ void guard_run(struct med_disk *d, uint64_t now_ns)
 {
 	uint64_t calm = d->ladder.calm_ns;
 
+	d->ladder.top = (enum ladder_step)d->policy->ladder_top;
 	if (d->sched.n_safety == 0 && d->ladder.step == LADDER_FREE)
 		return;
 	look_for_lower(d, now_ns);
@@ -181,7 +182,7 @@ uint64_t guard_due_ns(struct med_disk *d, uint64_t now_ns)
 
 	look_for_lower(d, now_ns);
 	/* At the top there is nothing more to be done. */
-	for (unsigned i = 0; i < d->n_shares && d->ladder.step != LADDER_FREEZE; i++) {
+	for (unsigned i = 0; i < d->n_shares && d->ladder.step < d->ladder.top; i++) {
 		const struct med_req *r = oldest(d, &d->shares[i]);
 		uint64_t at = r ? look_ns(d, r, now_ns) : 0;
 

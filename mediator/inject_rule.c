@@ -218,6 +218,6 @@ const char *inject_ops_str(const struct inject_rule *r, char buf[INJECT_OPS_BYTE
 
 bool inject_rule_hits(const struct inject_rule *r, unsigned share, enum qblk_op op, uint64_t now_ns)
 {
-	return r->id && !r->spent && r->ops >> op & 1 && (r->share < 0 || (unsigned)r->share == share) &&
-	       now_ns < r->until_ns;
+	return r->id && !r->spent && r->ops >> op & 1 && now_ns < r->until_ns &&
+	       (r->share < 0 || (unsigned)r->share == share);
 }

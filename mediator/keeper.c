@@ -2,9 +2,9 @@
 /*
  * Owns the keeper. The kernel takes down an address space before it closes the files of a process:
  * while it waits for the grace periods of the bells' AIO contexts (lib/qbell.h; some 35 ms) and
- * unmaps what we touched of the guests' memory (some 50 ms a gigabyte), clients do not know that we
- * are gone, and the disks' locks stand. With a second user of the address space our death closes the
- * files at once, and the rest is the keeper's, after us.
+ * unmaps what we touched of the guests' memory (some 50 ms a gigabyte), clients do not know that
+ * we are gone, and the disks' locks stand. With a second user of the address space our death closes
+ * the files at once, and the rest is the keeper's, after us.
  *
  * The keeper shares memory, thread-local storage included, and nothing else: its descriptors are
  * closed, its signals blocked. It makes system calls only, and none that sets errno. It waits for

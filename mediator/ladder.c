@@ -52,7 +52,7 @@ bool ladder_seen(struct ladder *l, uint64_t took_ns, uint64_t target_ns, bool wa
 		return false;
 	if (took_ns > target_ns - target_ns / 4)
 		l->bad_ns = now_ns;
-	if (!missed || l->step == LADDER_FREEZE)
+	if (!missed || l->step >= l->top)
 		return false;
 	if (l->step != LADDER_FREE && now_ns - l->since_ns < LADDER_SETTLE_NS)
 		return false;

@@ -3,6 +3,8 @@
  * What is done when the safety shares of a device miss their targets: one step after the other, and
  * back, slowly. A pure state machine: time comes in as an argument. Device's thread.
  *
+ * How far it may go is the policy's (`ladder`): top.
+ *
  * step      lower classes                   next step up                   step down
  * FREE      by the cap                      a miss                         -
  * THROTTLE  one slice at the device         a miss, SETTLE after the last  calm for calm_ns
@@ -31,7 +33,7 @@ enum ladder_step { LADDER_FREE, LADDER_THROTTLE, LADDER_PAUSE, LADDER_FREEZE, LA
 const char *ladder_step_str(enum ladder_step s);
 
 struct ladder {
-	enum ladder_step step;
+	enum ladder_step step, top;	/* top: written by its owner, at any time */
 	uint64_t since_ns;	/* when it was taken */
 	uint64_t bad_ns;	/* when it was last not calm */
 	uint64_t calm_ns;	/* for so long it must be, for the next step down */
@@ -40,7 +42,8 @@ struct ladder {
 	uint64_t n_up, n_missed; /* ever: steps up, and requests that missed their target */
 };
 
-/* A zeroed ladder stands at FREE. All three: true when the step is another now. */
+/* A zeroed ladder stands at FREE, and stays there until top is set. All three: true when the step
+ * is another now. */
 
 /*
  * A promised request took @took_ns, or with @waits is that old and has not ended. Each one that

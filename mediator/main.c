@@ -443,7 +443,7 @@ static int simulate(const struct options *o)
 int main(int argc, char **argv)
 {
 	struct cf_errors errs = CF_ERRORS_NULL;
-	/* Room for more disks than there are: not on the stack, where setting it up would take it. */
+	/* Room for more disks than there are: not on the stack, where it would all be touched. */
 	static struct mediator m;
 	int r = parse_options(argc, argv, &m.opt);
 

@@ -25,7 +25,7 @@ enum outage_state { OUTAGE_OFF, OUTAGE_HELD, OUTAGE_PROBE };
 /* Of a share. All nought: nothing waits. */
 struct outage_wait {
 	enum outage_state state;
-	struct med_req *held;		/* in order of arrival; owned as those of the share's queue */
+	struct med_req *held;		/* in order of arrival; owned as in the share's queue */
 	uint64_t probe_seq;
 	uint64_t retry_ns, pause_ns;
 	uint64_t since_ns;		/* of the first failure, for the operator */

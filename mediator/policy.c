@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mediator/ladder.h"
 #include "mediator/policy_ini.h"
 #include "mediator/policy_keys.h"
 
@@ -266,6 +267,11 @@ static void check_class_keys(const struct med_policy *p, const struct med_share_
 	if (safety && s->freeze)
 		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 			     "share '%s': class safety is never frozen", s->name);
+	if (s->freeze && s->device != UINT32_MAX &&
+	    p->devices[s->device].ladder_top != LADDER_FREEZE)
+		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+			     "share '%s': nobody is frozen unless device '%s' has ladder = freeze",
+			     s->name, p->devices[s->device].name);
 	if (s->read_only && s->shared_writers)
 		cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
 			     "share '%s': expected read-only or shared-writers, and not both",

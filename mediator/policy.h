@@ -26,6 +26,7 @@ struct med_device_policy {
 	bool direct;		/* O_DIRECT */
 	uint32_t slots, reserve;
 	uint32_t slice_bytes;
+	uint32_t ladder_top;	/* enum ladder_step: how far it may go */
 	uint64_t target_ns, service_limit_ns;
 	uint64_t tightest_ns;	/* the least target of it and its safety shares */
 	uint64_t flush_limit_ns;	/* 0 in the file = as service_limit_ns */

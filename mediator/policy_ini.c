@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "mediator/ini_file.h"
+#include "mediator/ladder.h"
 
 #define DEFAULT_SLOTS 32
 #define DEFAULT_RESERVE 4
@@ -57,6 +58,7 @@ static void *open_device(struct reader *r, const char *name)
 		.reserve = DEFAULT_RESERVE,
 		.slice_bytes = DEFAULT_SLICE_BYTES,
 		.target_ns = DEFAULT_TARGET_NS,
+		.ladder_top = LADDER_THROTTLE,
 		.service_limit_ns = DEFAULT_SERVICE_LIMIT_NS,
 		.poll_ns = DEFAULT_POLL_NS,
 		.poll_percent = { DEFAULT_POLL_SAFETY, DEFAULT_POLL_NORMAL, 0 },

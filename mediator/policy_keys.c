@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mediator/ladder.h"
+
 #define DEV(field) offsetof(struct med_device_policy, field)
 #define SHR(field) offsetof(struct med_share_policy, field)
 #define GRP(field) offsetof(struct med_group_policy, field)
@@ -34,6 +36,11 @@
 #define POLL_PERCENT(name, class)                                                                  \
 	{ name, KEY_U32, DEV(poll_percent[class]), 0, 100, "percent of a processor, 0 to 100" }
 
+static const char *const ladder_words[] = {
+	[LADDER_FREE] = "off", [LADDER_THROTTLE] = "throttle", [LADDER_PAUSE] = "pause",
+	[LADDER_FREEZE] = "freeze",
+};
+
 const struct policy_key policy_device_keys[] = {
 	{ "path", KEY_TEXT, DEV(path), 0, 0, "a file or block device", KEY_FIXED },
 	{ "null", KEY_BYTES, DEV(null_bytes), 4096, INT64_MAX, "a size, such as 64M", KEY_FIXED },
@@ -47,6 +54,8 @@ const struct policy_key policy_device_keys[] = {
 	{ "slice", KEY_BYTES32, DEV(slice_bytes), 4096, 16 << 20, "a size from 4K to 16M" },
 	{ "target", KEY_TIME, DEV(target_ns), 1000, 3600 * Q_NSEC_PER_SEC,
 	  "a time from 1us to 1h, such as 10ms" },
+	{ "ladder", KEY_WORD, DEV(ladder_top), 0, LADDER_FREEZE,
+	  "off, throttle, pause or freeze", 0, ladder_words },
 	{ "service-limit", KEY_TIME, DEV(service_limit_ns), 1000, 60 * Q_NSEC_PER_SEC,
 	  "a time from 1us to 60s, such as 1ms" },
 	{ "flush-limit", KEY_TIME, DEV(flush_limit_ns), 1000, 600 * Q_NSEC_PER_SEC,

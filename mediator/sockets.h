@@ -14,7 +14,7 @@ struct sockets {
 	struct loop *loop;		/* borrowed */
 	int epoll_fd;			/* owned */
 	struct loop_watch *watch;
-	struct socket_watch *dead;	/* unwatched: freed when no event of theirs can be at hand */
+	struct socket_watch *dead;	/* unwatched: freed when no event can be at hand */
 };
 
 #define SOCKETS_NULL ((struct sockets){ .epoll_fd = -1 })

@@ -195,8 +195,8 @@ static int check_file(const void *file, size_t bytes, const struct fdt_say *say)
 			       fdt_totalsize(file), bytes);
 	/* libfdt reads those, and believes that a name with a path in it has a slash. */
 	if (fdt_version(file) < FDT_VERSION_MIN)
-		return fdt_bad(say, "is a device tree of version %u: %u and later are taken, and dtc "
-			       "makes them", fdt_version(file), FDT_VERSION_MIN);
+		return fdt_bad(say, "is a device tree of version %u: %u and later are taken, and "
+			       "dtc makes them", fdt_version(file), FDT_VERSION_MIN);
 	int r = fdt_check_full(file, bytes);
 	return r < 0 ? fdt_say_error(say, r, "damaged") : check_nodes(file, say);
 }

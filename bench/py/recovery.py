@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the clients of a mediator that is killed wait: from SIGKILL to the first answer of the next one. A program in
-hostd's place starts it (tests/integ/killrun); clients without a VM, on a file past the page cache where that can be."""
+"""How long the clients of a mediator that is killed wait: from SIGKILL to the first answer of the next one. A program
+in hostd's place starts it (tests/integ/killrun); clients without a VM, on a file past the page cache
+where that can be."""
 
 import os
 
@@ -23,7 +24,8 @@ def one(world, name, depths, mem_mib, use, kills):
     folder = world.path("recovery")
     os.makedirs(folder, exist_ok=True)
     argv = [world.built("tests", "integ", "killrun"), "--kills", str(kills), "--serve", "1", "--pause-us", "3000",
-            "--depths", depths, "--mem-mib", str(mem_mib), *(["--use"] if use else []), world.program("mediator"), folder]
+            "--depths", depths, "--mem-mib", str(mem_mib), *(["--use"] if use else []), world.program("mediator"),
+            folder]
     got = world.json_of(argv)
     if got["errors"] or got["wrong"] or not got["back_us"]["n"]:
         raise Broken(f"{name}: {got}")

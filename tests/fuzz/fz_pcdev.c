@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Old devices of a PC, and Arm's watchdog, under a guest that writes what it likes, while time passes and the host's
- * clock jumps. Bytes are a program: which device, then accesses of any width anywhere in its
- * windows, and time. Whatever they are, the device says its status and goes away cleanly, and time
- * that passes costs a bounded number of events.
+ * Old devices of a PC, and Arm's watchdog, under a guest that writes what it likes, while time
+ * passes and the host's clock jumps. Bytes are a program: which device, then accesses of any
+ * width anywhere in its windows, and time. Whatever they are, the device says its status and
+ * goes away cleanly, and time that passes costs a bounded number of events.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/vdharness.h"

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the corpus of fz_fdt with dtc: trees and overlays that are right, from which the mutations depart. Run it after
-a change of the input format and commit what it wrote: mkcorpus_fdt.py tests/fuzz/corpus/fz_fdt
+"""Writes the corpus of fz_fdt with dtc: trees and overlays that are right, from which the mutations depart. Run it
+after a change of the input format and commit what it wrote: mkcorpus_fdt.py tests/fuzz/corpus/fz_fdt
 """
 
 import os
@@ -19,7 +19,8 @@ TREE = """
 	chosen { bootargs = "mine"; stdout-path = &line; rng-seed = <1 2 3 4>; };
 	aliases { serial0 = &line; };
 	memory@80000000 { device_type = "memory"; reg = <0 0x80000000 0 0x1000>; };
-	reserved-memory { #address-cells = <2>; #size-cells = <2>; ranges; pool@90000000 { reg = <0 0x90000000 0 0x1000>; }; };
+	reserved-memory { #address-cells = <2>; #size-cells = <2>; ranges;
+		pool@90000000 { reg = <0 0x90000000 0 0x1000>; }; };
 	pic: pic { qvm,vdev = "gic"; extra = [01 02 03]; };
 	soc { line: serial { qvm,vdev = "pl011-0"; status = "okay"; }; };
 	disk: disk { qvm,vdev = "disk"; label = "root"; };

@@ -254,7 +254,7 @@ def test_second_term_forces(host):
 
 
 def test_hostd_dies_vms_live(host):
-    """The next hostd has all that the first had of a VM: state, uptime, console, log, statistics, the reason of its end."""
+    """The next hostd has all that the first had of a VM: state, uptime, console, log, statistics, why it ended."""
     host.vm("a", "stderr it starts\nprint hello")
     host.start()
     host.ctl("start", "a")

@@ -2,8 +2,8 @@
 /*
  * Owns a client's memory, its ring, and what it knows of each sector.
  *
- * Each sector holds the number of the write that it is of (and words made of both). A write that was
- * issued may be there; it may not be there any more once another on the same sector, which was
+ * Each sector holds the number of the write that it is of (and words made of both). A write that
+ * was issued may be there; it may not be there any more once another on the same sector, which was
  * issued after it had been acknowledged, was acknowledged itself. What a read has found excludes
  * all that were acknowledged before the read was issued. So a lost write, one that comes late, and
  * one that lands elsewhere each show. Sectors that a read covers have no write out.
@@ -236,10 +236,13 @@ static bool may(const struct load *l, const struct request *r)
 	for (uint32_t i = 0; i < r->n; i++) {
 		const struct sector *s = &l->sector[r->sector + i];
 
-		if (r->type == VIRTIO_BLK_T_IN ? s->n_writes_out > 0 || s->n_reads_out == UINT8_MAX :
-						 s->n_writes_out == OUT_MAX || s->n_reads_out > 0 ||
-							 s->n == LEGAL_MAX)
+		if (r->type == VIRTIO_BLK_T_IN) {
+			if (s->n_writes_out > 0 || s->n_reads_out == UINT8_MAX)
+				return false;
+		} else if (s->n_writes_out == OUT_MAX || s->n_reads_out > 0 ||
+			   s->n == LEGAL_MAX) {
 			return false;
+		}
 	}
 	return true;
 }

@@ -421,8 +421,9 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN);
 	if (parse(&r, argc, argv) < 0) {
-		fputs("usage: killrun [--kills N] [--depths N,...] [--serve N] [--pause-us N] "
-		      "[--mem-mib N [--use]]\n               [--seed N] [--direct] MEDIATOR FOLDER\n",
+		fputs("usage: killrun [--kills N] [--depths N,...] [--serve N] [--pause-us N]\n"
+		      "               [--mem-mib N [--use]] [--seed N] [--direct] MEDIATOR "
+		      "FOLDER\n",
 		      stderr);
 		return 2;
 	}

@@ -71,7 +71,8 @@ class Mediator:
     def start(self):
         with open(self.log_path, "ab") as log:
             at = log.tell()
-            self.proc = subprocess.Popen([os.environ["MEDIATOR"], *self.args, "--run-dir", self.run, self.policy], stderr=log)
+            self.proc = subprocess.Popen([os.environ["MEDIATOR"], *self.args, "--run-dir", self.run, self.policy],
+                                         stderr=log)
         wait_for("ready", lambda: self.proc.poll() is not None or "ev=ready" in self.log()[at:])
         check(self.proc.poll() is None, f"the mediator did not start: {self.log()[at:]}")
 

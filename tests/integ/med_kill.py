@@ -80,7 +80,7 @@ def killed_with_direct_io():
 
 
 def killed_at_any_moment():
-    """Also while it starts; four clients, 1 to 128 requests out, writes that overlap. MED_KILLS=10000: the long form."""
+    """Also while it starts; four clients, 1 to 128 requests out, writes that overlap. MED_KILLS=10000: the long one."""
     kills = int(os.environ.get("MED_KILLS", "120"))
     signal.alarm(60 * med.WAIT_S // 10 + kills // 10)
     with med.Folder() as d:

@@ -17,6 +17,7 @@ POLICY = """
 [device disk]
 null = 64M
 simulate = yes
+ladder = freeze
 sim-parallel = 1
 sim-read = 3ms
 sim-write = 3ms

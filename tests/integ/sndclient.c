@@ -28,7 +28,7 @@
 #define N_QUEUES 4u
 #define CTL 0u
 #define TX 2u
-#define AHEAD 64u		/* messages: a third of a second, for machines with other things to do */
+#define AHEAD 64u		/* messages: a third of a second, for busy machines */
 #define FRAMES 240u		/* a message */
 #define BYTES (FRAMES * 4)
 #define META_AT (256u << 10)
@@ -269,8 +269,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	w.path = argv[1];
-	w.hz = atof(argv[2]);
-	w.level = atof(argv[3]);
+	w.hz = strtod(argv[2], NULL);
+	w.level = strtod(argv[3], NULL);
 	if (start(&w) < 0) {
 		fprintf(stderr, "sndclient: %s: no back end\n", w.path);
 		return 3;

@@ -12,7 +12,8 @@ from kvmtest import expect
 from sysworld import wait_for
 
 # A disk that takes 2 ms for everything, whatever its policy says of it: the target is missed for sure.
-SLOW = """simulate = yes
+SLOW = """ladder = freeze
+simulate = yes
 sim-parallel = 1
 sim-read = 2ms
 sim-write = 2ms

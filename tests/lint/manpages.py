@@ -208,7 +208,8 @@ def selftest(root):
             found = list(check_pages(tmp))
             if not any(want in line for line in found):
                 yield f"selftest: '{new}' in {path} was not found; found: {found}"
-    help_text = "  --check  --json  --class CLASS  --run-dir DIR  --syslog SOCKET  --control-fd N  --version  --help"
+    help_text = "  --check  --json  --class CLASS  --run-dir DIR  --syslog SOCKET  --control-fd N  --keep-fds N"
+    help_text += "  --version  --help"
     for text, want in ((help_text + " --turbo", "--turbo"), (help_text.replace("--check", ""), "--check")):
         if not any(want in line for line in check_options(root, "qvm", text)):
             yield f"selftest: {want} was not found"

@@ -69,7 +69,7 @@ static const struct told rows[][8] = {
 START_TEST(steps)
 {
 	const struct told *t = rows[_i];
-	struct ladder l = { 0 };
+	struct ladder l = { .top = LADDER_FREEZE };
 
 	for (unsigned i = 0; i < Q_ARRAY_LEN(rows[0]) && t[i].at_us; i++) {
 		uint64_t now = t[i].at_us * US;
@@ -86,6 +86,29 @@ START_TEST(steps)
 			      ladder_step_str(l.step));
 		ck_assert_int_eq(moved, was != l.step);
 	}
+}
+END_TEST
+
+/* The policy says how far: not at all, one step, all; and may say so anew at any time. */
+START_TEST(no_further_than_the_top)
+{
+	for (int top = LADDER_FREE; top <= LADDER_FREEZE; top++) {
+		struct ladder l = { .top = (enum ladder_step)top };
+
+		for (unsigned i = 1; i < 9; i++) {
+			ladder_lower(&l, i * SEC);
+			ck_assert_int_eq(ladder_seen(&l, TARGET + 1, TARGET, false, i * SEC),
+					 (int)i <= top);
+		}
+		ck_assert_int_eq(l.step, top);
+		ck_assert_uint_eq(l.n_missed, 8);
+	}
+	struct ladder l = { .step = LADDER_FREEZE, .top = LADDER_THROTTLE, .calm_ns = SEC,
+			    .since_ns = SEC, .bad_ns = SEC };
+
+	ck_assert(ladder_tick(&l, 2 * SEC) && l.step == LADDER_PAUSE);
+	ladder_lower(&l, 2 * SEC);
+	ck_assert(!ladder_seen(&l, 2 * TARGET, TARGET, false, 2 * SEC + 5 * MS));
 }
 END_TEST
 
@@ -117,7 +140,7 @@ END_TEST
 /* Who swings stays longer each time, up to a limit, and is free again in the end. */
 START_TEST(the_calm_grows)
 {
-	struct ladder l = { 0 };
+	struct ladder l = { .top = LADDER_THROTTLE };
 	uint64_t now = SEC, longest = 0;
 
 	for (unsigned i = 0; i < 10; i++) {
@@ -143,7 +166,7 @@ END_TEST
  */
 START_TEST(reaction_to_a_standstill)
 {
-	struct ladder l = { 0 };
+	struct ladder l = { .top = LADDER_FREEZE };
 	const uint64_t came = SEC;
 	uint64_t missed = came + TARGET, now = came;
 	unsigned looks = 0;
@@ -181,7 +204,7 @@ END_TEST
 /* Whatever is told: a step at a time, none up within the rest, and down to FREE when it is calm. */
 START_TEST(random_walk)
 {
-	struct ladder l = { 0 };
+	struct ladder l = { .top = LADDER_FREEZE };
 	uint64_t rng = 3 + (uint64_t)_i, now = SEC, last = 0;
 
 	for (unsigned i = 0; i < 20000; i++) {
@@ -216,6 +239,7 @@ int main(void)
 
 	tcase_add_test(tc, words);
 	tcase_add_loop_test(tc, steps, 0, Q_ARRAY_LEN(rows));
+	tcase_add_test(tc, no_further_than_the_top);
 	tcase_add_test(tc, what_a_step_allows);
 	tcase_add_test(tc, misses_are_counted_once);
 	tcase_add_test(tc, the_calm_grows);

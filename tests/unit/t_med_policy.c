@@ -208,10 +208,15 @@ static const struct {
 	  "[share s/b]\ndevice = d\nshared-writers = yes\n",
 	  "" },
 	{ DEVICE "[share s/a]\ndevice = d\ntarget = 5ms\nfreeze = yes\nslice = 4K\n",
-	  "p:3: error: share 's/a': a target is of class safety only\n" },
+	  "p:3: error: share 's/a': a target is of class safety only\n"
+	  "p:3: error: share 's/a': nobody is frozen unless device 'd' has ladder = freeze\n" },
+	{ DEVICE "ladder = freeze\n[share s/a]\ndevice = d\nfreeze = yes\n", "" },
+	{ DEVICE "ladder = always\n[share s/a]\ndevice = d\n",
+	  "p:3: error: ladder = always: expected off, throttle, pause or freeze\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nclass = safety\nfreeze = yes\nslice = 4K\n",
 	  "p:3: error: share 's/a': class safety is not cut into slices\n"
-	  "p:3: error: share 's/a': class safety is never frozen\n" },
+	  "p:3: error: share 's/a': class safety is never frozen\n"
+	  "p:3: error: share 's/a': nobody is frozen unless device 'd' has ladder = freeze\n" },
 	{ DEVICE "[share s/a]\ndevice = d\nslice = 128K\n",
 	  "p:3: error: share 's/a': slice 131072 is longer than the device's, 65536: its promise "
 	  "does not know of such\n" },

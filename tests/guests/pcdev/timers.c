@@ -87,7 +87,8 @@ static void hpet_interrupts(void)
 		from = rt_irq_count[irq];
 		mmio64_set(hpet + TN_CONF(n), ENABLE | PERIODIC | VAL_SET | MODE32 | ROUTE(line));
 		uint32_t ticks = (uint32_t)hpet_ticks(2 * RT_NS_PER_MS);
-		mmio32_set(hpet + TN_CMP(n), mmio32(hpet + COUNTER) + (uint32_t)hpet_ticks(AHEAD_NS));
+		mmio32_set(hpet + TN_CMP(n),
+			   mmio32(hpet + COUNTER) + (uint32_t)hpet_ticks(AHEAD_NS));
 		mmio32_set(hpet + TN_CMP(n), ticks);
 		wait_irq("hpet: again and again", irq, from, 5);
 		mmio64_set(hpet + TN_CONF(n), 0);
