@@ -145,8 +145,12 @@ bool outage_takes(struct med_req *r, uint64_t now)
 {
 	struct med_share *sh = r->share;
 	struct outage_wait *w = &sh->wait;
+	bool probe = w->state == OUTAGE_PROBE && r->seq == w->probe_seq;
 
 	if (!r->err && w->unsure && r->op == QBLK_FLUSH) {
+		/* The device did it. What is not there was written to another. */
+		if (probe)
+			back(sh, now);
 		w->unsure = false;
 		r->err = -EIO;
 		return false;
@@ -161,7 +165,7 @@ bool outage_takes(struct med_req *r, uint64_t now)
 			hold_share(sh, err, now);
 		return true;
 	}
-	if (w->state == OUTAGE_PROBE && r->seq == w->probe_seq) {
+	if (probe) {
 		if (r->err)
 			hold_share(sh, r->err, now);
 		else

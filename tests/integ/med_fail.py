@@ -221,6 +221,24 @@ def another_file():
         check(c.request(med.T_FLUSH)[0] == OK, "once")
 
 
+def a_flush_that_waited_for_another_file():
+    """It is the first to be done on the other file, and says what the next one would: then the share goes on."""
+    with World() as w, w.client("w/data") as c:
+        check(c.request(med.T_OUT, 0, b"a" * 512)[0] == OK, "before")
+        number = w.add("gone", "disk", FOREVER)
+        flush = Later(c.request, med.T_FLUSH)
+        w.m.told("share_waits", "w/data")
+        w.m.told("device_gone", "disk")
+        path = w.folder.path + "/img"
+        med.image(path + ".new", 12)
+        os.rename(path + ".new", path)
+        w.clear(number)
+        check(flush.end()[0] == IOERR, "what was acknowledged before is not there: the guest is told")
+        check(c.request(med.T_OUT, 8, b"b" * 512)[0] == OK, "served again")
+        check(c.request(med.T_FLUSH)[0] == OK, "once")
+        w.m.told("share_served", "w/data")
+
+
 def too_small_a_file():
     """A file that is smaller than before is not the device: it stays away until the right one is back."""
     with World() as w, w.client("w/data") as c:
@@ -313,4 +331,5 @@ def killed_while_it_waits():
 
 
 med.run_tests(refused, errors_fail, errors_wait, flush_waits, ends_by_itself, waits_no_longer_than_its_limit,
-              another_file, too_small_a_file, client_leaves, socket_dies, under_load, killed_while_it_waits)
+              another_file, a_flush_that_waited_for_another_file, too_small_a_file, client_leaves, socket_dies,
+              under_load, killed_while_it_waits)
