@@ -22,7 +22,9 @@ def main():
         units.mkdir()
         text = pathlib.Path(service).read_text(encoding="utf-8")
         for program in programs:
-            text = re.sub(r"(?<==)\S+/" + os.path.basename(program) + r"\b", os.path.abspath(program), text)
+            here = root / os.path.basename(program)     # its own path may have spaces
+            here.symlink_to(os.path.abspath(program))
+            text = re.sub(r"(?<==)\S+/" + here.name + r"\b", str(here), text)
         (units / "parley-hostd.service").write_text(text, encoding="utf-8")
         shutil.copy(unit_slice, units / "parley.slice")
         env = dict(os.environ, SYSTEMD_UNIT_PATH=f"{units}:", SYSTEMD_LOG_LEVEL="warning")
