@@ -129,8 +129,35 @@ static enum hc_exit run(struct hc *hc, const struct hc_opts *o, int argc, char *
 	return r;
 }
 
-int main(int argc, char **argv)
+static bool is_number(const char *s)
 {
+	return s[0] == '-' && s[1] >= '0' && s[1] <= '9';
+}
+
+/*
+ * "volume NAME -12": a number is an argument, not an option, and stands last where it may stand.
+ * It goes behind a "--" in the place of the last argument, so that getopt_long() leaves it alone;
+ * @to has room for one more than @argc, and a NULL.
+ */
+static int guard_number(int argc, char **argv, char **to)
+{
+	static char end_of_options[] = "--";
+	bool number = argc > 2 && is_number(argv[argc - 1]) &&
+		      strncmp(argv[argc - 2], "--", 2) != 0;
+	int n = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (number && i == argc - 1)
+			to[n++] = end_of_options;
+		to[n++] = argv[i];
+	}
+	to[n] = NULL;
+	return n;
+}
+
+int main(int argc, char **args)
+{
+	char **argv = calloc((size_t)argc + 2, sizeof(argv[0]));
 	const char *run_dir = getenv("PARLEY_RUN_DIR");
 	struct hc hc = { 0 };
 	struct hc_opts o = { .device = "" };
@@ -138,19 +165,24 @@ int main(int argc, char **argv)
 	char path[4096];
 	int opt;
 
+	if (!argv)
+		return hc_fail(&hc, HC_FAILED, "out of memory");
+	argc = guard_number(argc, args, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (!run_dir || !*run_dir)
 		run_dir = "/run/parley";
-	while ((opt = getopt_long(argc, argv, "fhj", longs, NULL)) != -1)
-		if (!take_option(opt, &hc, &o, &run_dir, &r))
-			return r;
+	bool go_on = true;
+	while (go_on && (opt = getopt_long(argc, argv, "fhj", longs, NULL)) != -1)
+		go_on = take_option(opt, &hc, &o, &run_dir, &r);
 	if (!hc.socket) {
 		snprintf(path, sizeof(path), "%s/hostd.sock", run_dir);
 		hc.socket = path;
 	}
-	if (optind == argc)
-		return hc_fail(&hc, HC_USAGE, "no verb was given; see 'hostctl help'");
-	r = run(&hc, &o, argc - optind, argv + optind);
+	if (go_on && optind == argc)
+		r = hc_fail(&hc, HC_USAGE, "no verb was given; see 'hostctl help'");
+	else if (go_on)
+		r = run(&hc, &o, argc - optind, argv + optind);
+	free(argv);
 	if (fflush(stdout) != 0 && r == HC_OK)
 		r = HC_FAILED;
 	return r;

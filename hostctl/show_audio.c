@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <string.h>
 
 #include "lib/qtable.h"
 #include "proto/qp_chan.h"
@@ -18,6 +19,12 @@ static void gain_cell(struct qtable *t, const Parley__VoiceStats *v)
 		qtable_add(t, "silent");
 	else
 		qtable_add(t, "%.1f %%", v->gain_ppm / 1e4);
+}
+
+/* Who is the reason of its gain; "" while it is heard in full, or not at all. */
+static const char *by_of(const Parley__VoiceStats *v)
+{
+	return v->running && strcmp(v->why, "full") != 0 ? v->by : "";
 }
 
 static void ns_cell(struct qtable *t, uint64_t ns)
@@ -50,7 +57,7 @@ void hc_print_voices(const Parley__MediatorStats *m, bool (*wanted)(const char *
 		qtable_add(&t, "%s", v->speaks ? "speaks" : v->running ? "runs" : "-");
 		gain_cell(&t, v);
 		qtable_add(&t, "%s", v->running && !v->capture ? v->why : "-");
-		qtable_add(&t, "%s", *v->by ? v->by : "-");
+		qtable_add(&t, "%s", *by_of(v) ? by_of(v) : "-");
 		qtable_add(&t, "%" PRIu64, v->frames);
 		qtable_add(&t, "%" PRIu64, v->gap_frames);
 		qtable_add(&t, "%" PRIu64, v->xruns);
@@ -112,7 +119,7 @@ json_t *hc_voice_json(const Parley__VoiceStats *v)
 			 "class", qp_class_str(v->class_), "capture", (int)v->capture, "connected",
 			 (int)v->connected, "quarantined", (int)v->quarantined, "running",
 			 (int)v->running, "speaks", (int)v->speaks, "gain_ppm",
-			 (json_int_t)v->gain_ppm, "why", v->why, "by", v->by, "frames",
+			 (json_int_t)v->gain_ppm, "why", v->why, "by", by_of(v), "frames",
 			 (json_int_t)v->frames, "gap_frames", (json_int_t)v->gap_frames, "xruns",
 			 (json_int_t)v->xruns, "messages", (json_int_t)v->messages, "refused",
 			 (json_int_t)v->refused, "faults", (json_int_t)v->faults, "throttled",

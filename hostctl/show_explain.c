@@ -2,11 +2,27 @@
 /* The slowest requests of a share for people and as JSON. */
 #include <inttypes.h>
 #include <jansson.h>
+#include <string.h>
 
 #include "hostctl/show.h"
 #include "lib/qtable.h"
 
 #define SCHEMA 1
+
+/* Of a voice: sentences. */
+static enum hc_exit lines_json(const struct hc *hc, const char *voice, const char *text)
+{
+	json_t *lines = json_array();
+
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		json_array_append_new(lines, json_stringn(text, len));
+		text += len + (text[len] == '\n');
+	}
+	return hc_print_json(hc, json_pack("{s:i, s:s, s:o}", "schema", SCHEMA, "voice", voice,
+					   "lines", lines));
+}
 
 static enum hc_exit explain_json(const struct hc *hc, const char *share,
 				 const Parley__ExplainReply *m)
@@ -87,7 +103,9 @@ enum hc_exit hc_show_explain(const struct hc *hc, const char *share, const Parle
 	};
 	struct qtable t;
 
-	if (*m->text && !hc->json) {
+	if (*m->text && hc->json)
+		return lines_json(hc, share, m->text);
+	if (*m->text) {
 		fputs(m->text, stdout);
 		return HC_OK;
 	}

@@ -262,13 +262,15 @@ enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, con
 {
 	if (hc->json)
 		return stats_json(hc, m, only);
-	if (m->mediator) {
+	bool disks = m->mediator && (m->mediator->n_devices || !m->mediator->n_sounds);
+	if (disks) {
 		print_shares(m->mediator, only);
 		putchar('\n');
 		print_devices(m->mediator);
 	}
 	if (m->mediator && m->mediator->n_sounds) {
-		putchar('\n');
+		if (disks)
+			putchar('\n');
 		hc_print_voices(m->mediator, wanted, only);
 		putchar('\n');
 		hc_print_sounds(m->mediator);
