@@ -26,7 +26,8 @@ class Player:
     def __init__(self, host, voice, ms):
         sock = host.dir / "run/mediator" / (voice.replace("/", ".") + ".sock")
         wait_for("the socket", sock.exists)
-        self.proc = subprocess.Popen([os.environ["SNDCLIENT"], str(sock), "440", "0.5", str(ms)], stdout=subprocess.PIPE)
+        self.proc = subprocess.Popen([os.environ["SNDCLIENT"], str(sock), "440", "0.5", str(ms)],
+                                     stdout=subprocess.PIPE)
         self.proc.stdout.readline()
 
     def __enter__(self):
