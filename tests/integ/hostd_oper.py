@@ -12,8 +12,8 @@ import socket
 import subprocess
 import time
 
-from hostd_world import (ALREADY, CONFIG, DENIED, FAILED, NO_HOSTD, NO_SUCH, NOT_RUNNING, OK, POLICY, TIMEOUT, USAGE,
-                         WAIT_S, check, connect, frame, hello, main, read_to_end, same, wait_for)
+from hostd_world import (ALREADY, CONFIG, DENIED, FACTOR, FAILED, NO_HOSTD, NO_SUCH, NOT_RUNNING, OK, POLICY, TIMEOUT,
+                         USAGE, WAIT_S, check, connect, frame, hello, main, read_to_end, same, wait_for)
 
 NOBODY = 65534
 
@@ -59,7 +59,8 @@ def test_json(host):
     wait_for("its time", lambda: host.status("a")["uptime_ms"] > 0)
     answer = host.json("check")
     same((answer["ok"], [i["name"] for i in answer["items"]]), (True, ["a", "mediator"]))
-    same(set(host.json("stats")), {"schema", "mediator_error", "mediator_hangs", "shares", "devices", "vms"})
+    same(set(host.json("stats")), {"schema", "mediator_error", "mediator_hangs", "shares", "devices",
+                                         "voices", "sounds", "vms"})
     same(host.json("version")["hostd"]["pid"], host.proc.pid)
     same(host.json("start", "a", want=ALREADY)["error"]["code"], "already")
     same(host.json("start", "bee", want=NO_SUCH)["error"], {
@@ -170,9 +171,9 @@ def test_descriptors_are_not_kept(host):
     os.close(r)
     os.close(w)
     host.ctl("list")
-    wait_for("only the connection's own to be left", lambda: fds(host) == before + 1)
+    wait_for("only the connection's own to be left", lambda: fds(host) <= before + 1)
     s.close()
-    wait_for("its end", lambda: fds(host) == before)
+    wait_for("its end", lambda: fds(host) <= before)
 
 
 def test_half_a_request(host):
@@ -185,7 +186,7 @@ def test_half_a_request(host):
         v.append(s)
     start = time.monotonic()
     host.ctl("list")
-    check(time.monotonic() - start < 1, "answered at once")
+    check(time.monotonic() - start < 5 * FACTOR, "answered at once")
 
 
 def test_does_not_read(host):
@@ -326,7 +327,7 @@ def test_slow_reader_is_dropped(host):
             break
     start = time.monotonic()
     host.ctl("list")
-    check(time.monotonic() - start < 1, "hostd is not held up")
+    check(time.monotonic() - start < 5 * FACTOR, "hostd is not held up")
     host.wait_state("a", "off")
     for p in (slow, typing):
         p.kill()
