@@ -27,7 +27,6 @@
 #define RING_NUM 128u
 #define DATA_AT (1ull << 20)
 #define REQ_STRIDE 64u		/* header and status of a request, apart from its neighbours' */
-#define TIMEOUT_MS 5000u
 
 enum { EXIT_OK = 0, EXIT_DATA = 1, EXIT_USAGE = 2, EXIT_PEER = 3 };
 
@@ -39,6 +38,7 @@ struct options {
 	uint64_t seed;
 	unsigned think_us;	/* longest pause before requests are made */
 	unsigned flush_percent, discard_percent;	/* of all; else reads and writes */
+	unsigned patience_ms;	/* how long the back end may be silent */
 	unsigned rate;		/* wanted a second: they come by the clock; 0 = as many as can */
 	bool poll, verify, fill, seq, indirect;
 };
@@ -237,14 +237,14 @@ static bool wait_used(struct client *c)
 	if (c->opt.poll || qdriver_arm(&c->drv))
 		return true;
 	c->sleeps++;
-	int n = poll(p, 2, TIMEOUT_MS);
+	int n = poll(p, 2, (int)c->opt.patience_ms);
 	qfd_event_clear(c->call_fd);
 	qdriver_disarm(&c->drv);
 	if (n > 0 && p[1].revents)
 		return broke(c, p[1].revents & POLLHUP ? "hung up" : "sent what nobody asked for");
 	if (n == 0)
 		return broke(c, qdriver_arm(&c->drv) ? "finished and did not signal"
-						     : "went silent for 5 s");
+						     : "was silent for too long");
 	return true;
 }
 
@@ -314,8 +314,9 @@ static bool run(struct client *c)
 		if (c->ended == before && qdriver_outstanding(&c->drv) > 0) {
 			if (!wait_used(c) || !reap(c))
 				return false;
-			if (c->ended == before && qnow_ns() - last > TIMEOUT_MS * Q_NSEC_PER_MSEC)
-				return broke(c, "went silent for 5 s, but for signals");
+			if (c->ended == before &&
+			    qnow_ns() - last > c->opt.patience_ms * Q_NSEC_PER_MSEC)
+				return broke(c, "was silent for too long, but for signals");
 		}
 		if (c->ended != before)
 			last = qnow_ns();
@@ -351,7 +352,7 @@ static int connect_device(struct client *c)
 		return fd;
 	}
 	int r = qvhu_fe_new(fd, QVHU_PF_CONFIG | QVHU_PF_REPLY_ACK | QVHU_PF_MQ | QVHU_PF_INFLIGHT,
-			    TIMEOUT_MS, &c->fe);
+			    c->opt.patience_ms, &c->fe);
 	/* Only what every back end has: some refuse to give more than they know. */
 	if (r == QVHU_OK)
 		r = qvhu_fe_config_get(c->fe, 0, &cfg,
@@ -456,6 +457,7 @@ static void usage(FILE *to)
 	      "  --indirect         indirect descriptors\n"
 	      "  --verify           write all blocks first, check every read, read all at the end\n"
 	      "  --think-us N (0)   pause up to so long, at random, before requests are made\n"
+	      "  --patience SECS (5)  with a back end that is silent, 1..3600\n"
 	      "  --seed N (1)\n\n"
 	      "Exit status: 0 all well, 1 I/O error or wrong content, 2 usage, 3 the back end\n"
 	      "broke.\n",
@@ -475,13 +477,15 @@ static bool parse(int argc, char **argv, struct options *o)
 		{ "flush", required_argument, NULL, 'f' },
 		{ "discard", required_argument, NULL, 'c' },
 		{ "rate", required_argument, NULL, 'a' },
+		{ "patience", required_argument, NULL, 'w' },
 		{ "indirect", no_argument, NULL, 'i' },	   { "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int opt;
 
 	*o = (struct options){
-		.depth = 1, .bs_bytes = 4096, .read_percent = 100, .msecs = 2000, .seed = 1
+		.depth = 1, .bs_bytes = 4096, .read_percent = 100, .msecs = 2000, .seed = 1,
+		.patience_ms = 5000,
 	};
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		uint64_t num = optarg ? strtoull(optarg, NULL, 0) : 0;
@@ -499,6 +503,7 @@ static bool parse(int argc, char **argv, struct options *o)
 		case 'f': o->flush_percent = (unsigned)Q_MIN(num, 101u); break;
 		case 'c': o->discard_percent = (unsigned)Q_MIN(num, 101u); break;
 		case 'a': o->rate = (unsigned)Q_MIN(num, 1000000u); break;
+		case 'w': o->patience_ms = (unsigned)Q_MIN(num, 3600u) * 1000; break;
 		case 'q': o->seq = true; break;
 		case 'p': o->poll = true; break;
 		case 'v': o->verify = true; break;
@@ -513,7 +518,7 @@ static bool parse(int argc, char **argv, struct options *o)
 	return o->socket && !argv[optind + 1] && o->depth >= 1 && o->depth <= most &&
 	       o->bs_bytes >= 512 && o->bs_bytes % 512 == 0 && o->bs_bytes <= 65536 &&
 	       o->read_percent <= 100 && o->flush_percent + o->discard_percent <= 100 &&
-	       (!o->rate || o->depth == 1);
+	       (!o->rate || o->depth == 1) && o->patience_ms > 0;
 }
 
 int main(int argc, char **argv)

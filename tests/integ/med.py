@@ -116,8 +116,8 @@ class Mediator:
 
 def vublk(sock, *args):
     """Starts it; vublk_end() gives what it printed."""
-    return subprocess.Popen([os.environ["VUBLK"], *map(str, args), sock], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+    return subprocess.Popen([os.environ["VUBLK"], "--patience", str(3 * WAIT_S), *map(str, args), sock],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def vublk_end(p, code=0):

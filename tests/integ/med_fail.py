@@ -294,13 +294,14 @@ def socket_dies():
 
 
 def vuclient(sock, secs, seed):
+    """Until its seconds are over, or it is terminated."""
     return subprocess.Popen([os.environ["VUCLIENT"], sock, str(secs), str(seed)], stdout=subprocess.PIPE)
 
 
 def under_load():
     """Thirty-two requests out all the time, every kind in turn: no error, every block as acknowledged."""
     with World() as w:
-        p = vuclient(w.m.socket("w/data"), 3, 5)
+        p = vuclient(w.m.socket("w/data"), 600, 5)
         wait_for("writes", lambda: w.ctl.stats("w/data")[0]["w/data"]["write_ops"] > 2000)
         for kind in ("error", "full", "gone", "stall", "lost", "late", "gone"):
             number = w.add(kind, "disk", FOREVER)
@@ -309,6 +310,7 @@ def under_load():
             ops = w.ctl.stats("w/data")[0]["w/data"]["write_ops"]
             wait_for(f"service after {kind}",
                      lambda: w.ctl.stats("w/data")[0]["w/data"]["write_ops"] > ops + 200)
+        p.terminate()
         out, _ = p.communicate(timeout=100)
         got = json.loads(out)
         print(got, flush=True)

@@ -29,12 +29,14 @@ length = 16M
 """
 
 
-def vuclient(sock, secs, seed):
-    return subprocess.Popen([os.environ["VUCLIENT"], sock, str(secs), str(seed)], stdout=subprocess.PIPE,
+def vuclient(sock, seed):
+    """Works until it is ended."""
+    return subprocess.Popen([os.environ["VUCLIENT"], sock, "600", str(seed)], stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)
 
 
 def vuclient_end(p):
+    p.terminate()
     out, err = p.communicate(timeout=100)
     check(p.returncode == 0, f"vuclient ended with {p.returncode}: {out.decode()}{err.decode()}")
     return json.loads(out)
@@ -45,8 +47,7 @@ def killed_again_and_again(direct, shm, kills):
     with med.Folder(shm) as d:
         med.image(d + "/img", 32)
         with med.Mediator(d, POLICY.format(direct=direct)) as m:
-            secs = kills * 0.25 + 1
-            clients = [vuclient(m.socket("a/data"), int(secs), 1), vuclient(m.socket("b/data"), int(secs), 2)]
+            clients = [vuclient(m.socket("a/data"), 1), vuclient(m.socket("b/data"), 2)]
             slowest = 0
             for _ in range(kills):
                 time.sleep(rng.uniform(0.02, 0.2))
@@ -54,6 +55,9 @@ def killed_again_and_again(direct, shm, kills):
                 began = time.monotonic()
                 m.start()
                 slowest = max(slowest, time.monotonic() - began)
+            control = med.Control(m)
+            med.wait_for("both to be through their first writes", lambda:
+                         all(s["read_ops"] > 0 for s in control.stats()[0].values()), 6 * med.WAIT_S)
             got = [vuclient_end(c) for c in clients]
             print(f"{kills} kills, slowest start {slowest * 1000:.0f} ms: {got}", flush=True)
             check(all(g["reconnects"] >= kills // 2 for g in got), f"they had to reconnect: {got}")
@@ -97,7 +101,7 @@ def clients_are_killed():
     with med.Folder() as d:
         med.image(d + "/img", 32)
         with med.Mediator(d, POLICY.format(direct="no")) as m:
-            stay = vuclient(m.socket("a/data"), 4, 3)
+            stay = vuclient(m.socket("a/data"), 3)
             for i in range(20):
                 p = med.vublk(m.socket("b/data"), "--depth", 40, "--secs", 30, "--read", 30)
                 time.sleep(0.02 + i * 0.008)

@@ -7,14 +7,15 @@
  * Every block holds words made of its number and generation. At most one request is out on a block,
  * so what a read must show is known: the last acknowledged generation. At the end every block is
  * read: an acknowledged write that was lost, or one that landed elsewhere, is a wrong block.
- * SIGALRM never; SIGTERM ends the run early. Exit codes: 0 all well, 1 wrong content or an I/O
- * error, 3 no back end.
+ * SIGTERM ends the run early: what is out is waited for, and every block is read. Exit codes: 0 all
+ * well, 1 wrong content or an I/O error, 3 no back end.
  */
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,13 @@ struct world {
 	struct request req[DEPTH];
 	uint64_t rng, ended, errors, wrong, reconnects;
 };
+
+static volatile sig_atomic_t enough;
+
+static void on_sigterm(int sig)
+{
+	enough = sig;
+}
 
 static uint64_t next_random(struct world *w)
 {
@@ -214,6 +222,8 @@ static bool wait_used(struct world *w)
 		return true;
 	int n = poll(p, 2, (int)(SILENT_NS / Q_NSEC_PER_MSEC));
 	qfd_event_clear(w->call_fd);
+	if (n < 0 && errno == EINTR)
+		return true;
 	if (n <= 0) {
 		fprintf(stderr, "vuclient: %u requests are out and nothing comes\n",
 			qdriver_outstanding(&w->drv));
@@ -249,7 +259,7 @@ static bool run(struct world *w, bool (*more)(struct world *w, void *arg, struct
 
 static bool more_random(struct world *w, void *arg, struct request *r)
 {
-	if (qnow_ns() >= *(uint64_t *)arg)
+	if (enough || qnow_ns() >= *(uint64_t *)arg)
 		return false;
 	issue(w, r, next_random(w) % 100 < 60, pick(w));
 	return true;
@@ -302,6 +312,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	w.path = argv[1];
+	signal(SIGTERM, on_sigterm);
 	w.rng = strtoull(argv[3], NULL, 0) * 2 + 1;
 	if (start(&w) < 0) {
 		fprintf(stderr, "vuclient: %s: no back end\n", w.path);
