@@ -37,7 +37,7 @@ device = disk
 offset = 24M
 length = 8M
 fault-budget = 3
-fault-window = 1h
+fault-window = 3600s
 """
 
 
