@@ -15,8 +15,10 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/qfd.h"
 #include "lib/qlog.h"
@@ -47,7 +49,8 @@ struct mediator {
 	struct qp_chan *chan;		/* until control owns it */
 	struct event_base *base;
 	struct control *control;
-	struct event *ev_term, *ev_int;
+	int signal_fd;
+	struct event *ev_signal;
 	struct med_audio audio;
 	int *listen_fds;		/* per share of the policy at first, until a disk owns it */
 	size_t n_listen_fds;
@@ -232,12 +235,33 @@ static void set_priority(void *ctx)
 			"run with CAP_SYS_NICE or a limit on rtprio\"");
 }
 
-static void on_signal(evutil_socket_t sig, short what, void *arg)
+/* Who sent it is the first question of an operator who did not. */
+static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
 	struct mediator *m = arg;
+	struct signalfd_siginfo si;
 
-	qlog_info("ev=stop signal=%d", (int)sig);
+	if (read(fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
+		return;
+	qlog_info("ev=stop signal=%u pid=%u uid=%u", si.ssi_signo, si.ssi_pid, si.ssi_uid);
 	event_base_loopbreak(m->base);
+}
+
+/* Before there are other threads, which would take the signals. */
+static int watch_signals(struct mediator *m)
+{
+	sigset_t stops;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &stops, NULL) < 0)
+		return -errno;
+	m->signal_fd = signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signal_fd < 0)
+		return -errno;
+	m->ev_signal = event_new(m->base, m->signal_fd, EV_READ | EV_PERSIST, on_signal, m);
+	return m->ev_signal && event_add(m->ev_signal, NULL) == 0 ? 0 : -ENOMEM;
 }
 
 static int control_socket(const struct mediator *m)
@@ -260,16 +284,11 @@ static int set_up_control(struct mediator *m)
 		return fd;
 	struct qp_chan *chan = m->chan;
 	m->control = control_new(m->base, m->disks, m->policy->n_devices, &m->page, chan, fd);
-	m->ev_term = evsignal_new(m->base, SIGTERM, on_signal, m);
-	m->ev_int = evsignal_new(m->base, SIGINT, on_signal, m);
 	if (!m->control) {
 		m->chan = NULL;
 		return -ENOMEM;
 	}
-	if (!m->ev_term || !m->ev_int || event_add(m->ev_term, NULL) < 0 ||
-	    event_add(m->ev_int, NULL) < 0)
-		return -ENOMEM;
-	return 0;
+	return watch_signals(m);
 }
 
 static void mediator_fini(struct mediator *m)
@@ -288,10 +307,9 @@ static void mediator_fini(struct mediator *m)
 		control_free(m->control);
 	else
 		qp_chan_free(m->chan);
-	if (m->ev_term)
-		event_free(m->ev_term);
-	if (m->ev_int)
-		event_free(m->ev_int);
+	if (m->ev_signal)
+		event_free(m->ev_signal);
+	qfd_close(&m->signal_fd);
 	if (m->base)
 		event_base_free(m->base);
 	if (m->live)
@@ -450,6 +468,7 @@ int main(int argc, char **argv)
 	if (r > 0)
 		return r - 1;
 	m.page = STATPAGE_NULL;
+	m.signal_fd = -1;
 	if (m.opt.simulate)
 		return simulate(&m.opt);
 	qlog_init("mediator", NULL);

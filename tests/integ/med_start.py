@@ -104,7 +104,7 @@ def stops_by_signal():
             med.wait_for("traffic", lambda: "client_connected" in m.log())
             m.proc.send_signal(sig)
             check(m.proc.wait(med.WAIT_S) == 0, "it stops while a client is busy")
-            check(f"ev=stop signal={int(sig)}" in m.log(), m.log())
+            check(f"ev=stop signal={int(sig)} pid={os.getpid()} uid={os.getuid()}" in m.log(), m.log())
             med.vublk_end(busy, 3)
 
 
