@@ -160,10 +160,24 @@ static int search(const struct sched *s, uint64_t now)
 	return best;
 }
 
+/* When time alone lets somebody go who may not go now; 0: only something that happens does. */
+static uint64_t search_next_ns(const struct sched *s, uint64_t now)
+{
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < s->n_shares && s->in_flight < s->cfg.slots; i++) {
+		uint64_t at = sched_free_ns(s, &s->share[i]);
+
+		if (at > now && may_give(s, &s->share[i], at) && (!first || at < first))
+			first = at;
+	}
+	return first;
+}
+
 struct world {
 	struct sched s;
 	struct sched_ticket out[IN_FLIGHT_MAX];
-	unsigned n_out, picked;
+	unsigned n_out, picked, waits;
 	uint64_t rng, now, seq;
 };
 
@@ -266,11 +280,14 @@ START_TEST(the_pick_is_what_a_search_finds)
 			end_one(&w);
 		change(&w);
 		give(&w);
-		/* A limit that ends is told in time. */
-		uint64_t next = sched_next_ns(&w.s, w.now);
+		/* A limit that ends is told, and in time: who sleeps until then misses nothing. */
+		uint64_t next = sched_next_ns(&w.s, w.now), must = search_next_ns(&w.s, w.now);
 		ck_assert(next == 0 || next > w.now);
+		ck_assert(must == 0 || (next > 0 && next <= must));
+		w.waits += must > 0;
 	}
 	ck_assert_uint_gt(w.picked, 5000);
+	ck_assert_uint_gt(w.waits, 1000);
 	sched_fini(&w.s);
 }
 END_TEST
