@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -18,7 +19,12 @@
 #define DETACH 0x1d	/* Ctrl-] */
 #define ANSWER_NS (10 * Q_NSEC_PER_SEC)
 
-static volatile sig_atomic_t signalled;
+static volatile sig_atomic_t signalled, resized;
+
+static void on_resize(int sig)
+{
+	resized = 1;
+}
 
 static void on_signal(int sig)
 {
@@ -32,6 +38,8 @@ static void catch_signals(void)
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);
+	sa.sa_handler = on_resize;
+	sigaction(SIGWINCH, &sa, NULL);
 }
 
 static bool raw_mode(struct termios *ret_before)
@@ -77,23 +85,52 @@ static enum flow to_vm(int fd, bool tty, bool writer, bool *stdin_open)
 	return key ? FLOW_DETACH : FLOW_ON;
 }
 
-static enum flow pump(int fd, bool input, bool tty, bool writer)
+/* The guest hears of it from hostd; one that cannot be told keeps the size that it knows. */
+static void tell_size(struct hc *hc, const char *name)
+{
+	Parley__ConsoleSize size = PARLEY__CONSOLE_SIZE__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	struct winsize w;
+
+	resized = 0;
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &w) < 0 || !w.ws_col || !w.ws_row)
+		return;
+	size.name = (char *)name;
+	size.columns = w.ws_col;
+	size.rows = w.ws_row;
+	e.body_case = PARLEY__ENVELOPE__BODY_CONSOLE_SIZE;
+	e.console_size = &size;
+	(void)qp_chan_send(hc->chan, &e, NULL, 0);
+	(void)qp_chan_flush(hc->chan);
+}
+
+struct joined {
+	struct hc *hc;
+	const char *name;
+	int fd;
+	bool input, tty, writer;
+};
+
+static enum flow pump(const struct joined *j)
 {
 	enum flow f = FLOW_ON;
-	bool stdin_open = input;
+	bool stdin_open = j->input;
 
+	resized = j->tty && j->writer;
 	while (f == FLOW_ON && !signalled) {
 		struct pollfd p[] = {
-			{ .fd = fd, .events = POLLIN },
+			{ .fd = j->fd, .events = POLLIN },
 			{ .fd = stdin_open ? STDIN_FILENO : -1, .events = POLLIN },
 		};
 
+		if (resized && j->writer)
+			tell_size(j->hc, j->name);
 		if (poll(p, Q_ARRAY_LEN(p), -1) < 0)
 			continue;
 		if (p[0].revents)
-			f = from_vm(fd);
+			f = from_vm(j->fd);
 		if (f == FLOW_ON && p[1].revents)
-			f = to_vm(fd, tty, writer, &stdin_open);
+			f = to_vm(j->fd, j->tty, j->writer, &stdin_open);
 	}
 	return f;
 }
@@ -133,7 +170,10 @@ enum hc_exit hc_console(struct hc *hc, const struct hc_opts *o, const char *name
 	catch_signals();
 	tell_start(o, name, isatty(STDIN_FILENO) && input, writer);
 	bool raw = input && raw_mode(&before);
-	enum flow f = pump(fd, input, raw, writer);
+	const struct joined j = {
+		.hc = hc, .name = name, .fd = fd, .input = input, .tty = raw, .writer = writer,
+	};
+	enum flow f = pump(&j);
 	if (raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &before);
 	if (f == FLOW_END && !o->log && isatty(STDERR_FILENO))

@@ -396,6 +396,22 @@ static void on_console(struct hd_client *c, const Parley__Envelope *req)
 	hd_link_send(c->link, &e, &fd, 1);
 }
 
+/* Nobody waits for an answer: what cannot be told now is told with the next size. */
+static void on_console_size(struct hd_client *c, const Parley__Envelope *req)
+{
+	struct hd_vm *vm = hd_vms_find(c->oper->vms, req->console_size->name);
+	Parley__ConsoleSize size = PARLEY__CONSOLE_SIZE__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+
+	if (!vm || !vm->child)
+		return;
+	size.columns = req->console_size->columns;
+	size.rows = req->console_size->rows;
+	e.body_case = PARLEY__ENVELOPE__BODY_CONSOLE_SIZE;
+	e.console_size = &size;
+	(void)hd_child_send(vm->child, &e, NULL, 0);
+}
+
 static void on_version(struct hd_client *c, const Parley__Envelope *req)
 {
 	Parley__VersionReply v = PARLEY__VERSION_REPLY__INIT;
@@ -441,6 +457,9 @@ void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e)
 		return;
 	case PARLEY__ENVELOPE__BODY_CONSOLE_REQUEST:
 		on_console(c, e);
+		return;
+	case PARLEY__ENVELOPE__BODY_CONSOLE_SIZE:
+		on_console_size(c, e);
 		return;
 	case PARLEY__ENVELOPE__BODY_STATS_REQUEST:
 		hd_gather_stats(c, e);

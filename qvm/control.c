@@ -257,6 +257,11 @@ static enum control_order answer(struct control *c, struct vm *vm, const Parley_
 		c->paused = e->pause->on;
 		send_done(c, e->id);
 		return CONTROL_PAUSE;
+	case PARLEY__ENVELOPE__BODY_CONSOLE_SIZE:
+		/* Streams look at it now and then: vdevs hear of it on their own thread. */
+		atomic_store(&vm->console_size, (e->console_size->columns & UINT16_MAX) << 16 |
+							(e->console_size->rows & UINT16_MAX));
+		break;
 	case PARLEY__ENVELOPE__BODY_DUMP:
 		start_dump(c, e->id, vm);
 		break;

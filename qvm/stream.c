@@ -439,6 +439,20 @@ static void stream_hang_up(struct vd_host *h, struct vd_stream *s)
 			end_lost(&s->ends[i], "the guest is done");
 }
 
+/* A supervisor holds the other end of our standard input, and says how large its terminal is. */
+static bool supervised_size(const struct vd_stream *s, uint16_t ret[2])
+{
+	struct stat st;
+
+	if (!s->by_dir[0] || !s->by_dir[0]->path || strcmp(s->by_dir[0]->path, "-") != 0 ||
+	    fstat(STDIN_FILENO, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	uint32_t size = atomic_load(&s->d->vm->console_size);
+	ret[0] = (uint16_t)(size >> 16);
+	ret[1] = (uint16_t)size;
+	return true;
+}
+
 static bool stream_size(struct vd_host *h, struct vd_stream *s, uint16_t ret[2])
 {
 	struct winsize w;
@@ -450,7 +464,7 @@ static bool stream_size(struct vd_host *h, struct vd_stream *s, uint16_t ret[2])
 		ret[1] = w.ws_row;
 		return true;
 	}
-	return false;
+	return supervised_size(s, ret);
 }
 
 const struct vd_stream_ops stream_ops = {

@@ -78,6 +78,7 @@ struct vm {
 	_Atomic bool reset;	/* the guest expects to be started again */
 	int end_fd; /* eventfd: end_code was set */
 	uint64_t started_ns;
+	_Atomic uint32_t console_size;	/* of standard input: columns << 16 | rows; 0 = unknown */
 	uint64_t counter_gap; /* host's counter less the guest's, at the start (qvm/status.c) */
 	struct vm_failure fail;
 };

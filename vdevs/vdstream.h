@@ -36,7 +36,8 @@ struct vd_stream_ops {
 	void (*drop)(struct vd_host *h, struct vd_stream *s, bool out);
 	/* The guest is done with it: a connection ends, anything else stays as it is. As drop(). */
 	void (*hang_up)(struct vd_host *h, struct vd_stream *s);
-	/* Columns and rows of the terminal that it is; false when it is none. */
+	/* Columns and rows of the terminal that it is, 0 while they are not known; false when it is
+	 * none. */
 	bool (*size)(struct vd_host *h, struct vd_stream *s, uint16_t ret[2]);
 	void (*close)(struct vd_host *h, struct vd_stream *s);
 };

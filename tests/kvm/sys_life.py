@@ -3,9 +3,14 @@
 """The main job: a safety guest and a best-effort guest on one disk through the mediator, run by hostctl; and what
 hostctl says of them, as text, as JSON and as exit codes."""
 
+import fcntl
 import glob
 import os
+import pty
 import re
+import struct
+import subprocess
+import termios
 import time
 
 import sysworld
@@ -150,6 +155,41 @@ def t_pause(host):
     worker_done(cluster)
     s = host.status("cluster")
     expect(s["state"] == "running" and s["starts"] == 2 and s["pid"] != pid, f"{s}")
+    host.end_hostd()
+
+
+def t_console_size(host):
+    """The size of the operator's terminal is the guest's, when its console is opened and when it changes."""
+    conf = sysworld.GUEST.format(name="con", kernel=host.guest_file("console"), cmdline="multiport=1",
+                                 disks="vdev virtio-console hostdev - port other")
+    host.write(conf.replace("intr apic:4 hostdev -", f"intr apic:4 hostdev >{host.path('serial')}"),
+               "etc", "vms", "con.qvmconf")
+    host.start(mediator=False)
+    host.ctl("start", "con")
+    ours, theirs = pty.openpty()
+
+    def resize(columns, rows):
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def seen(text):
+        def look():
+            with open(host.path("serial"), encoding="utf-8", errors="replace") as f:
+                return text in f.read()
+        wait_for(text, look)
+
+    seen("con: ready")
+    resize(80, 24)
+    console = host.spawn(host.argv("console", "con"), stdin=theirs, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, start_new_session=True,
+                         preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0))
+    seen("con: resize cols=80 rows=24")
+    resize(132, 43)
+    seen("con: resize cols=132 rows=43")
+    console.kill()
+    console.wait()
+    os.close(ours)
+    os.close(theirs)
+    host.ctl("kill", "con")
     host.end_hostd()
 
 

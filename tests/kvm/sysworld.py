@@ -274,7 +274,7 @@ class Host:
 
     def spawn(self, argv, **how):
         """A process beside hostd; the test ends it, or close()."""
-        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, **how)
+        p = subprocess.Popen(argv, **{"stdin": subprocess.DEVNULL, **how})
         self.others.append(p)
         return p
 
