@@ -143,9 +143,16 @@ class Host:
             self.proc.kill()
             self.proc.wait()
         for pid in self.leftovers:
-            if alive(pid):
+            # Only what still is a program of ours: numbers are used again.
+            if alive(pid) and self.is_ours(pid):
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def is_ours(self, pid):
+        try:
+            return str(self.dir).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
 
 
 def hello(major=1):

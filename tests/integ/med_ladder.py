@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A safety share misses its target while others work: the mediator throttles them, makes them wait, tells hostd, and
 lets them on again when it is calm, each step an event with its numbers; nobody's request fails. And a client whose
-requests are costly to take spends its own time. Nothing here is measured against a clock."""
+requests are costly spends its own time. Nothing here is measured against a clock."""
 
+import os
 import re
 import struct
 
@@ -53,8 +54,10 @@ def ladder_climbs_and_comes_back():
             # Each takes far longer than its target: a step at a time, to the last one.
             wait_for("the last step", lambda: c.request(med.T_IN, read=512)[0] == 0 and "freeze" in
                      [s for _, s, _ in steps(m)])
-            told = steps(m)[:3]
-            check([s for _, s, _ in told] == STEPS, f"every step in its order: {told}")
+            # Without what was taken back in between, on a machine that stalled.
+            climbed = [t for t in steps(m) if t[0] != "disk"]
+            told = climbed[:[s for _, s, _ in climbed].index("freeze") + 1]
+            check([told[0][1], *(s for _, s, _ in told[-2:])] == STEPS, f"every step in its order: {told}")
             for subject, _, text in told:
                 check(subject == "cluster/data", f"who missed: {subject}")
                 got = re.match(r"(took|waits for) (\d+) us, target 10 us, bound \d+ us; lower classes: ", text)
@@ -88,7 +91,8 @@ def alone_nobody_is_to_blame():
 
 COSTLY = """
 [device disk]
-null = 64M
+path = img
+direct = yes
 [share a/data]
 device = disk
 length = 4M
@@ -97,48 +101,50 @@ device = disk
 offset = 4M
 length = 4M
 """
-CHAIN = 120     # descriptors of a request
-F_INDIRECT = 1 << 28
+N_COSTLY, COSTLY_BYTES = 20, 65536
 
 
-def put_long_chains(c, n):
-    """@n reads, each into that many pieces, told of at once; all the same memory."""
-    table, meta = 0x20000, 0x3000
-    c.mem[meta : meta + 16] = struct.pack("<IIQ", med.T_IN, 0, 0)
-    parts = [(meta, 16, 0)] + [(c.DATA + 512 * i, 512, med.WRITE) for i in range(CHAIN)] + [(meta + 16, 1, med.WRITE)]
-    for i, (addr, length, flags) in enumerate(parts):
-        more = med.NEXT if i + 1 < len(parts) else 0
-        struct.pack_into("<QIHH", c.mem, table + 16 * i, addr, length, flags | more, i + 1)
-    for i in range(n):
-        c.put_desc(i, table, 16 * len(parts), med.INDIRECT)
-        struct.pack_into("<H", c.mem, c.AVAIL + 4 + 2 * ((c.avail + i) % c.NUM), i)
-    c.avail = (c.avail + n) & 0xFFFF
+def put_costly(c):
+    """Reads to odd addresses, told of at once: direct I/O cannot put them there, and what is copied is charged."""
+    for i in range(N_COSTLY):
+        meta = 0x3000 + 32 * i
+        c.mem[meta : meta + 16] = struct.pack("<IIQ", med.T_IN, 0, i * COSTLY_BYTES // 512)
+        c.put_desc(3 * i, meta, 16, med.NEXT, 3 * i + 1)
+        c.put_desc(3 * i + 1, c.DATA + 1, COSTLY_BYTES, med.NEXT | med.WRITE, 3 * i + 2)
+        c.put_desc(3 * i + 2, meta + 16, 1, med.WRITE)
+        struct.pack_into("<H", c.mem, c.AVAIL + 4 + 2 * ((c.avail + i) % c.NUM), 3 * i)
+    c.avail = (c.avail + N_COSTLY) & 0xFFFF
     struct.pack_into("<H", c.mem, c.AVAIL + 2, c.avail)
+    os.eventfd_write(c.kick, 1)
 
 
 def costly_requests_cost_their_own_client():
-    with med.Folder() as d, med.Mediator(d, COSTLY) as m:
-        ctl = med.Control(m)
-        with med.Client(m.socket("a/data")) as a, med.Client(m.socket("b/data")) as b:
-            a.setup()
-            offered = b.features()
-            b.send(med.SET_FEATURES, struct.pack("<Q", offered & (med.F_VERSION_1 | med.F_PROTOCOL | F_INDIRECT)))
-            b.memory()
-            b.queue()
-            rounds = 0
-            while ctl.stats()[0]["b/data"]["cpu_waits"] == 0:
-                rounds += 1
-                check(rounds < 2000, f"no round in which it had to wait: {ctl.stats()[0]['b/data']}")
-                put_long_chains(b, b.NUM)
-                med.os.eventfd_write(b.kick, 1)
-                # The other one is served beside it, and none of it is charged to him.
-                check(a.request(med.T_IN, read=512)[0] == 0, "a read")
-                wait_for("its answers", lambda: struct.unpack_from("<H", b.mem, b.USED + 2)[0] == b.avail)
-        got = ctl.stats()[0]
-        check(got["a/data"]["cpu_waits"] == 0, f"the other never waits: {got['a/data']}")
-        check(got["b/data"]["cpu_ns"] > got["a/data"]["cpu_ns"] > 0, f"each his own: {got}")
-        check(got["b/data"]["errors"] == got["a/data"]["errors"] == 0, f"{got}")
-        ctl.close()
+    """Such a batch costs more than two rounds have. Who has but small requests is served beside it, and charged for
+    these only; he may be charged for a moment in which the machine did something else, so no number is his bound."""
+    with med.Folder() as d:
+        med.image(d + "/img", 8)
+        try:
+            os.close(os.open(d + "/img", os.O_RDWR | os.O_DIRECT))
+        except OSError:
+            print("the file system here has no direct I/O: not tested", flush=True)
+            return
+        with med.Mediator(d, COSTLY) as m:
+            ctl = med.Control(m)
+            with med.Client(m.socket("a/data")) as a, med.Client(m.socket("b/data")) as b:
+                a.setup()
+                b.setup()
+
+                def b_waits_for_what_it_owes():
+                    put_costly(b)
+                    check(a.request(med.T_IN, read=4096)[0] == 0, "a read")
+                    wait_for("its answers", lambda: struct.unpack_from("<H", b.mem, b.USED + 2)[0] == b.avail)
+                    got = ctl.stats()[0]
+                    return got["b/data"]["cpu_waits"] >= 20 and got["b/data"]["cpu_ns"] > got["a/data"]["cpu_ns"] > 0
+
+                wait_for("rounds in which it has to", b_waits_for_what_it_owes)
+            got = ctl.stats()[0]
+            check(got["b/data"]["errors"] == got["a/data"]["errors"] == 0, f"{got}")
+            ctl.close()
 
 
 med.run_tests(ladder_climbs_and_comes_back, alone_nobody_is_to_blame, costly_requests_cost_their_own_client)

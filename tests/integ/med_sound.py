@@ -75,11 +75,11 @@ def largest_step(x):
 def chime_over_music():
     with Folder() as folder:
         m = Mediator(folder, POLICY)
-        music = Client(m, "ivi/music", MUSIC, 1500)
+        music = Client(m, "ivi/music", MUSIC, 3000)
         time.sleep(0.4)
         chime = Client(m, "cluster/chime", CHIME, 300)
         chime.end()
-        check(music.end()["done"] == 300, "every message came back")
+        check(music.end()["done"] == 600, "every message came back")
         m.stop()
         x = heard(folder)
         chimes, musics = levels(x, CHIME[0]), levels(x, MUSIC[0])
@@ -97,14 +97,14 @@ def chime_over_music():
 def killed_while_both_play():
     with Folder() as folder:
         m = Mediator(folder, POLICY)
-        clients = [Client(m, "ivi/music", MUSIC, 2000), Client(m, "cluster/chime", CHIME, 2000)]
+        clients = [Client(m, "ivi/music", MUSIC, 4000), Client(m, "cluster/chime", CHIME, 4000)]
         for _ in range(3):
             time.sleep(0.3)
             m.kill()
             m.start()
         for c in clients:
             end = c.end()
-            check(end["reconnects"] == 3 and end["errors"] == 0 and end["done"] == 400, f"nothing was seen: {end}")
+            check(end["reconnects"] == 3 and end["errors"] == 0 and end["done"] == 800, f"nothing was seen: {end}")
         m.stop()
         check(max(levels(heard(folder), CHIME[0])[-8:]) > 0.2, "the chime goes on after the last kill")
 

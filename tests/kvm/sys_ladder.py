@@ -53,8 +53,10 @@ def t_freeze(host):
     ivi = two_guests(host)
     host.start_vm("cluster")
     frozen(host, 1)
-    steps = [e["text"].split(":")[0] for e in host.events() if e["kind"] == "ladder"][:3]
-    expect(steps == ["throttle", "pause", "freeze"], f"the steps before it: {steps}")
+    steps = [e["text"].split(":")[0] for e in host.events() if e["kind"] == "ladder"]
+    # On a machine that stalled there was a calm between, and a step back.
+    expect("freeze" in steps and "throttle" in steps and steps[steps.index("freeze") - 1] == "pause",
+           f"the steps before it: {steps}")
     expect("freeze" in host.ctl("stats") or said(host, "thawed"), "the step in the statistics")
     host.ctl("kill", "cluster")
     thawed(host, 1, "no more")

@@ -142,7 +142,7 @@ def t_sndmed_killed(b):
     """kill -9 while two guests play: they go on by themselves with the next mediator, without an error."""
     voices = (("one", "safety", "warning", "mix"), ("two", "best-effort", "media", "mix"))
     m = mediator(b, *voices)
-    guests = [guest(b, name, f"play=tone:{hz}:{LEVEL // 2}:3000 periods=8")
+    guests = [guest(b, name, f"play=tone:{hz}:{LEVEL // 2}:5000 periods=8")
               for name, hz in (("one", 1000), ("two", 1700))]
     for r in guests:
         r.until("snd: started")
@@ -153,7 +153,7 @@ def t_sndmed_killed(b):
     m = start_mediator(b, "two")
     for r in guests:
         played(r)
-        expect(number(r, "played", "frames") == 144000, r.said())
+        expect(number(r, "played", "frames") == 240000, r.said())
         expect("needs_reset" not in r.out() and re.search("ev=backend_back", r.err()), r.said())
     w = heard(b, m)
     for hz in (1000, 1700):
