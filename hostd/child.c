@@ -363,9 +363,10 @@ int hd_child_adopt(struct event_base *base, pid_t pid, const char *takeover_path
 		hd_child_free(c);
 		return r;
 	}
-	if (takeover_path)
+	if (ret_console_fd)
+		*ret_console_fd = -1;
+	if (takeover_path && ret_console_fd)
 		console_fd = kept(c, HD_FD_CONSOLE);
-	*ret_console_fd = -1;
 	if (is_stream(console_fd, S_IFSOCK)) {
 		*ret_console_fd = console_fd;
 		console_fd = -1;

@@ -47,8 +47,9 @@ int hd_child_start(struct event_base *base, const struct hd_child_spec *spec,
 /*
  * A process of an earlier hostd, that is not our child: its exit is unknown. With @takeover_path
  * (as it was started; or NULL) its channel, its stderr and, in *ret_console_fd (the caller's), its
- * console are taken over; what cannot be had (another user's process, one that was not started so)
- * it does without: see hd_child_has_chan(), *ret_console_fd is -1. 0 or -errno.
+ * console are taken over; NULL for that where it has none. What cannot be had (another user's
+ * process, one that was not started so) it does without: see hd_child_has_chan(), and
+ * *ret_console_fd is -1. 0 or -errno.
  */
 int hd_child_adopt(struct event_base *base, pid_t pid, const char *takeover_path,
 		   struct hd_lines *lines, const struct hd_child_ops *ops, void *ctx,

@@ -275,6 +275,12 @@ static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fd
 		on_listen(m, e);
 		return;
 	case PARLEY__ENVELOPE__BODY_READY:
+		if (m->state == HD_MED_RUNNING) {
+			/* One of an earlier hostd: all is known of it again. */
+			take_page(m, fds, n_fds);
+			m->reason[0] = '\0';
+			return;
+		}
 		if (m->state != HD_MED_STARTING)
 			return;
 		m->ready_ns = qnow_ns();
@@ -385,14 +391,17 @@ static int spawn(struct hd_med *m)
 {
 	char exe[PATH_MAX], run[PATH_MAX + 16], dir[PATH_MAX];
 	char *const argv[] = {
-		exe, (char *)"--control-fd=" HD_CONTROL_FD, run, dir,
-		(char *)(m->env->conf.inject ? "--inject" : NULL), NULL,
+		exe, (char *)"--control-fd=" HD_CONTROL_FD, (char *)"--keep-fds=" HD_KEEP_FDS, run,
+		dir, (char *)(m->env->conf.inject ? "--inject" : NULL), NULL,
 	};
-	const struct hd_child_spec spec = {
+	char takeover[PATH_MAX];
+	struct hd_child_spec spec = {
 		.path = exe, .cwd = m->env->config_dir, .argv = argv, .control = true,
-		.stdin_fd = -1, .stdout_fd = -1,
+		.stdin_fd = -1, .stdout_fd = -1, .console_fd = -1,
 	};
 
+	if (hd_takeover_path(m->env->state_dir, PIDFILE_NAME, takeover, sizeof(takeover)))
+		spec.takeover_path = takeover;
 	snprintf(exe, sizeof(exe), "%s/mediator", m->env->bin_dir);
 	snprintf(run, sizeof(run), "--run-dir=%s", m->env->run_dir);
 	snprintf(dir, sizeof(dir), "%s/mediator.d", m->env->config_dir);
@@ -465,19 +474,20 @@ void hd_med_try(struct hd_med *m)
 		start(m, "asked for by the start of a VM");
 }
 
-/* One of an earlier hostd still serves its clients: it is left alone until it ends. */
+/* One of an earlier hostd still serves its clients: it is taken over as it is. */
 static bool adopt(struct hd_med *m)
 {
 	pid_t pid = hd_pidfile_alive(m->env->state_dir, PIDFILE_NAME);
-	int none;
+	char path[PATH_MAX];
+	bool has_path = hd_takeover_path(m->env->state_dir, PIDFILE_NAME, path, sizeof(path));
 
-	if (pid == 0 || hd_child_adopt(m->env->base, pid, NULL, NULL, &child_ops, m, &none,
-				       &m->child) < 0)
+	if (pid == 0 || hd_child_adopt(m->env->base, pid, has_path ? path : NULL, &m->lines,
+				       &child_ops, m, NULL, &m->child) < 0)
 		return false;
 	m->ready_ns = qnow_ns();
 	m->has_run = true;
-	snprintf(m->reason, sizeof(m->reason),
-		 "started by an earlier hostd: it has no statistics here");
+	snprintf(m->reason, sizeof(m->reason), "started by an earlier hostd: it %s",
+		 hd_child_has_chan(m->child) ? "has not answered yet" : "has no statistics here");
 	set_state(m, HD_MED_STARTING, "a process of an earlier hostd was found");
 	set_state(m, HD_MED_RUNNING, "taken over");
 	return true;

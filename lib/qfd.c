@@ -53,6 +53,14 @@ int qfd_nonblock(int fd, bool on)
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
 }
 
+bool qfd_is_listening(int fd)
+{
+	int yes = 0;
+	socklen_t len = sizeof(yes);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) == 0 && yes;
+}
+
 int qfd_memfd(const char *name, uint64_t len_bytes)
 {
 	/* F_SEAL_SEAL as well: a peer that is handed the descriptor cannot add seals of its own. */

@@ -15,6 +15,7 @@ void qfd_close(int *fd);
 
 int qfd_dup(int fd);			/* a CLOEXEC duplicate, or -errno */
 int qfd_nonblock(int fd, bool on);	/* 0 or -errno */
+bool qfd_is_listening(int fd);		/* open, and a socket that listens */
 
 /* A sealed-size memfd of @len_bytes, zeroed; descriptor or -errno. */
 int qfd_memfd(const char *name, uint64_t len_bytes);

@@ -16,7 +16,8 @@ struct control;
 
 /*
  * @disks and @page are borrowed. Takes @take_chan and @take_listen_fd (either may be absent: NULL,
- * -1) on success and failure. NULL when out of memory.
+ * -1) on success and failure. Who connects there is a tool, or, where there is a @take_chan to a
+ * hostd, a later hostd of the same user: it takes over. NULL when out of memory.
  */
 struct control *control_new(struct event_base *base, struct med_disk *disks, size_t n_disks,
 			    const struct statpage *page, struct qp_chan *take_chan,

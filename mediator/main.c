@@ -269,7 +269,7 @@ static int control_socket(const struct mediator *m)
 	char path[512];
 
 	if (m->chan)
-		return -1;
+		return m->opt.keep_fd;
 	snprintf(path, sizeof(path), "%s/mediator/control.sock", m->opt.run_dir);
 	return listen_at(path);
 }
@@ -473,6 +473,9 @@ int main(int argc, char **argv)
 		return simulate(&m.opt);
 	qlog_init("mediator", NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* A supervisor that could make none has left the number free: to us, as well. */
+	if (!qfd_is_listening(m.opt.keep_fd))
+		m.opt.keep_fd = -1;
 	int kept = m.opt.check_only ? 0 : keeper_start();
 	if (kept < 0)
 		qlog_errno(QLOG_WARN, kept, "ev=no_keeper");

@@ -3,6 +3,7 @@
 #include "mediator/options.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@ static void usage(FILE *to)
 	      "  --run-dir DIR     sockets go to DIR/mediator/ (default $PARLEY_RUN_DIR or "
 	      "/run/parley)\n"
 	      "  --control-fd N    take the listening sockets from hostd on descriptor N\n"
+	      "  --keep-fds N      descriptors N to N + 2 are for a supervisor that takes over\n"
 	      "  --inject          let an operator make things fail (hostctl inject)\n"
 	      "  --check           check the policy and the devices, start nothing\n"
 	      "  --simulate FILE   run the device and the guests that FILE describes in virtual "
@@ -58,11 +60,25 @@ static int check_options(const struct options *o)
 	return EXIT_USAGE + 1;
 }
 
+static bool parse_fd(const char *option, const char *text, int *ret)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (*text && !*end && n >= 0 && n <= INT_MAX) {
+		*ret = (int)n;
+		return true;
+	}
+	fprintf(stderr, "mediator: --%s %s: expected a number\n", option, text);
+	return false;
+}
+
 int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "control-fd", required_argument, NULL, 'c' },
+		{ "keep-fds", required_argument, NULL, 'K' },
 		{ "inject", no_argument, NULL, 'i' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "simulate", required_argument, NULL, 's' },
@@ -73,22 +89,23 @@ int parse_options(int argc, char **argv, struct options *o)
 		{ 0 },
 	};
 	const char *env = getenv("PARLEY_RUN_DIR");
-	char *end;
 	int opt;
 
-	*o = (struct options){ .run_dir = env ? env : "/run/parley", .control_fd = -1 };
+	*o = (struct options){
+		.run_dir = env ? env : "/run/parley", .control_fd = -1, .keep_fd = -1,
+	};
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (opt) {
 		case 'r':
 			o->run_dir = optarg;
 			break;
 		case 'c':
-			o->control_fd = (int)strtol(optarg, &end, 10);
-			if (*end || o->control_fd < 0) {
-				fprintf(stderr, "mediator: --control-fd %s: expected a number\n",
-					optarg);
+			if (!parse_fd("control-fd", optarg, &o->control_fd))
 				return EXIT_USAGE + 1;
-			}
+			break;
+		case 'K':
+			if (!parse_fd("keep-fds", optarg, &o->keep_fd))
+				return EXIT_USAGE + 1;
 			break;
 		case 'i':
 			o->inject = true;

@@ -11,6 +11,7 @@ enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
 struct options {
 	const char *run_dir;
 	int control_fd;
+	int keep_fd;		/* where a later supervisor asks to take over; -1: nowhere */
 	bool check_only;
 	bool inject;		/* things may be made to fail */
 	const char *simulate;	/* a file that describes a simulation, or NULL */

@@ -41,7 +41,10 @@ struct control *control_new(int take_fd, int listen_fd)
 	c->chan = qp_chan_new(take_fd, "qvm");
 	if (!c->chan)
 		return control_free(c);
-	c->listen_fd = qp_chan_peer(c->chan, &pid, &c->owner, &gid) == 0 ? listen_fd : -1;
+	/* A supervisor that could make none has left the number free: to us, as well. */
+	bool usable = qfd_is_listening(listen_fd) &&
+		      qp_chan_peer(c->chan, &pid, &c->owner, &gid) == 0;
+	c->listen_fd = usable ? listen_fd : -1;
 	return c;
 }
 

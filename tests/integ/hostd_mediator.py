@@ -213,6 +213,28 @@ def test_priorities(host):
     host.ctl("priorities", "off", "--device", "nosuch", want=NO_SUCH)
 
 
+def test_taken_over(host):
+    """A hostd that comes after a killed one has the same mediator, with its counters, and can change its policy."""
+    host.policy(POLICY)
+    host.start()
+    pid = running(host)["pid"]
+    for _ in range(3):
+        host.leftovers.add(pid)
+        host.end(signal.SIGKILL, want=-signal.SIGKILL)
+        host.start()
+        wait_for("its word", lambda: host.mediator()["reason"] == "")
+        same((host.mediator()["pid"], host.mediator()["state"]), (pid, "running"))
+        same([s["share"] for s in host.json("stats")["shares"]], ["cluster/root", "ivi/root"])
+        host.ctl("policy", "set", "ivi/root", "weight=7")
+    # The state page came with it: it tells of a mediator that hangs.
+    os.kill(pid, signal.SIGSTOP)
+    check(host.json("stats")["mediator_hangs"], "it hangs, and that is known")
+    os.kill(pid, signal.SIGCONT)
+    # One that dies is followed by another, as ever.
+    os.kill(pid, signal.SIGKILL)
+    wait_for("another", lambda: host.mediator()["pid"] not in (0, pid) and host.mediator()["state"] == "running")
+
+
 def test_explain(host):
     host.policy(POLICY)
     host.start()

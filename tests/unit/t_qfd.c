@@ -462,11 +462,30 @@ START_TEST(send_reports_a_full_socket)
 }
 END_TEST
 
+START_TEST(listening)
+{
+	char dir[256], path[300];
+
+	fixture_mkdir(dir, sizeof(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+	int fd = qfd_listen_unix(path, 1), other = qfd_connect_unix(path);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_ge(other, 0);
+	ck_assert(qfd_is_listening(fd));
+	ck_assert(!qfd_is_listening(other) && !qfd_is_listening(-1) && !qfd_is_listening(1));
+	qfd_close(&fd);
+	qfd_close(&other);
+	fixture_rmdir(dir);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("qfd");
 	TCase *tc = fixture_case(s, "descriptors");
 
+	tcase_add_test(tc, listening);
 	tcase_add_test(tc, close_is_idempotent_and_keeps_errno);
 	tcase_add_test(tc, dup_is_cloexec);
 	tcase_add_test(tc, nonblock_on_and_off);
