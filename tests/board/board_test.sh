@@ -240,8 +240,8 @@ main()
 	cat "$work/said"
 	# QEMU's own clock ran out: the whole board stood still, kernel and all; or a guest's kernel died, as happens
 	# now and then with nested virtualization of x86 emulated by QEMU 7.2, and by 11.1 too. One that was caught
-	# at it (11.1) had come out of a program with the GS base of the board's own kernel, which no program there
-	# can give it. What is wrong with the product is wrong the second time, too.
+	# at it (11.1) had come out of a program with a GS base outside its own memory, which looked like the board
+	# kernel's: not proven, and qvm has no say in it. What is wrong with the product is wrong the second time.
 	if [ $r -eq 124 ] ||
 		{ [ $r -ne 0 ] && [ "$arch" = x86 ] && grep -q 'triple fault\|Kernel panic' "$work/said"; }; then
 		echo "board_test: the emulated board ended with $r after at most $patience s; once more, from the start"
