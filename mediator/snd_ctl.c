@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/qiov.h"
 #include "mediator/snd_session_priv.h"
 
 #define WINDOW_REQUESTS 32u
@@ -167,46 +168,20 @@ static uint32_t pcm_request(struct snd_session *s, const struct qsnd_req *req, b
 
 /* ---- the queue ---- */
 
-static size_t copy_in(const struct iovec *iov, unsigned n, void *buf, size_t len)
-{
-	size_t got = 0;
-
-	for (unsigned i = 0; i < n && got < len; i++) {
-		size_t some = Q_MIN(iov[i].iov_len, len - got);
-
-		memcpy((char *)buf + got, iov[i].iov_base, some);
-		got += some;
-	}
-	return got;
-}
-
-static uint32_t copy_out(const struct iovec *iov, unsigned n, const void *buf, size_t len)
-{
-	size_t put = 0;
-
-	for (unsigned i = 0; i < n && put < len; i++) {
-		size_t some = Q_MIN(iov[i].iov_len, len - put);
-
-		memcpy(iov[i].iov_base, (const char *)buf + put, some);
-		put += some;
-	}
-	return (uint32_t)put;
-}
-
 static void answer(struct snd_session *s, const struct qsnd_req *req, uint32_t status,
 		   const struct qring_chain *c, const struct iovec *iov)
 {
 	uint8_t buf[QSND_RESP_BYTES_MAX];
 	size_t len = qsnd_ctl_answer(&s->voice->dev, req, status, buf);
 
-	snd_ring_answer(s, &s->ctl, c->head, copy_out(iov + c->n_out, c->n_in, buf, len));
+	snd_ring_answer(s, &s->ctl, c->head, (uint32_t)qiov_scatter(iov + c->n_out, c->n_in, buf, len));
 }
 
 static void handle(struct snd_session *s, const struct qring_chain *c, const struct iovec *iov,
 		   bool again)
 {
 	uint8_t buf[QSND_REQ_BYTES_MAX];
-	size_t len = copy_in(iov, c->n_out, buf, sizeof(buf));
+	size_t len = qiov_gather(iov, c->n_out, buf, sizeof(buf));
 	bool flush = false;
 	struct qsnd_req req;
 	uint32_t status = qsnd_ctl_parse(&s->voice->dev, buf, len, c->in_bytes, &req);
@@ -387,7 +362,8 @@ void snd_ctl_events(struct snd_session *s)
 		}
 		uint32_t put = 0;
 		if (qsnd_events_next(&s->events, &s->voice->dev, &ev))
-			put = copy_out(iov + c.n_out, c.n_in, &ev, sizeof(ev));
+			put = (uint32_t)qiov_scatter(iov + c.n_out, c.n_in, &ev,
+						     sizeof(ev));
 		snd_ring_answer(s, &s->evt, c.head, put);
 	}
 }

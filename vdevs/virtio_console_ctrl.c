@@ -17,6 +17,8 @@
 #include <linux/virtio_console.h>
 #include <string.h>
 
+#include "lib/qiov.h"
+
 #define MESSAGE_BYTES_MAX (sizeof(struct virtio_console_control) + VCON_NAME_MAX)
 
 struct message {
@@ -129,14 +131,6 @@ static bool next_told(struct virtio_console *c, struct vcon_port **ret_p, enum v
 	return false;
 }
 
-static void scatter(const struct iovec *iov, const uint8_t *bytes, size_t len)
-{
-	for (size_t at = 0, n; at < len; at += n, iov++) {
-		n = Q_MIN(iov->iov_len, len - at);
-		memcpy(iov->iov_base, bytes + at, n);
-	}
-}
-
 bool vcon_ctrl_rx(struct virtio_console *c, unsigned budget)
 {
 	struct iovec iov[VCON_PARTS_MAX];
@@ -162,7 +156,7 @@ bool vcon_ctrl_rx(struct virtio_console *c, unsigned budget)
 			virtio_push(&c->d, VCON_CTRL_RX, chain.head, 0);
 			continue;
 		}
-		scatter(iov, m.bytes, m.len);
+		qiov_scatter(iov, chain.n_in, m.bytes, m.len);
 		virtio_push(&c->d, VCON_CTRL_RX, chain.head, (uint32_t)m.len);
 		told(p, what);
 	}
@@ -216,19 +210,6 @@ static bool hear(struct virtio_console *c, const struct virtio_console_control *
 	return true;
 }
 
-static size_t gather(const struct iovec *iov, unsigned n_iov, void *buf, size_t len)
-{
-	size_t at = 0;
-
-	for (unsigned i = 0; i < n_iov && at < len; i++) {
-		size_t n = Q_MIN(iov[i].iov_len, len - at);
-
-		memcpy((char *)buf + at, iov[i].iov_base, n);
-		at += n;
-	}
-	return at;
-}
-
 bool vcon_ctrl_tx(struct virtio_console *c, unsigned budget)
 {
 	struct iovec iov[VCON_PARTS_MAX];
@@ -242,7 +223,7 @@ bool vcon_ctrl_tx(struct virtio_console *c, unsigned budget)
 			virtio_broken(&c->d, VD_FAULT_BAD_CHAIN);
 			return false;
 		}
-		if (gather(iov, chain.n_out, &w_msg, sizeof(w_msg)) < sizeof(w_msg) ||
+		if (qiov_gather(iov, chain.n_out, &w_msg, sizeof(w_msg)) < sizeof(w_msg) ||
 		    !hear(c, &w_msg))
 			vdev_fault(&c->d.v, VD_FAULT_BAD_REQUEST);
 		virtio_push(&c->d, VCON_CTRL_TX, chain.head, 0);

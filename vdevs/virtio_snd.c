@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/qiov.h"
 #include "vdevs/types.h"
 #include "vdevs/virtio_snd.h"
 #include "vdevs/virtio_vhu.h"
@@ -26,33 +27,6 @@
 static struct virtio_snd *snd_of(struct virtio_dev *d)
 {
 	return Q_CONTAINER_OF(d, struct virtio_snd, d);
-}
-
-/* ---- bytes of a chain ---- */
-
-static size_t gather(const struct iovec *iov, unsigned n_iov, void *buf, size_t max_bytes)
-{
-	size_t done = 0;
-
-	for (unsigned i = 0; i < n_iov && done < max_bytes; i++) {
-		size_t n = Q_MIN(iov[i].iov_len, max_bytes - done);
-
-		memcpy((char *)buf + done, iov[i].iov_base, n);
-		done += n;
-	}
-	return done;
-}
-
-static void scatter(const struct iovec *iov, unsigned n_iov, const void *buf, size_t len_bytes)
-{
-	size_t done = 0;
-
-	for (unsigned i = 0; i < n_iov && done < len_bytes; i++) {
-		size_t n = Q_MIN(iov[i].iov_len, len_bytes - done);
-
-		memcpy(iov[i].iov_base, (const char *)buf + done, n);
-		done += n;
-	}
 }
 
 /* ---- events ---- */
@@ -72,7 +46,7 @@ static bool tell_one(struct virtio_snd *s, const struct iovec *iov, const struct
 		return false;
 	}
 	qsnd_events_next(&s->events, &s->desc, &ev);
-	scatter(iov, c->n_in, &ev, sizeof(ev));
+	qiov_scatter(iov, c->n_in, &ev, sizeof(ev));
 	virtio_push_quiet(&s->d, VIRTIO_SND_VQ_EVENT, c->head, sizeof(ev));
 	return true;
 }
@@ -105,7 +79,7 @@ static bool serve_events(struct virtio_snd *s)
 static uint32_t do_request(struct virtio_snd *s, const struct qring_chain *c, struct qsnd_req *req)
 {
 	uint8_t buf[QSND_REQ_BYTES_MAX];
-	size_t len = gather(s->ctl_iov, c->n_out, buf, sizeof(buf));
+	size_t len = qiov_gather(s->ctl_iov, c->n_out, buf, sizeof(buf));
 	uint32_t status = qsnd_ctl_parse(&s->desc, buf, len, c->in_bytes, req);
 
 	if (status == VIRTIO_SND_S_OK && qsnd_ctl_is_pcm(req->code))
@@ -129,7 +103,7 @@ static bool answer_one(struct virtio_snd *s, const struct qring_chain *c)
 		return false;	/* another queue was found broken; this one is not ours any more */
 	s->n_bad += status != VIRTIO_SND_S_OK;
 	len = qsnd_ctl_answer(&s->desc, &req, status, s->resp);
-	scatter(s->ctl_iov + c->n_out, c->n_in, s->resp, len);
+	qiov_scatter(s->ctl_iov + c->n_out, c->n_in, s->resp, len);
 	virtio_push(&s->d, VIRTIO_SND_VQ_CONTROL, c->head, (uint32_t)len);
 	return true;
 }
