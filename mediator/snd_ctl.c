@@ -174,7 +174,8 @@ static void answer(struct snd_session *s, const struct qsnd_req *req, uint32_t s
 	uint8_t buf[QSND_RESP_BYTES_MAX];
 	size_t len = qsnd_ctl_answer(&s->voice->dev, req, status, buf);
 
-	snd_ring_answer(s, &s->ctl, c->head, (uint32_t)qiov_scatter(iov + c->n_out, c->n_in, buf, len));
+	snd_ring_answer(s, &s->ctl, c->head,
+			(uint32_t)qiov_scatter(iov + c->n_out, c->n_in, buf, len));
 }
 
 static void handle(struct snd_session *s, const struct qring_chain *c, const struct iovec *iov,
