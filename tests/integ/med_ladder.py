@@ -114,7 +114,7 @@ def put_costly(c):
         c.put_desc(3 * i + 2, meta + 16, 1, med.WRITE)
         struct.pack_into("<H", c.mem, c.AVAIL + 4 + 2 * ((c.avail + i) % c.NUM), 3 * i)
     c.avail = (c.avail + N_COSTLY) & 0xFFFF
-    struct.pack_into("<H", c.mem, c.AVAIL + 2, c.avail)
+    c.publish(c.avail)
     os.eventfd_write(c.kick, 1)
 
 

@@ -144,7 +144,7 @@ class Hostile(med.Client):
                          at + 512, resp_bytes, med.WRITE, 0)
         struct.pack_into("<H", self.mem, self.AVAIL + 4 + 2 * (self.avail % self.NUM), head)
         self.avail = (self.avail + 1) % 65536
-        struct.pack_into("<H", self.mem, self.AVAIL + 2, self.avail)
+        self.publish(self.avail)
         os.eventfd_write(self.kick, 1)
 
 
@@ -160,7 +160,7 @@ def hostile_beside_an_honest_one():
                 h.put(request, rng.choice([1, 4, 16, 256]), 2 * (n % 16))
         m.told("client_gone", "ivi/music")
         with Hostile(m.socket("ivi/music")) as h:
-            struct.pack_into("<H", h.mem, h.AVAIL + 2, 40000)  # far more than there is room for
+            h.publish(40000)  # far more than there is room for
             os.eventfd_write(h.kick, 1)
             check(h.ended(), "a client that lost its ring is dropped")
         m.told("client_dropped", "ivi/music")
