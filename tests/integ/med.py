@@ -240,8 +240,8 @@ class Client:
         struct.pack_into("<QIHH", self.mem, i * 16, addr, length, flags, link)
 
     def publish(self, index):
-        """The index of the available ring, in one store: struct.pack_into() writes a nought first, which a mediator that
-        polls may see."""
+        """The index of the available ring, in one store: struct.pack_into() writes a nought first, and a mediator that
+        polls may see that."""
         self.mem16[(self.AVAIL + 2) // 2] = index
 
     def put_avail(self, head, ahead=1):
