@@ -178,8 +178,10 @@ on_board()
 		mkdir -p "$work/unit"
 		# Not those that simulate hours or kill processes by the thousand: an emulated processor needs minutes
 		# for them, and what they show is the same on each.
-		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 ! -name 't_med_scheduler' \
-			! -name 't_med_limits' ! -name '*shm*' -exec cp {} "$work/unit/" \;
+		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 \
+			! -name 't_med_scheduler' ! -name 't_med_limits' ! -name 't_med_properties' \
+			! -name 't_med_isolation' ! -name 't_med_mix*' ! -name 't_vd_vhu' ! -name '*shm*' \
+			-exec cp {} "$work/unit/" \;
 		"${board[@]}" --timeout "$patience" --put "$work/unit:/unit" \
 			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests ;;
 	unsup)	"$root/tools/board" "$arch" --build "$product" --make
