@@ -180,7 +180,7 @@ on_board()
 		# for them, and what they show is the same on each.
 		find "$product/tests/unit" -maxdepth 1 -type f -name 't_*' -perm /111 \
 			! -name 't_med_scheduler' ! -name 't_med_limits' ! -name 't_med_properties' \
-			! -name 't_med_isolation' ! -name 't_med_mix*' ! -name 't_vd_vhu' ! -name '*shm*' \
+			! -name 't_med_isolation' ! -name 't_med_mix*' ! -name '*shm*' \
 			-exec cp {} "$work/unit/" \;
 		"${board[@]}" --timeout "$patience" --put "$work/unit:/unit" \
 			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests ;;
