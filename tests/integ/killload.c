@@ -14,15 +14,12 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "lib/qdriver.h"
 #include "lib/qfd.h"
-#include "lib/qvhu_fe.h"
+#include "tests/integ/vuconn.h"
 
 #define RING 512u
 #define SPAN_MAX 16u		/* sectors of a request */
@@ -58,12 +55,9 @@ struct request {
 
 struct load {
 	const struct killload_cfg *cfg;
-	struct qmem *mem;
+	struct vuconn conn;
+	struct qdriver *drv;		/* the one of the connection */
 	char *base;
-	struct qvhu_fe *fe;
-	struct qdriver drv;
-	int kick_fd, call_fd, inflight_fd;
-	struct qvhu_inflight inflight;
 	struct request req[KILLLOAD_DEPTH_MAX];
 	uint64_t rng, tick, seq;
 	bool lost;			/* nothing has come since the connection was made again */
@@ -192,7 +186,7 @@ static void issue(struct load *l, struct request *r)
 		bufs[n++] = (struct qdriver_buf){ gpa(data), r->n * Q_SECTOR_BYTES,
 						  r->type == VIRTIO_BLK_T_IN };
 	bufs[n++] = (struct qdriver_buf){ gpa(meta + 32), 1, true };
-	qassert(qdriver_add(&l->drv, bufs, n, r) == QDRIVER_OK);
+	qassert(qdriver_add(l->drv, bufs, n, r) == QDRIVER_OK);
 }
 
 static void end_sector(struct load *l, const struct request *r, uint32_t i, uint64_t now)
@@ -282,42 +276,13 @@ static void choose(struct load *l, struct request *r)
 
 /* ---- the connection ---- */
 
-static int set_up(struct load *l)
-{
-	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
-			1ull << VIRTIO_BLK_F_FLUSH;
-	int r = qvhu_fe_set_features(l->fe, qvhu_fe_features(l->fe) & want);
-
-	if (r == QVHU_OK)
-		r = qvhu_fe_set_mem(l->fe, l->mem);
-	if (r == QVHU_OK && l->inflight_fd < 0)
-		r = qvhu_fe_inflight_get(l->fe, 1, RING, &l->inflight, &l->inflight_fd);
-	if (r == QVHU_OK)
-		r = qvhu_fe_inflight_set(l->fe, &l->inflight, l->inflight_fd);
-	return r == QVHU_OK ? qvhu_fe_queue_start(l->fe, 0, l->mem, &l->drv.cfg, l->kick_fd,
-						  l->call_fd) : r;
-}
-
-static bool connect_once(struct load *l)
-{
-	int fd = qfd_connect_unix(l->cfg->socket);
-
-	if (fd < 0 || qvhu_fe_new(fd, QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT, 10000, &l->fe) !=
-			      QVHU_OK)
-		return false;
-	if (set_up(l) == QVHU_OK)
-		return true;
-	l->fe = qvhu_fe_free(l->fe);
-	return false;
-}
-
 static bool reap(struct load *l)
 {
 	uint32_t written;
 	void *token;
 	int v;
 
-	while ((v = qdriver_poll(&l->drv, &token, &written)) == QDRIVER_OK)
+	while ((v = qdriver_poll(l->drv, &token, &written)) == QDRIVER_OK)
 		end_request(l, token);
 	if (v != QDRIVER_EMPTY)
 		fprintf(stderr, "killload: the used ring is broken\n");
@@ -326,46 +291,30 @@ static bool reap(struct load *l)
 
 static bool reconnect(struct load *l)
 {
-	static const struct timespec pause = { .tv_nsec = 200000 };
-	uint64_t until = qnow_ns() + SILENT_NS;
-
-	l->fe = qvhu_fe_free(l->fe);
+	l->conn.fe = qvhu_fe_free(l->conn.fe);
 	/* What the last back end has answered is its own. */
 	l->lost = false;
-	if (!reap(l))
+	if (!reap(l) || !vuconn_connect(&l->conn))
 		return false;
-	while (!connect_once(l)) {
-		if (qnow_ns() > until)
-			return false;
-		nanosleep(&pause, NULL);
-	}
 	l->lost = true;
 	l->use_at = l->cfg->use ? (DATA_END + USE_BYTES - 1) & ~(USE_BYTES - 1) : 0;
-	qfd_event_signal(l->kick_fd);
 	return true;
 }
 
 /* Sleeps until something is used; a back end that is gone is replaced. */
 static bool wait_used(struct load *l)
 {
-	struct pollfd p[] = {
-		{ .fd = l->call_fd, .events = POLLIN },
-		{ .fd = qvhu_fe_fd(l->fe), .events = POLLIN },
-	};
-
-	if (qdriver_arm(&l->drv))
+	switch (vuconn_wait(&l->conn, 0, SILENT_NS)) {
+	case VUCONN_USED:
 		return true;
-	int n = poll(p, 2, (int)(SILENT_NS / Q_NSEC_PER_MSEC));
-	qfd_event_clear(l->call_fd);
-	if (n <= 0) {
+	case VUCONN_GONE:
+		count(&l->cfg->shared->reconnects);
+		return reconnect(l);
+	default:
 		fprintf(stderr, "killload: %s: %u requests are out and nothing comes\n",
-			l->cfg->socket, qdriver_outstanding(&l->drv));
+			l->cfg->socket, qdriver_outstanding(l->drv));
 		return false;
 	}
-	if (!p[1].revents)
-		return true;
-	count(&l->cfg->shared->reconnects);
-	return reconnect(l);
 }
 
 static bool stopped(const struct load *l)
@@ -377,17 +326,17 @@ static bool round_trip(struct load *l)
 {
 	uint64_t before = atomic_load(&l->cfg->shared->ops);
 
-	if (qdriver_publish(&l->drv))
-		qfd_event_signal(l->kick_fd);
+	if (qdriver_publish(l->drv))
+		qfd_event_signal(l->conn.kick_fd[0]);
 	if (!reap(l))
 		return false;
-	return atomic_load(&l->cfg->shared->ops) != before || qdriver_outstanding(&l->drv) == 0 ||
+	return atomic_load(&l->cfg->shared->ops) != before || qdriver_outstanding(l->drv) == 0 ||
 	       wait_used(l);
 }
 
 static bool run(struct load *l)
 {
-	while (!stopped(l) || qdriver_outstanding(&l->drv) > 0) {
+	while (!stopped(l) || qdriver_outstanding(l->drv) > 0) {
 		for (unsigned i = 0; !stopped(l) && i < l->cfg->depth; i++) {
 			if (l->req[i].busy)
 				continue;
@@ -421,40 +370,42 @@ static int start(struct load *l)
 {
 	uint64_t bytes = Q_MAX(l->cfg->mem_bytes, DATA_END);
 
-	l->kick_fd = qfd_eventfd();
-	l->call_fd = qfd_eventfd();
-	l->mem = qmem_new();
-	if (!l->mem || qmem_add(l->mem, gpa(0), bytes, 0, "killload") < 0)
-		return -ENOMEM;
+	struct qmem *mem = qmem_new();
 	/* A guest's memory is there: it was used. */
-	if (l->cfg->mem_bytes && qmem_populate(l->mem, false) < 0)
+	if (!mem || qmem_add(mem, gpa(0), bytes, 0, "killload") < 0 ||
+	    (l->cfg->mem_bytes && qmem_populate(mem, false) < 0)) {
+		qmem_unref(mem);
 		return -ENOMEM;
-	l->base = qmem_ptr(l->mem, gpa(0), bytes, true);
+	}
+	l->base = qmem_ptr(mem, gpa(0), bytes, true);
+	l->drv = &l->conn.q[0];
+	int r = vuconn_open(&l->conn, mem, META_AT);
 	for (unsigned i = 0; i < KILLLOAD_DEPTH_MAX; i++)
 		l->req[i].slot = i;
 	/* The disk is empty: write 0, done before all. */
 	for (unsigned i = 0; i < KILLLOAD_SECTORS; i++)
 		l->sector[i] = (struct sector){ .n = 1, .legal = { { .acked = 1 } } };
 	l->tick = 1;
-	int r = qdriver_init(&l->drv, l->mem, gpa(0), RING, QRING_EVENT_IDX, gpa(0), 0);
 	return r == 0 && !reconnect(l) ? -ENOTCONN : r;
 }
 
 int killload_run(const struct killload_cfg *cfg)
 {
-	static struct load l = { .kick_fd = -1, .call_fd = -1, .inflight_fd = -1 };
+	static struct load l = { .conn = {
+		.features = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
+			    1ull << VIRTIO_BLK_F_FLUSH,
+		.protocol = QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT,
+		.n_queues = 1, .ring = RING, .answer_ms = 10000,
+		.pause_ns = 200 * Q_NSEC_PER_USEC, .give_up_ns = SILENT_NS,
+	} };
 
 	l.cfg = cfg;
+	l.conn.path = cfg->socket;
 	l.rng = cfg->seed * 2 + 1;
 	bool ok = start(&l) == 0;
 	if (!ok)
 		fprintf(stderr, "killload: %s: cannot begin\n", cfg->socket);
 	ok = ok && run(&l) && read_all(&l);
-	l.fe = qvhu_fe_free(l.fe);
-	qdriver_fini(&l.drv);
-	l.mem = qmem_unref(l.mem);
-	qfd_close(&l.kick_fd);
-	qfd_close(&l.call_fd);
-	qfd_close(&l.inflight_fd);
+	vuconn_close(&l.conn);
 	return !ok ? 3 : atomic_load(&cfg->shared->errors) || atomic_load(&cfg->shared->wrong);
 }

@@ -14,15 +14,12 @@
 #include <linux/virtio_ring.h>
 #include <linux/virtio_snd.h>
 #include <math.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "lib/qdriver.h"
 #include "lib/qfd.h"
-#include "lib/qvhu_fe.h"
+#include "tests/integ/vuconn.h"
 
 #define NUM 256u
 #define N_QUEUES 4u
@@ -31,6 +28,7 @@
 #define AHEAD 64u		/* messages: a third of a second, for busy machines */
 #define FRAMES 240u		/* a message */
 #define BYTES (FRAMES * 4)
+#define QUEUE_BYTES 0x4000u
 #define META_AT (256u << 10)
 #define DATA_AT (512u << 10)
 #define MEM_BYTES (1u << 20)
@@ -42,65 +40,12 @@ struct message {
 };
 
 struct world {
-	const char *path;
-	struct qmem *mem;
+	struct vuconn conn;
 	char *base;
-	struct qvhu_fe *fe;
-	struct qdriver q[N_QUEUES];
-	int kick_fd[N_QUEUES], call_fd[N_QUEUES], inflight_fd;
-	struct qvhu_inflight inflight;
 	struct message msg[AHEAD];
 	double hz, level;
-	uint64_t sent, done, errors, reconnects, longest_ns, last_ns;
+	uint64_t sent, done, errors, longest_ns, last_ns;
 };
-
-/* ---- the connection ---- */
-
-static int set_up(struct world *w)
-{
-	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX;
-	int r = qvhu_fe_set_features(w->fe, qvhu_fe_features(w->fe) & want);
-
-	if (r == QVHU_OK)
-		r = qvhu_fe_set_mem(w->fe, w->mem);
-	if (r == QVHU_OK && w->inflight_fd < 0)
-		r = qvhu_fe_inflight_get(w->fe, N_QUEUES, NUM, &w->inflight, &w->inflight_fd);
-	if (r == QVHU_OK)
-		r = qvhu_fe_inflight_set(w->fe, &w->inflight, w->inflight_fd);
-	for (unsigned i = 0; r == QVHU_OK && i < N_QUEUES; i++)
-		r = qvhu_fe_queue_start(w->fe, i, w->mem, &w->q[i].cfg, w->kick_fd[i],
-					w->call_fd[i]);
-	return r;
-}
-
-static bool connect_once(struct world *w)
-{
-	int fd = qfd_connect_unix(w->path);
-
-	if (fd < 0 || qvhu_fe_new(fd, QVHU_PF_CONFIG | QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT |
-				  QVHU_PF_MQ, 3000, &w->fe) != QVHU_OK)
-		return false;
-	if (set_up(w) == QVHU_OK)
-		return true;
-	w->fe = qvhu_fe_free(w->fe);
-	return false;
-}
-
-static bool reconnect(struct world *w)
-{
-	static const struct timespec pause = { .tv_nsec = 2000000 };
-	uint64_t until = qnow_ns() + GIVE_UP_NS;
-
-	w->fe = qvhu_fe_free(w->fe);
-	while (!connect_once(w)) {
-		if (qnow_ns() > until)
-			return false;
-		nanosleep(&pause, NULL);
-	}
-	for (unsigned i = 0; i < N_QUEUES; i++)
-		qfd_event_signal(w->kick_fd[i]);
-	return true;
-}
 
 /* The next token of queue @i, waiting for it and over the back end's death. NULL: nothing comes. */
 static void *wait_used(struct world *w, unsigned i)
@@ -110,24 +55,22 @@ static void *wait_used(struct world *w, unsigned i)
 	void *token;
 
 	for (;;) {
-		int v = qdriver_poll(&w->q[i], &token, &written);
+		int v = qdriver_poll(&w->conn.q[i], &token, &written);
 
 		if (v == QDRIVER_OK)
 			return token;
 		if (v != QDRIVER_EMPTY || qnow_ns() > until)
 			return NULL;
-		if (qdriver_arm(&w->q[i]))
-			continue;
-		struct pollfd p[] = { { .fd = w->call_fd[i], .events = POLLIN },
-				      { .fd = qvhu_fe_fd(w->fe), .events = POLLIN } };
-		if (poll(p, 2, (int)(GIVE_UP_NS / Q_NSEC_PER_MSEC)) <= 0)
+		switch (vuconn_wait(&w->conn, i, GIVE_UP_NS)) {
+		case VUCONN_USED:
+			break;
+		case VUCONN_GONE:
+			if (!vuconn_connect(&w->conn))
+				return NULL;
+			break;
+		default:
 			return NULL;
-		qfd_event_clear(w->call_fd[i]);
-		if (!p[1].revents)
-			continue;
-		w->reconnects++;
-		if (!reconnect(w))
-			return NULL;
+		}
 	}
 }
 
@@ -142,9 +85,9 @@ static uint32_t ask(struct world *w, const void *req, uint32_t len)
 
 	memcpy(w->base + META_AT, req, len);
 	resp->code = UINT32_MAX;
-	qassert(qdriver_add(&w->q[CTL], bufs, 2, resp) == QDRIVER_OK);
-	qdriver_publish(&w->q[CTL]);
-	qfd_event_signal(w->kick_fd[CTL]);
+	qassert(qdriver_add(&w->conn.q[CTL], bufs, 2, resp) == QDRIVER_OK);
+	qdriver_publish(&w->conn.q[CTL]);
+	qfd_event_signal(w->conn.kick_fd[CTL]);
 	if (!wait_used(w, CTL))
 		return UINT32_MAX;
 	return le32toh(resp->code);
@@ -199,8 +142,8 @@ static void send_one(struct world *w, struct message *m)
 	memset(w->base + meta, 0, 64);
 	m->out = true;
 	w->sent++;
-	qassert(qdriver_add(&w->q[TX], bufs, 3, m) == QDRIVER_OK);
-	qdriver_publish(&w->q[TX]);
+	qassert(qdriver_add(&w->conn.q[TX], bufs, 3, m) == QDRIVER_OK);
+	qdriver_publish(&w->conn.q[TX]);
 }
 
 static bool take_one(struct world *w)
@@ -243,51 +186,47 @@ static bool play(struct world *w, uint64_t n_messages)
 
 static int start(struct world *w)
 {
-	w->mem = qmem_new();
-	if (!w->mem || qmem_add(w->mem, gpa(0), MEM_BYTES, 0, "sndclient") < 0)
+	struct qmem *mem = qmem_new();
+
+	if (!mem || qmem_add(mem, gpa(0), MEM_BYTES, 0, "sndclient") < 0) {
+		qmem_unref(mem);
 		return -ENOMEM;
-	w->base = qmem_ptr(w->mem, gpa(0), MEM_BYTES, true);
-	for (unsigned i = 0; i < N_QUEUES; i++) {
-		w->kick_fd[i] = qfd_eventfd();
-		w->call_fd[i] = qfd_eventfd();
-		int r = qdriver_init(&w->q[i], w->mem, gpa(i * 0x4000u), NUM, QRING_EVENT_IDX,
-				     gpa(0), 0);
-		if (r < 0)
-			return r;
 	}
+	w->base = qmem_ptr(mem, gpa(0), MEM_BYTES, true);
+	int r = vuconn_open(&w->conn, mem, QUEUE_BYTES);
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < AHEAD; i++)
 		w->msg[i].slot = i;
-	return reconnect(w) ? 0 : -ENOTCONN;
+	return vuconn_connect(&w->conn) ? 0 : -ENOTCONN;
 }
 
 int main(int argc, char **argv)
 {
-	static struct world w = { .inflight_fd = -1 };
+	static struct world w = { .conn = {
+		.features = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX,
+		.protocol = QVHU_PF_CONFIG | QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT | QVHU_PF_MQ,
+		.n_queues = N_QUEUES, .ring = NUM, .answer_ms = 3000,
+		.pause_ns = 2 * Q_NSEC_PER_MSEC, .give_up_ns = GIVE_UP_NS,
+	} };
 
 	if (argc != 5) {
 		fputs("usage: sndclient SOCKET HZ LEVEL MILLISECONDS\n", stderr);
 		return 2;
 	}
-	w.path = argv[1];
+	w.conn.path = argv[1];
 	w.hz = strtod(argv[2], NULL);
 	w.level = strtod(argv[3], NULL);
 	if (start(&w) < 0) {
-		fprintf(stderr, "sndclient: %s: no back end\n", w.path);
+		fprintf(stderr, "sndclient: %s: no back end\n", w.conn.path);
 		return 3;
 	}
 	bool ok = play(&w, strtoull(argv[4], NULL, 0) / 5);
 	printf("{\"sent\": %llu, \"done\": %llu, \"errors\": %llu, \"reconnects\": %llu, "
 	       "\"longest_us\": %llu}\n",
 	       (unsigned long long)w.sent, (unsigned long long)w.done,
-	       (unsigned long long)w.errors, (unsigned long long)w.reconnects,
+	       (unsigned long long)w.errors, (unsigned long long)w.conn.reconnects,
 	       (unsigned long long)(w.longest_ns / 1000));
-	qvhu_fe_free(w.fe);
-	for (unsigned i = 0; i < N_QUEUES; i++) {
-		qdriver_fini(&w.q[i]);
-		qfd_close(&w.kick_fd[i]);
-		qfd_close(&w.call_fd[i]);
-	}
-	qmem_unref(w.mem);
-	qfd_close(&w.inflight_fd);
+	vuconn_close(&w.conn);
 	return w.errors ? 1 : ok ? 0 : 3;
 }

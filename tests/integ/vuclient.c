@@ -14,17 +14,14 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "lib/qdriver.h"
 #include "lib/qfd.h"
-#include "lib/qvhu_fe.h"
+#include "tests/integ/vuconn.h"
 
 #define NUM	     128u
 #define DEPTH	     32u
@@ -41,18 +38,14 @@ struct request {
 };
 
 struct world {
-	const char *path;
-	struct qmem *mem;
+	struct vuconn conn;
+	struct qdriver *drv;  /* the one of the connection */
 	char *base;
-	struct qvhu_fe *fe;
-	struct qdriver drv;
-	int kick_fd, call_fd, inflight_fd;
-	struct qvhu_inflight inflight;
 	uint32_t n_blocks;
 	uint32_t *generation; /* acknowledged */
 	uint32_t *issued;     /* last written, acknowledged or not */
 	struct request req[DEPTH];
-	uint64_t rng, ended, errors, wrong, reconnects;
+	uint64_t rng, ended, errors, wrong;
 };
 
 static volatile sig_atomic_t enough;
@@ -104,7 +97,7 @@ static void issue(struct world *w, struct request *r, bool write, uint32_t block
 	else
 		memset(data_of(w, r->slot), 0xee, BLOCK);
 	*r = (struct request){ .slot = r->slot, .busy = true, .write = write, .block = block };
-	qassert(qdriver_add(&w->drv, bufs, 3, r) == QDRIVER_OK);
+	qassert(qdriver_add(w->drv, bufs, 3, r) == QDRIVER_OK);
 }
 
 static void end_request(struct world *w, struct request *r)
@@ -143,58 +136,15 @@ static uint32_t pick(struct world *w)
 
 /* ---- the connection ---- */
 
-/* The device as it is for every back end: then the region, if we have one, and the queue. */
-static int set_up(struct world *w)
+static int meet(void *ctx, struct qvhu_fe *fe)
 {
-	uint64_t want = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
-			1ull << VIRTIO_BLK_F_FLUSH;
+	struct world *w = ctx;
 	struct virtio_blk_config cfg;
-	int r = qvhu_fe_config_get(w->fe, 0, &cfg, offsetof(struct virtio_blk_config, num_queues));
+	int r = qvhu_fe_config_get(fe, 0, &cfg, offsetof(struct virtio_blk_config, num_queues));
 
-	if (r == QVHU_OK)
-		r = qvhu_fe_set_features(w->fe, qvhu_fe_features(w->fe) & want);
-	if (r == QVHU_OK)
-		r = qvhu_fe_set_mem(w->fe, w->mem);
-	if (r == QVHU_OK && w->inflight_fd < 0)
-		r = qvhu_fe_inflight_get(w->fe, 1, NUM, &w->inflight, &w->inflight_fd);
-	if (r == QVHU_OK)
-		r = qvhu_fe_inflight_set(w->fe, &w->inflight, w->inflight_fd);
-	if (r == QVHU_OK)
-		r = qvhu_fe_queue_start(w->fe, 0, w->mem, &w->drv.cfg, w->kick_fd, w->call_fd);
 	if (r == QVHU_OK)
 		w->n_blocks = Q_MIN((uint32_t)(cfg.capacity * Q_SECTOR_BYTES / BLOCK), 4096u);
 	return r;
-}
-
-static bool connect_once(struct world *w)
-{
-	int fd = qfd_connect_unix(w->path);
-
-	if (fd < 0)
-		return false;
-	if (qvhu_fe_new(fd, QVHU_PF_CONFIG | QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT, 3000, &w->fe) !=
-	    QVHU_OK)
-		return false;
-	if (set_up(w) == QVHU_OK)
-		return true;
-	w->fe = qvhu_fe_free(w->fe);
-	return false;
-}
-
-static bool reconnect(struct world *w)
-{
-	static const struct timespec pause = { .tv_nsec = 2000000 };
-	uint64_t until = qnow_ns() + RECONNECT_NS;
-
-	w->fe = qvhu_fe_free(w->fe);
-	while (!connect_once(w)) {
-		if (qnow_ns() > until)
-			return false;
-		nanosleep(&pause, NULL);
-	}
-	/* What was made available meanwhile has nobody been kicked for. */
-	qfd_event_signal(w->kick_fd);
-	return true;
 }
 
 static bool reap(struct world *w)
@@ -203,7 +153,7 @@ static bool reap(struct world *w)
 	void *token;
 	int v;
 
-	while ((v = qdriver_poll(&w->drv, &token, &written)) == QDRIVER_OK)
+	while ((v = qdriver_poll(w->drv, &token, &written)) == QDRIVER_OK)
 		end_request(w, token);
 	if (v != QDRIVER_EMPTY)
 		fprintf(stderr, "vuclient: the used ring is broken\n");
@@ -213,26 +163,16 @@ static bool reap(struct world *w)
 /* Sleeps until something is used; a back end that is gone is replaced. */
 static bool wait_used(struct world *w)
 {
-	struct pollfd p[] = {
-		{ .fd = w->call_fd, .events = POLLIN },
-		{ .fd = qvhu_fe_fd(w->fe), .events = POLLIN },
-	};
-
-	if (qdriver_arm(&w->drv))
-		return true;
-	int n = poll(p, 2, (int)(SILENT_NS / Q_NSEC_PER_MSEC));
-	qfd_event_clear(w->call_fd);
-	if (n < 0 && errno == EINTR)
-		return true;
-	if (n <= 0) {
+	switch (vuconn_wait(&w->conn, 0, SILENT_NS)) {
+	case VUCONN_GONE:
+		return vuconn_connect(&w->conn);
+	case VUCONN_SILENT:
 		fprintf(stderr, "vuclient: %u requests are out and nothing comes\n",
-			qdriver_outstanding(&w->drv));
+			qdriver_outstanding(w->drv));
 		return false;
-	}
-	if (!p[1].revents)
+	default:
 		return true;
-	w->reconnects++;
-	return reconnect(w);
+	}
 }
 
 /* Up to DEPTH requests out while @more says so, then until all are back. */
@@ -241,17 +181,17 @@ static bool run(struct world *w, bool (*more)(struct world *w, void *arg, struct
 {
 	bool go = true;
 
-	while (go || qdriver_outstanding(&w->drv) > 0) {
+	while (go || qdriver_outstanding(w->drv) > 0) {
 		uint64_t before = w->ended;
 
 		for (unsigned i = 0; go && i < DEPTH; i++)
 			if (!w->req[i].busy)
 				go = more(w, arg, &w->req[i]);
-		if (qdriver_publish(&w->drv))
-			qfd_event_signal(w->kick_fd);
+		if (qdriver_publish(w->drv))
+			qfd_event_signal(w->conn.kick_fd[0]);
 		if (!reap(w))
 			return false;
-		if (w->ended == before && qdriver_outstanding(&w->drv) > 0 && !wait_used(w))
+		if (w->ended == before && qdriver_outstanding(w->drv) > 0 && !wait_used(w))
 			return false;
 	}
 	return true;
@@ -284,16 +224,17 @@ static int start(struct world *w)
 {
 	size_t bytes = DATA_AT + DEPTH * BLOCK;
 
-	w->kick_fd = qfd_eventfd();
-	w->call_fd = qfd_eventfd();
-	w->mem = qmem_new();
-	if (!w->mem || qmem_add(w->mem, gpa(0), bytes, 0, "vuclient") < 0)
+	struct qmem *mem = qmem_new();
+	if (!mem || qmem_add(mem, gpa(0), bytes, 0, "vuclient") < 0) {
+		qmem_unref(mem);
 		return -ENOMEM;
-	w->base = qmem_ptr(w->mem, gpa(0), bytes, true);
+	}
+	w->base = qmem_ptr(mem, gpa(0), bytes, true);
 	for (unsigned i = 0; i < DEPTH; i++)
 		w->req[i].slot = i;
-	int r = qdriver_init(&w->drv, w->mem, gpa(0), NUM, QRING_EVENT_IDX, gpa(0), 0);
-	if (r == 0 && !reconnect(w))
+	int r = vuconn_open(&w->conn, mem, META_AT);
+	w->drv = &w->conn.q[0];
+	if (r == 0 && !vuconn_connect(&w->conn))
 		r = -ENOTCONN;
 	if (r == 0) {
 		w->generation = calloc(w->n_blocks, sizeof(uint32_t));
@@ -305,17 +246,24 @@ static int start(struct world *w)
 
 int main(int argc, char **argv)
 {
-	static struct world w = { .kick_fd = -1, .call_fd = -1, .inflight_fd = -1 };
+	static struct world w = { .conn = {
+		.features = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
+			    1ull << VIRTIO_BLK_F_FLUSH,
+		.protocol = QVHU_PF_CONFIG | QVHU_PF_REPLY_ACK | QVHU_PF_INFLIGHT,
+		.n_queues = 1, .ring = NUM, .answer_ms = 3000,
+		.pause_ns = 2 * Q_NSEC_PER_MSEC, .give_up_ns = RECONNECT_NS, .meet = meet,
+	} };
 
 	if (argc != 4) {
 		fputs("usage: vuclient SOCKET SECONDS SEED\n", stderr);
 		return 2;
 	}
-	w.path = argv[1];
+	w.conn.path = argv[1];
+	w.conn.ctx = &w;
 	signal(SIGTERM, on_sigterm);
 	w.rng = strtoull(argv[3], NULL, 0) * 2 + 1;
 	if (start(&w) < 0) {
-		fprintf(stderr, "vuclient: %s: no back end\n", w.path);
+		fprintf(stderr, "vuclient: %s: no back end\n", w.conn.path);
 		return 3;
 	}
 	struct sweep out = { .write = true }, in = { 0 };
@@ -325,13 +273,8 @@ int main(int argc, char **argv)
 	printf("{\"ops\": %llu, \"errors\": %llu, \"wrong\": %llu, \"reconnects\": %llu, "
 	       "\"blocks\": %u}\n",
 	       (unsigned long long)w.ended, (unsigned long long)w.errors,
-	       (unsigned long long)w.wrong, (unsigned long long)w.reconnects, w.n_blocks);
-	qvhu_fe_free(w.fe);
-	qdriver_fini(&w.drv);
-	qmem_unref(w.mem);
-	qfd_close(&w.kick_fd);
-	qfd_close(&w.call_fd);
-	qfd_close(&w.inflight_fd);
+	       (unsigned long long)w.wrong, (unsigned long long)w.conn.reconnects, w.n_blocks);
+	vuconn_close(&w.conn);
 	free(w.generation);
 	free(w.issued);
 	return !ok ? 3 : w.errors || w.wrong ? 1 : 0;
