@@ -44,3 +44,19 @@ static inline uint16_t fuzz_u16(struct fuzz_in *in)
 
 	return (uint16_t)(lo | fuzz_u8(in) << 8);
 }
+
+static inline uint32_t fuzz_u32(struct fuzz_in *in)
+{
+	uint32_t v;
+
+	fuzz_bytes(in, &v, sizeof(v));
+	return v;
+}
+
+static inline uint64_t fuzz_u64(struct fuzz_in *in)
+{
+	uint64_t v;
+
+	fuzz_bytes(in, &v, sizeof(v));
+	return v;
+}

@@ -21,14 +21,6 @@
 #define BUFS (VDH_RAM_GPA + 0x20000)
 #define F(name) (1ull << VIRTIO_NET_F_##name)
 
-static uint64_t fuzz_u64(struct fuzz_in *in)
-{
-	uint64_t v;
-
-	fuzz_bytes(in, &v, sizeof(v));
-	return v;
-}
-
 /* A device that is live with what the input takes of the features. */
 static void bring_up(struct vdd *d, struct fuzz_in *in)
 {

@@ -30,14 +30,6 @@ static void message(struct fuzz_in *in)
 	qassert(!memcmp(&m, &n, sizeof(m)));
 }
 
-static uint32_t fuzz_u32(struct fuzz_in *in)
-{
-	uint32_t v;
-
-	fuzz_bytes(in, &v, sizeof(v));
-	return v;
-}
-
 /* An index that is likely to be near what is right. */
 static uint32_t index_near(struct fuzz_in *in, uint32_t pos)
 {

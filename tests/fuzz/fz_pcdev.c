@@ -27,14 +27,6 @@ static const struct {
 	{ "wdt-sp805", VD_MEM, 0x1c0f0000, 1 },
 };
 
-static uint64_t fuzz_u64(struct fuzz_in *in)
-{
-	uint64_t v;
-
-	fuzz_bytes(in, &v, sizeof(v));
-	return v;
-}
-
 static void access_window(struct vdh *h, struct fuzz_in *in, bool write)
 {
 	const struct vdh_window *w = &h->win[fuzz_u8(in) % 2];

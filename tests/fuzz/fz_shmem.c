@@ -72,14 +72,6 @@ static void world_close(struct world *w)
 	qassert(rmdir(w->dir) == 0);
 }
 
-static uint64_t fuzz_u64(struct fuzz_in *in)
-{
-	uint64_t v;
-
-	fuzz_bytes(in, &v, sizeof(v));
-	return v;
-}
-
 /* A window's register, or a page of the second window. */
 static void access_window(struct vdh *h, struct fuzz_in *in, bool write)
 {

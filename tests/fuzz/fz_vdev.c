@@ -36,14 +36,6 @@ static const struct {
 	{ "virtio-console", VD_PCI, 0, 0, true },
 };
 
-static uint64_t fuzz_u64(struct fuzz_in *in)
-{
-	uint64_t v;
-
-	fuzz_bytes(in, &v, sizeof(v));
-	return v;
-}
-
 static unsigned fuzz_size(struct fuzz_in *in)
 {
 	return 1u << (fuzz_u8(in) % 4);
