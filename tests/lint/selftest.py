@@ -114,7 +114,7 @@ ROWS = (
     (words, "README.md", "cd /" + "work/main\n", "path"),
     (words, "tools/a", "x=/" + "home/me/parley\n", "path"),
     (words, "docs/a.md", "see /" + "root/parley\n", "path"),
-    (words, "docs/a.md", "HOME=/root; cd lib/work/on; /workspace/on\n", None),
+    (words, "docs/a.md", "HOME=/" + "root; cd lib/" + "work/on; /" + "workspace/on\n", None),
     (words, "tools/a", "https://deb." + "debian.org/debian\n", "host"),
     (words, "tools/a.py", "pip install -i https://pypi." + "org/simple\n", "host"),
     (scripts, "tools/a", "#!/bin/bash\nif true; then\n", "syntax"),
