@@ -145,36 +145,33 @@ static struct peer *peer_add(struct control *c, struct qp_chan *take_chan, bool 
 }
 
 /* The newest hostd is the one: the lock on its state folder says that there is no other. */
-static void take_over(struct control *c, struct qp_chan *take_chan)
+static void on_successor(evutil_socket_t fd, short what, void *arg)
 {
-	pid_t pid = 0;
-	uid_t uid = 0;
-	gid_t gid;
+	struct control *c = arg;
+	struct qp_chan *chan;
+	pid_t pid;
+	uid_t uid;
+	int r = qp_chan_succeed(fd, "mediator", c->owner, &chan, &pid, &uid);
 
-	if (qp_chan_peer(take_chan, &pid, &uid, &gid) < 0 || (uid != c->owner && uid != 0)) {
+	if (r == -EACCES)
 		qlog_warn("ev=control_refused pid=%d uid=%u", (int)pid, (unsigned)uid);
-		qp_chan_free(take_chan);
+	if (r < 0)
 		return;
-	}
 	for (size_t i = 0; i < PEERS_MAX; i++)
 		if (c->peers[i].chan && c->peers[i].is_hostd)
 			peer_close(&c->peers[i]);
-	if (!peer_add(c, take_chan, true))
+	if (!peer_add(c, chan, true))
 		return;
 	qlog_info("ev=control_taken_over pid=%d", (int)pid);
 	control_ready(c);
 }
 
-static void on_accept(evutil_socket_t fd, short what, void *arg)
+static void on_tool(evutil_socket_t fd, short what, void *arg)
 {
-	struct control *c = arg;
 	int sock = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	struct qp_chan *chan = sock < 0 ? NULL : qp_chan_new(sock, "mediator");
 
-	if (chan && c->by_hostd)
-		take_over(c, chan);
-	else if (chan)
-		peer_add(c, chan, false);
+	if (sock >= 0)
+		peer_add(arg, qp_chan_new(sock, "mediator"), false);
 }
 
 /* ---- events of the devices ---- */
@@ -321,6 +318,7 @@ struct control *control_new(struct event_base *base, struct med_disk *disks, siz
 			    int take_listen_fd)
 {
 	struct control *c = calloc(1, sizeof(*c));
+	bool by_hostd = take_chan != NULL;
 
 	if (!c) {
 		qp_chan_free(take_chan);
@@ -334,11 +332,10 @@ struct control *control_new(struct event_base *base, struct med_disk *disks, siz
 	c->listen_fd = take_listen_fd;
 	c->pipe_fd[0] = c->pipe_fd[1] = -1;
 	bool ok = pipe2(c->pipe_fd, O_CLOEXEC | O_NONBLOCK) == 0;
-	if (take_chan) {
+	if (by_hostd) {
 		pid_t pid;
 		gid_t gid;
 
-		c->by_hostd = true;
 		/* Without its user's name nobody can be known to be its successor. */
 		if (qp_chan_peer(take_chan, &pid, &c->owner, &gid) < 0)
 			qfd_close(&c->listen_fd);
@@ -349,7 +346,8 @@ struct control *control_new(struct event_base *base, struct med_disk *disks, siz
 		ok = c->ev_pipe && event_add(c->ev_pipe, NULL) == 0;
 	}
 	if (ok && c->listen_fd >= 0) {
-		c->ev_listen = event_new(base, c->listen_fd, EV_READ | EV_PERSIST, on_accept, c);
+		c->ev_listen = event_new(base, c->listen_fd, EV_READ | EV_PERSIST,
+					 by_hostd ? on_successor : on_tool, c);
 		ok = c->ev_listen && event_add(c->ev_listen, NULL) == 0;
 	}
 	return ok ? c : control_free(c);

@@ -28,8 +28,7 @@ struct control {
 	uint32_t n_injections;		/* since the start: the number of the last */
 	const struct statpage *page;
 	int listen_fd;
-	bool by_hostd;			/* who connects there is a later one … */
-	uid_t owner;			/* … of this user, or root */
+	uid_t owner;			/* of hostd, and of who may come after it */
 	struct event *ev_listen, *ev_pipe;
 	int pipe_fd[2];
 	_Atomic uint64_t events_lost;

@@ -409,6 +409,25 @@ int qp_chan_peer(const struct qp_chan *c, pid_t *ret_pid, uid_t *ret_uid, gid_t 
 	return 0;
 }
 
+int qp_chan_succeed(int listen_fd, const char *program, uid_t owner, struct qp_chan **ret,
+		    pid_t *ret_pid, uid_t *ret_uid)
+{
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct qp_chan *c = fd < 0 ? NULL : qp_chan_new(fd, program);
+	gid_t gid;
+
+	if (!c)
+		return -EAGAIN;
+	*ret_pid = 0;
+	*ret_uid = 0;
+	if (qp_chan_peer(c, ret_pid, ret_uid, &gid) < 0 || (*ret_uid != owner && *ret_uid != 0)) {
+		qp_chan_free(c);
+		return -EACCES;
+	}
+	*ret = c;
+	return 0;
+}
+
 static const char *const class_words[] = {
 	[PARLEY__CLASS__CLASS_NORMAL] = "normal",
 	[PARLEY__CLASS__CLASS_SAFETY] = "safety",

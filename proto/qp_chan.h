@@ -38,6 +38,13 @@ struct qp_chan;
  * memory. */
 struct qp_chan *qp_chan_new(int take_fd, const char *program);
 struct qp_chan *qp_chan_free(struct qp_chan *c);
+/*
+ * A supervisor that comes after an earlier one: accepts who waits at @listen_fd, if he is of the
+ * user @owner or root, whom ret_* name in any case but -EAGAIN. 0; -EACCES, and he is hung up on;
+ * -EAGAIN when he went again, or nothing is left to have him: the next one may do.
+ */
+int qp_chan_succeed(int listen_fd, const char *program, uid_t owner, struct qp_chan **ret,
+		    pid_t *ret_pid, uid_t *ret_uid);
 
 int qp_chan_fd(const struct qp_chan *c);
 /* True when there are bytes to be sent: wait for writable, then qp_chan_flush(). */

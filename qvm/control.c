@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "lib/qfd.h"
 #include "proto/qp_chan.h"
@@ -73,19 +72,15 @@ int control_listen_fd(const struct control *c)
 
 bool control_succeed(struct control *c)
 {
-	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	struct qp_chan *chan = fd < 0 ? NULL : qp_chan_new(fd, "qvm");
-	pid_t pid = 0;
-	uid_t uid = 0;
-	gid_t gid;
+	struct qp_chan *chan;
+	pid_t pid;
+	uid_t uid;
+	int r = qp_chan_succeed(c->listen_fd, "qvm", c->owner, &chan, &pid, &uid);
 
-	if (!chan)
-		return false;	/* it went again, or we have nothing left: the next one may do */
-	if (qp_chan_peer(chan, &pid, &uid, &gid) < 0 || (uid != c->owner && uid != 0)) {
+	if (r == -EACCES)
 		qlog_warn("ev=control_refused pid=%d uid=%u", (int)pid, (unsigned)uid);
-		qp_chan_free(chan);
+	if (r < 0)
 		return false;
-	}
 	qp_chan_free(c->chan);
 	c->chan = chan;
 	c->gone = false;

@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/qfd.h"
 #include "tests/unit/fixture.h"
@@ -402,11 +405,69 @@ START_TEST(classes)
 }
 END_TEST
 
+/* A listening socket of no file, so that anybody can come; its address. */
+static int listen_anywhere(struct sockaddr_un *ret, socklen_t *ret_len)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)ret, sizeof(sa_family_t)), 0);
+	*ret_len = sizeof(*ret);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)ret, ret_len), 0);
+	ck_assert_int_eq(listen(fd, 4), 0);
+	return fd;
+}
+
+/* As @uid, which root can be; from a process that is gone when this returns. */
+static void come_as(uid_t uid, const struct sockaddr_un *sa, socklen_t len)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		_exit((uid != getuid() && setuid(uid) < 0) ||
+		      connect(fd, (const struct sockaddr *)sa, len) < 0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+
+START_TEST(a_successor)
+{
+	struct sockaddr_un sa;
+	socklen_t len;
+	int fd = listen_anywhere(&sa, &len);
+	struct qp_chan *c = NULL;
+	pid_t pid = 0;
+	uid_t uid = 77;
+
+	ck_assert_int_eq(qp_chan_succeed(fd, "test", getuid(), &c, &pid, &uid), -EAGAIN);
+	ck_assert_uint_eq(uid, 77);
+	come_as(getuid(), &sa, len);
+	ck_assert_int_eq(qp_chan_succeed(fd, "test", getuid(), &c, &pid, &uid), 0);
+	ck_assert_uint_eq(uid, getuid());
+	ck_assert_int_gt(pid, 1);
+	c = qp_chan_free(c);
+	/* A stranger; root comes in everywhere, so it must send one to see him refused. */
+	uid_t stranger = getuid() ? getuid() : 65534, owner = getuid() ? getuid() + 1 : 0;
+
+	come_as(stranger, &sa, len);
+	ck_assert_int_eq(qp_chan_succeed(fd, "test", owner, &c, &pid, &uid), -EACCES);
+	ck_assert_uint_eq(uid, stranger);
+	ck_assert_ptr_null(c);
+	qfd_close(&fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("qp_chan");
 	TCase *tc = fixture_case(s, "chan");
 
+	tcase_add_test(tc, a_successor);
 	tcase_add_test(tc, says_hello_first);
 	tcase_add_test(tc, one_byte_at_a_time);
 	tcase_add_loop_test(tc, each_rule, 0, Q_ARRAY_LEN(broken));
