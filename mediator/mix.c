@@ -49,14 +49,6 @@ struct mix {
 	struct voice v[];
 };
 
-static const char *const rule_str[] = { "mix", "duck", "pause", "mute" };
-static_assert(Q_ARRAY_LEN(rule_str) == MIX_RULES, "every rule has a word");
-
-const char *mix_rule_str(enum mix_rule r)
-{
-	return (unsigned)r < MIX_RULES ? rule_str[r] : "unknown";
-}
-
 static const char *const why_str[] = { "full", "ducked", "paused", "muted by rule", "muted" };
 static_assert(Q_ARRAY_LEN(why_str) == MIX_WHYS, "every reason has a word");
 
@@ -210,11 +202,6 @@ void mix_voice_close(struct mix *m, unsigned voice)
 					 .gap_frames = v->now.gap_frames, .gaps = v->now.gaps };
 	if (!v->tail_left)
 		order_remove(m, voice);
-}
-
-bool mix_voice_is_open(const struct mix *m, unsigned voice)
-{
-	return m->v[voice].open;
 }
 
 bool mix_voice_is_safety(const struct mix *m, unsigned voice)

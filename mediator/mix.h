@@ -28,7 +28,6 @@
 #define MIX_SILENCE (1.0f / 32768)
 
 enum mix_rule { MIX_MIX, MIX_DUCK, MIX_PAUSE, MIX_MUTE, MIX_RULES };
-const char *mix_rule_str(enum mix_rule r);
 
 /* Why a gain is what it is. */
 enum mix_why {
@@ -93,7 +92,6 @@ void mix_voice_set(struct mix *m, unsigned voice, const struct mix_voice_cfg *cf
 void mix_voice_open(struct mix *m, unsigned voice);
 /* It is pulled no more; what was heard last fades out. */
 void mix_voice_close(struct mix *m, unsigned voice);
-bool mix_voice_is_open(const struct mix *m, unsigned voice);
 bool mix_voice_is_safety(const struct mix *m, unsigned voice);
 void mix_set_lower_limit(struct mix *m, float limit);
 

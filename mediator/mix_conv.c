@@ -237,15 +237,6 @@ struct mix_conv *mix_conv_free(struct mix_conv *c)
 	return NULL;
 }
 
-void mix_conv_reset(struct mix_conv *c)
-{
-	c->part_bytes = c->in_frames = c->in_at = 0;
-	if (!c->rate)
-		return;
-	speex_resampler_reset_mem(c->rate);
-	speex_resampler_skip_zeros(c->rate);
-}
-
 /* ---- playback ---- */
 
 /* At most @want frames (and CHUNK_FRAMES) in the device's channels; how many. */

@@ -25,8 +25,6 @@ struct mix_conv;
 struct mix_conv *mix_conv_new(uint8_t format, struct mix_conv_side guest,
 			      struct mix_conv_side device, bool capture);
 struct mix_conv *mix_conv_free(struct mix_conv *c);
-/* Nothing of what was converted before is left in it. */
-void mix_conv_reset(struct mix_conv *c);
 
 /* Gives or takes at most @len bytes of the guest; how many. */
 typedef uint32_t (*mix_read_fn)(void *ctx, void *buf, uint32_t len_bytes);
