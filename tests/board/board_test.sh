@@ -161,7 +161,7 @@ make_fio()
 			queue+=("$to/lib/$triplet/$name")
 		done
 	done
-	ln -s "$triplet/ld-linux-aarch64.so.1" "$to/lib/"
+	ln -sf "$triplet/ld-linux-aarch64.so.1" "$to/lib/"
 	mkfs.ext4 -q -F -E root_owner=0:0 -O ^has_journal -d "$to" "$work/fio.img" 160M
 }
 
