@@ -89,13 +89,13 @@ static void seek_device(struct snd_sound *s, uint64_t now)
 	tell_device(s, "sound_back", "");
 }
 
-static void device_gone(struct snd_sound *s, const struct snd_reply *r)
+static void device_gone(struct snd_sound *s, const struct snd_reply *r, uint64_t now)
 {
 	r->dev->ops->close(r->dev);
 	if (r->err == 0)
 		return;
 	s->seeking = true;
-	s->reopen_ns = qnow_ns() + SEEK_NS;
+	s->reopen_ns = now + SEEK_NS;
 	tell_device(s, "sound_lost", strerror(-r->err));
 }
 
@@ -108,13 +108,13 @@ static struct snd_voice *voice_of(struct snd_sound *s, const struct snd_reply *r
 	return &s->voices[place];
 }
 
-static void take_replies(struct snd_sound *s)
+static void take_replies(struct snd_sound *s, uint64_t now)
 {
 	struct snd_reply r;
 
 	while (snd_engine_reply(s->engine, &r)) {
 		if (r.kind == SND_REPLY_DEVICE)
-			device_gone(s, &r);
+			device_gone(s, &r, now);
 		else if (r.kind == SND_REPLY_ALARM)
 			tell_device(s, "safety_not_heard", "what is mixed does not get out");
 		else if (r.kind == SND_REPLY_HEARD)
@@ -224,14 +224,13 @@ static uint64_t deadline(const struct snd_sound *s)
 	return at;
 }
 
-static bool run_round(struct snd_sound *s)
+bool snd_sound_round(struct snd_sound *s, uint64_t now)
 {
-	uint64_t now = qnow_ns();
 	bool more = take_change(s);
 
 	if (atomic_exchange(&s->reset_worst, false))
 		(void)snd_engine_tell(s->engine, &(struct snd_cmd){ .kind = SND_CMD_RESET_WORST });
-	take_replies(s);
+	take_replies(s, now);
 	seek_device(s, now);
 	/* Class safety first: nobody else's requests stand before its own. */
 	for (unsigned turn = 0; turn < 2; turn++)
@@ -271,8 +270,7 @@ static void on_listen(void *ctx)
 	v->accept_waits = true;
 }
 
-/* The loop belongs to the thread that makes it. */
-static int set_up(struct snd_sound *s)
+int snd_sound_set_up(struct snd_sound *s)
 {
 	int r = loop_init(&s->loop, LOOP_ENTRIES);
 
@@ -289,7 +287,7 @@ static int set_up(struct snd_sound *s)
 	return r;
 }
 
-static void tear_down(struct snd_sound *s)
+void snd_sound_tear_down(struct snd_sound *s)
 {
 	for (unsigned i = 0; i < s->n_voices; i++)
 		s->voices[i].listen_watch = loop_unwatch(&s->loop, s->voices[i].listen_watch);
@@ -303,10 +301,10 @@ static void *session_thread(void *arg)
 	bool stopping = false;
 
 	prctl(PR_SET_NAME, "snd-session");
-	s->set_up = set_up(s);
+	s->set_up = snd_sound_set_up(s);
 	sem_post(&s->ready);
 	if (s->set_up < 0) {
-		tear_down(s);
+		snd_sound_tear_down(s);
 		return NULL;
 	}
 	while (!stopping || any_session(s)) {
@@ -316,13 +314,13 @@ static void *session_thread(void *arg)
 			if (s->voices[i].session)
 				snd_session_end(s->voices[i].session, "the mediator stops");
 		}
-		if (run_round(s) || arm(s) || (stopping && !any_session(s)))
+		if (snd_sound_round(s, qnow_ns()) || arm(s) || (stopping && !any_session(s)))
 			(void)loop_submit(&s->loop, false);
 		else
 			(void)loop_submit_until(&s->loop, deadline(s));
 		(void)loop_dispatch(&s->loop, DISPATCH);
 	}
-	tear_down(s);
+	snd_sound_tear_down(s);
 	return NULL;
 }
 

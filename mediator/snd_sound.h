@@ -89,6 +89,15 @@ struct snd_sound *snd_sound_free(struct snd_sound *s);
 int snd_sound_change(struct snd_sound *s, const struct snd_policy *policy);
 void snd_sound_reset_worst(struct snd_sound *s);
 
+/* ---- session's thread: a loop around a round, which a test calls by itself ---- */
+
+/* The loop belongs to the thread that makes it. 0 or -errno; torn down after both. */
+int snd_sound_set_up(struct snd_sound *s);
+void snd_sound_tear_down(struct snd_sound *s);
+/* Takes what the loop, the engine and the main thread have told, and serves each client within its
+ * budget. True: there is more to do. */
+bool snd_sound_round(struct snd_sound *s, uint64_t now_ns);
+
 /* ---- session's thread, for snd_session.c ---- */
 
 void snd_sound_tell(const struct snd_voice *v, const char *kind, const char *text);
