@@ -23,8 +23,8 @@ struct snd_dev_ops {
 	int (*wait)(struct snd_dev *d);
 	/* One period, interleaved, -1 … 1. As wait(). */
 	int (*write)(struct snd_dev *d, const float *frames);
-	/* One period; frames that are not there are silence. 0 or -errno: it is gone. NULL: the
-	 * device records nothing. */
+	/* One period; frames that are not there are silence. 0 or -errno: it is gone. Of a device
+	 * that records; nothing else but close() is asked of that one: another one is the clock. */
 	int (*read)(struct snd_dev *d, float *frames);
 	/* Frames between what is written next and the loudspeaker. */
 	uint32_t (*delay)(struct snd_dev *d);
@@ -57,8 +57,9 @@ uint64_t snd_clock_next(struct snd_clock *c, uint64_t now_ns, uint32_t slack, bo
 
 /* Ordinary thread. NULL when out of memory. */
 struct snd_dev *snd_null_new(const struct snd_dev_cfg *cfg);
-/* Each: 0 or -errno, with a sentence in @why (@why_bytes). */
-int snd_file_new(const struct snd_dev_cfg *cfg, const char *path, const char *capture,
+/* Each: 0 or -errno, with a sentence in @why (@why_bytes). One that plays, or (@capture) one that
+ * records. */
+int snd_file_new(const struct snd_dev_cfg *cfg, const char *path, bool capture,
 		 struct snd_dev **ret, char *why, size_t why_bytes);
-int snd_alsa_new(const struct snd_dev_cfg *cfg, const char *pcm, const char *capture,
+int snd_alsa_new(const struct snd_dev_cfg *cfg, const char *pcm, bool capture,
 		 struct snd_dev **ret, char *why, size_t why_bytes);

@@ -110,6 +110,8 @@ struct snd_engine *snd_engine_free(struct snd_engine *e)
 		mix_conv_free(e->slots[i].conv);
 	if (e->dev && e->dev != e->spare)
 		e->dev->ops->close(e->dev);
+	if (e->mic)
+		e->mic->ops->close(e->mic);
 	if (e->spare)
 		e->spare->ops->close(e->spare);
 	qbell_fini(&e->bell);
@@ -310,6 +312,14 @@ static void do_device(struct snd_engine *e, struct snd_dev *dev)
 	atomic_store_explicit(&e->stats.device_lost, false, RELAXED);
 }
 
+static void do_capture(struct snd_engine *e, struct snd_dev *mic)
+{
+	if (e->mic)
+		reply(e, &(struct snd_reply){ .kind = SND_REPLY_CAPTURE, .dev = mic });
+	else
+		e->mic = mic;
+}
+
 static void do_start(struct snd_engine *e, unsigned slot)
 {
 	struct snd_slot *s = &e->slots[slot];
@@ -352,6 +362,9 @@ static void do_command(struct snd_engine *e, const struct snd_cmd *c)
 		break;
 	case SND_CMD_DEVICE:
 		do_device(e, c->dev);
+		break;
+	case SND_CMD_CAPTURE:
+		do_capture(e, c->dev);
 		break;
 	case SND_CMD_RESET_WORST:
 		atomic_store_explicit(&e->stats.heard_worst_ns, 0, RELAXED);
@@ -527,18 +540,23 @@ static void poll_rings(struct snd_engine *e)
 	}
 }
 
+/* A PCM that records must be read, even if nobody listens, or it stops. */
+static void hear(struct snd_engine *e)
+{
+	int r = e->mic ? e->mic->ops->read(e->mic, e->heard_in) : -ENODEV;
+
+	if (r == 0)
+		return;
+	memset(e->heard_in, 0, (size_t)e->cfg.period_frames * e->cfg.channels * sizeof(float));
+	if (!e->mic)
+		return;
+	reply(e, &(struct snd_reply){ .kind = SND_REPLY_CAPTURE, .dev = e->mic, .err = r });
+	e->mic = NULL;
+}
+
 static void after_mix(struct snd_engine *e)
 {
-	bool records = false;
-
-	for (unsigned i = 0; i < e->n_slots; i++)
-		records |= e->slots[i].running && !e->slots[i].output;
-	/* A PCM that records must be read, or it stops. */
-	if (e->dev->ops->read)
-		device_said(e, e->dev->ops->read(e->dev, e->heard_in));
-	else if (records)
-		memset(e->heard_in, 0,
-		       (size_t)e->cfg.period_frames * e->cfg.channels * sizeof(float));
+	hear(e);
 	for (unsigned i = 0; i < e->n_slots; i++) {
 		struct snd_slot *s = &e->slots[i];
 

@@ -34,6 +34,7 @@ enum snd_cmd_kind {
 	SND_CMD_VOICE,		/* slot: voice */
 	SND_CMD_LIMIT,		/* limit */
 	SND_CMD_DEVICE,		/* dev is back; answered DEVICE when it is not wanted */
+	SND_CMD_CAPTURE,	/* dev records from now on; answered CAPTURE when one does */
 	SND_CMD_RESET_WORST,
 };
 
@@ -57,6 +58,7 @@ enum snd_reply_kind {
 	SND_REPLY_FAULT,	/* queue's driver broke the protocol */
 	SND_REPLY_XRUN,		/* slot; not told when the session is slow */
 	SND_REPLY_DEVICE,	/* dev is the session's; err: why it is gone, 0 = not wanted */
+	SND_REPLY_CAPTURE,	/* the same of what records: its loss silences nobody */
 	SND_REPLY_ALARM,	/* the safety stream does not get out */
 	SND_REPLY_HEARD,	/* it does again */
 };
@@ -105,6 +107,7 @@ struct snd_share_rt {
 struct snd_engine {
 	struct snd_dev_cfg cfg;
 	struct snd_dev *dev, *spare;	/* spare: null's clock; owned both */
+	struct snd_dev *mic;		/* what records; NULL: silence does. Owned */
 	bool lost;
 	int wake_fd;			/* borrowed: the session's eventfd */
 	bool wake;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A sound device that is a WAV file (S16), at the pace of the clock of null. Owns the file, a ring
- * of samples, and the thread that carries them from the ring to the file: a disk may make that one
- * wait, never the real-time thread. A file of an earlier run that has our form is continued, so
- * that a mediator that was killed and started again leaves one recording.
+ * A sound device that is a WAV file (S16): one that is written, at the pace of the clock of null, or
+ * one that is heard, which is read whole when it is opened. Owns the file, a ring of samples, and
+ * the thread that carries them from the ring to the file: a disk may make that one wait, never the
+ * real-time thread. A file of an earlier run that has our form is continued, so that a mediator that
+ * was killed and started again leaves one recording.
  *
  * Threads: wait, write, read, delay and consumed on the real-time thread; writer() on its own.
  * Invariant: what stands in the file is what was mixed, in order; the header's lengths are right
@@ -34,7 +35,7 @@
 struct file_dev {
 	struct snd_dev dev;
 	struct snd_dev *clock;		/* null: owned */
-	int fd;				/* -1: nothing is written */
+	int fd;				/* -1: of one that records */
 	bool regular;
 	uint64_t data_bytes;		/* in the file; writer's */
 	float *ring;
@@ -180,8 +181,6 @@ static int file_write(struct snd_dev *d, const float *frames)
 	uint64_t put = atomic_load_explicit(&f->put, memory_order_relaxed);
 	uint32_t at = (uint32_t)(put % f->ring_samples);
 
-	if (f->fd < 0)
-		return 0;
 	/* Pairs with drain()'s release: what stood there has been written. */
 	if (put - atomic_load_explicit(&f->taken, memory_order_acquire) > f->ring_samples - n) {
 		atomic_fetch_add_explicit(&f->lost, 1, memory_order_relaxed);
@@ -215,8 +214,6 @@ static uint64_t file_consumed(struct snd_dev *d)
 {
 	struct file_dev *f = of(d);
 
-	if (f->fd < 0)
-		return f->clock->ops->consumed(f->clock);
 	return atomic_load_explicit(&f->taken, memory_order_relaxed) / d->cfg.channels;
 }
 
@@ -291,30 +288,25 @@ static int start(struct file_dev *f)
 	f->clock = snd_null_new(&f->dev.cfg);
 	if (!f->ring || !f->clock)
 		return -ENOMEM;
-	int r = f->fd >= 0 ? pthread_create(&f->thread, NULL, writer, f) : 0;
-	f->running = f->fd >= 0 && r == 0;
+	int r = pthread_create(&f->thread, NULL, writer, f);
+	f->running = r == 0;
 	return -r;
 }
 
-int snd_file_new(const struct snd_dev_cfg *cfg, const char *path, const char *capture,
+int snd_file_new(const struct snd_dev_cfg *cfg, const char *path, bool capture,
 		 struct snd_dev **ret, char *why, size_t why_bytes)
 {
 	struct file_dev *f = calloc(1, sizeof(*f));
-	const char *at = path;
 
 	if (!f)
 		return -ENOMEM;
 	f->dev = (struct snd_dev){ .ops = &file_ops, .cfg = *cfg };
 	f->fd = -1;
-	int r = path ? open_output(f, path) : 0;
-	if (r == 0 && capture) {
-		at = capture;
-		r = read_capture(f, capture);
-	}
-	if (r == 0)
+	int r = capture ? read_capture(f, path) : open_output(f, path);
+	if (r == 0 && !capture)
 		r = start(f);
 	if (r < 0) {
-		snprintf(why, why_bytes, "%s: %s", at ? at : "", r == -EINVAL ?
+		snprintf(why, why_bytes, "%s: %s", path, r == -EINVAL ?
 			 "expected a WAV file of 16 bits with the device's rate and channels" :
 			 strerror(-r));
 		file_close(&f->dev);

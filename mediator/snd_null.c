@@ -61,13 +61,6 @@ static int null_write(struct snd_dev *d, const float *frames)
 	return 0;
 }
 
-static int null_read(struct snd_dev *d, float *frames)
-{
-	for (size_t i = 0; i < (size_t)d->cfg.period_frames * d->cfg.channels; i++)
-		frames[i] = 0;
-	return 0;
-}
-
 static uint32_t null_delay(struct snd_dev *d)
 {
 	return 0;
@@ -84,7 +77,7 @@ static void null_close(struct snd_dev *d)
 }
 
 static const struct snd_dev_ops null_ops = {
-	.name = "null", .wait = null_wait, .write = null_write, .read = null_read,
+	.name = "null", .wait = null_wait, .write = null_write,
 	.delay = null_delay, .consumed = null_consumed, .close = null_close,
 };
 

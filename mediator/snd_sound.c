@@ -4,8 +4,8 @@
  * snd_engine_period(); its session's thread, which accepts and serves clients, carries the engine's
  * replies to them, and looks for a device that has vanished; and the way of a new policy to both.
  *
- * Invariant: the engine's dev is the session's while SND_REPLY_DEVICE has come and SND_CMD_DEVICE
- * has not gone: seeking.
+ * Invariant: out (in) is looked for exactly while the engine has no dev of ours (no mic): from its
+ * reply to our next command.
  */
 #include "mediator/snd_sound.h"
 
@@ -24,7 +24,6 @@
 #define LOOP_ENTRIES 256u
 #define DISPATCH 64u
 #define ACCEPT_BUDGET 4u
-#define SEEK_NS (500 * Q_NSEC_PER_MSEC)
 #define RT_PRIORITY 40		/* above guests' own; below the kernel's threads */
 #define SESSION_PRIORITY 20
 #define RELAXED memory_order_relaxed
@@ -61,42 +60,29 @@ bool snd_sound_admits(const struct snd_voice *v)
 
 /* ---- the device ---- */
 
-static int open_device(struct snd_sound *s, struct snd_dev **ret, char *why, size_t why_bytes)
+static void seek(struct snd_sound *s, struct snd_seek *k, uint64_t now)
 {
-	if (s->alsa || s->alsa_capture)
-		return snd_alsa_new(&s->cfg, s->alsa, s->alsa_capture, ret, why, why_bytes);
-	if (s->wav || s->wav_capture)
-		return snd_file_new(&s->cfg, s->wav, s->wav_capture, ret, why, why_bytes);
-	*ret = snd_null_new(&s->cfg);
-	return *ret ? 0 : -ENOMEM;
-}
+	struct snd_cmd c = { .kind = k->capture ? SND_CMD_CAPTURE : SND_CMD_DEVICE,
+			     .dev = snd_seek_look(k, now) };
 
-static void seek_device(struct snd_sound *s, uint64_t now)
-{
-	char why[128] = "";
-	struct snd_cmd c = { .kind = SND_CMD_DEVICE };
-
-	if (!s->seeking || now < s->reopen_ns)
-		return;
-	s->reopen_ns = now + SEEK_NS;
-	if (open_device(s, &c.dev, why, sizeof(why)) < 0)
+	if (!c.dev)
 		return;
 	if (!snd_engine_tell(s->engine, &c)) {
 		c.dev->ops->close(c.dev);
 		return;
 	}
-	s->seeking = false;
-	tell_device(s, "sound_back", "");
+	snd_seek_found(k, now);
+	tell_device(s, k->capture ? "capture_back" : "sound_back", "");
 }
 
-static void device_gone(struct snd_sound *s, const struct snd_reply *r, uint64_t now)
+static void device_gone(struct snd_sound *s, struct snd_seek *k, const struct snd_reply *r,
+			uint64_t now)
 {
 	r->dev->ops->close(r->dev);
 	if (r->err == 0)
 		return;
-	s->seeking = true;
-	s->reopen_ns = now + SEEK_NS;
-	tell_device(s, "sound_lost", strerror(-r->err));
+	snd_seek_gone(k, now);
+	tell_device(s, k->capture ? "capture_lost" : "sound_lost", strerror(-r->err));
 }
 
 /* ---- the session's thread ---- */
@@ -114,7 +100,9 @@ static void take_replies(struct snd_sound *s, uint64_t now)
 
 	while (snd_engine_reply(s->engine, &r)) {
 		if (r.kind == SND_REPLY_DEVICE)
-			device_gone(s, &r, now);
+			device_gone(s, &s->out, &r, now);
+		else if (r.kind == SND_REPLY_CAPTURE)
+			device_gone(s, &s->in, &r, now);
 		else if (r.kind == SND_REPLY_ALARM)
 			tell_device(s, "safety_not_heard", "what is mixed does not get out");
 		else if (r.kind == SND_REPLY_HEARD)
@@ -211,7 +199,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t deadline(const struct snd_sound *s)
 {
-	uint64_t at = s->seeking ? s->reopen_ns : 0;
+	uint64_t at = earlier(snd_seek_deadline_ns(&s->out), snd_seek_deadline_ns(&s->in));
 
 	for (unsigned i = 0; i < s->n_voices; i++) {
 		const struct snd_voice *v = &s->voices[i];
@@ -231,7 +219,8 @@ bool snd_sound_round(struct snd_sound *s, uint64_t now)
 	if (atomic_exchange(&s->reset_worst, false))
 		(void)snd_engine_tell(s->engine, &(struct snd_cmd){ .kind = SND_CMD_RESET_WORST });
 	take_replies(s, now);
-	seek_device(s, now);
+	seek(s, &s->out, now);
+	seek(s, &s->in, now);
 	/* Class safety first: nobody else's requests stand before its own. */
 	for (unsigned turn = 0; turn < 2; turn++)
 		for (unsigned i = 0; i < s->n_voices; i++)
@@ -348,36 +337,47 @@ static void *rt_thread(void *arg)
 
 /* ---- life ---- */
 
-static bool copy_text(char **to, const char *from)
+static int open_one(const struct snd_seek *k, const struct snd_device_policy *d,
+		    struct cf_errors *errs, struct snd_dev **ret)
 {
-	*to = from ? strdup(from) : NULL;
-	return !from || *to;
+	char why[128] = "out of memory";
+	int r = snd_seek_open(k, ret, why, sizeof(why));
+
+	if (r < 0)
+		cf_error_add(errs, CF_ERROR, d->file, d->line, 0, "sound '%s': %s", d->name, why);
+	return r;
+}
+
+static int open_devices(struct snd_sound *s, const struct snd_device_policy *d,
+			struct cf_errors *errs)
+{
+	struct snd_cmd capture = { .kind = SND_CMD_CAPTURE };
+	struct snd_dev *dev;
+	int r = open_one(&s->out, d, errs, &dev);
+
+	r = r < 0 ? r : snd_engine_new(&s->cfg, dev, snd_policy_limit(d), s->wake_fd, &s->engine);
+	r = r < 0 ? r : open_one(&s->in, d, errs, &capture.dev);
+	if (r == 0 && capture.dev)
+		(void)snd_engine_tell(s->engine, &capture);	/* its queue is empty */
+	return r;
 }
 
 static int sound_init(struct snd_sound *s, const struct snd_device_policy *d,
 		      struct cf_errors *errs)
 {
-	char why[128] = "out of memory";
-	struct snd_dev *dev;
-
 	s->cfg = (struct snd_dev_cfg){ .rate_hz = d->rate_hz, .channels = d->channels,
 				       .period_frames = snd_policy_period_frames(d),
 				       .periods = d->periods };
-	if (!copy_text(&s->name, d->name) || !copy_text(&s->alsa, d->alsa) ||
-	    !copy_text(&s->alsa_capture, d->alsa_capture) || !copy_text(&s->wav, d->wav) ||
-	    !copy_text(&s->wav_capture, d->wav_capture))
+	s->name = strdup(d->name);
+	if (!s->name || snd_seek_init(&s->out, &s->cfg, d->alsa, d->wav, false) < 0 ||
+	    snd_seek_init(&s->in, &s->cfg, d->alsa_capture, d->wav_capture, true) < 0)
 		return -ENOMEM;
 	s->voices_max = d->voices;
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int r = s->wake_fd < 0 ? -errno : qbell_init(&s->bell);
 	if (r < 0)
 		return r;
-	r = open_device(s, &dev, why, sizeof(why));
-	if (r < 0) {
-		cf_error_add(errs, CF_ERROR, d->file, d->line, 0, "sound '%s': %s", d->name, why);
-		return r;
-	}
-	return snd_engine_new(&s->cfg, dev, snd_policy_limit(d), s->wake_fd, &s->engine);
+	return open_devices(s, d, errs);
 }
 
 int snd_sound_new(const struct snd_policy *policy, size_t device,
@@ -418,8 +418,11 @@ int snd_sound_add(struct snd_sound *s, const struct snd_policy *policy, size_t v
 				 .first_slot = s->engine->n_slots, .listen_fd = -1 };
 	snd_policy_dev(p, &v->dev);
 	int place = snd_engine_add_share(s->engine, &v->dev, &mix);
-	if (place < 0 || !copy_text(&v->name, p->name))
-		return place < 0 ? place : -ENOMEM;
+	if (place < 0)
+		return place;
+	v->name = strdup(p->name);
+	if (!v->name)
+		return -ENOMEM;
 	v->place = (unsigned)place;
 	s->n_voices++;
 	int r = qfd_nonblock(fd, true);
@@ -504,10 +507,8 @@ struct snd_sound *snd_sound_free(struct snd_sound *s)
 	qfd_close(&s->wake_fd);
 	free(atomic_load(&s->change));
 	free(s->name);
-	free(s->alsa);
-	free(s->alsa_capture);
-	free(s->wav);
-	free(s->wav_capture);
+	snd_seek_fini(&s->out);
+	snd_seek_fini(&s->in);
 	free(s);
 	return NULL;
 }

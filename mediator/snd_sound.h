@@ -12,6 +12,7 @@
 #include "mediator/disk.h"
 #include "mediator/policy_audio.h"
 #include "mediator/snd_engine.h"
+#include "mediator/snd_seek.h"
 
 struct snd_session;
 struct snd_sound;
@@ -52,7 +53,7 @@ struct snd_change {
 };
 
 struct snd_sound {
-	char *name, *alsa, *alsa_capture, *wav, *wav_capture;	/* owned */
+	char *name;			/* owned */
 	struct snd_dev_cfg cfg;
 	struct snd_engine *engine;
 	struct med_event_sink sink;
@@ -63,8 +64,7 @@ struct snd_sound {
 	unsigned n_voices;
 	uint32_t voices_max;
 	unsigned n_prepared;		/* of those that are counted */
-	uint64_t reopen_ns;		/* when the device is looked for again; 0 = it is there */
-	bool seeking;
+	struct snd_seek out, in;	/* what it plays on, what it records from */
 	int wake_fd;			/* the engine's and the main thread's signal */
 	struct loop_watch *wake_watch;
 	struct snd_change *_Atomic change;	/* owned by who takes it */
