@@ -27,6 +27,9 @@ static const struct option longs[] = {
 	{ "log", no_argument, NULL, 'l' },
 	{ "follow", no_argument, NULL, 'f' },
 	{ "device", required_argument, NULL, 'd' },
+	{ "since", required_argument, NULL, 'S' },
+	{ "until", required_argument, NULL, 'U' },
+	{ "boot", required_argument, NULL, 'B' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'v' },
 	{ 0 },
@@ -98,6 +101,15 @@ static bool take_option(int opt, struct hc *hc, struct hc_opts *o, const char **
 		return true;
 	case 'd':
 		o->device = optarg;
+		return true;
+	case 'S':
+		o->since = optarg;
+		return true;
+	case 'U':
+		o->until = optarg;
+		return true;
+	case 'B':
+		o->boot = optarg;
 		return true;
 	case 'h':
 		hc_usage(stdout);

@@ -288,6 +288,14 @@ enum hc_exit hc_show_event(const struct hc *hc, const Parley__Event *m)
 				      (json_int_t)m->time_ms, "kind", m->kind, "subject",
 				      m->subject, "text", m->text);
 
+		if (j && m->seq &&
+		    json_object_update_new(j, json_pack("{s:I, s:I, s:s}", "seq",
+							(json_int_t)m->seq, "uptime_ms",
+							(json_int_t)m->uptime_ms, "boot",
+							m->boot)) < 0) {
+			json_decref(j);
+			j = NULL;
+		}
 		if (!j || json_dumpf(j, stdout, JSON_COMPACT) < 0) {
 			json_decref(j);
 			return hc_fail(hc, HC_FAILED, "out of memory");

@@ -304,25 +304,7 @@ static enum hc_exit verb_explain(struct hc *hc, const struct hc_opts *o, int arg
 
 static enum hc_exit verb_events(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
 {
-	Parley__EventsRequest req = PARLEY__EVENTS_REQUEST__INIT;
-	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
-
-	req.follow = o->follow;
-	e.body_case = PARLEY__ENVELOPE__BODY_EVENTS_REQUEST;
-	e.events_request = &req;
-	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_EVENTS_REPLY,
-				wait_ns(o, ANSWER_NS), &reply, NULL);
-	for (size_t i = 0; r == HC_OK && i < reply->events_reply->n_events; i++)
-		r = hc_show_event(hc, reply->events_reply->events[i]);
-	qp_msg_free(reply);
-	while (r == HC_OK && o->follow && !ferror(stdout)) {
-		r = hc_next_event(hc, &reply);
-		if (r == HC_OK)
-			r = hc_show_event(hc, reply->event);
-		if (r == HC_OK)
-			qp_msg_free(reply);
-	}
-	return r;
+	return hc_events(hc, o, wait_ns(o, ANSWER_NS));
 }
 
 static enum hc_exit verb_version(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
@@ -387,7 +369,8 @@ const struct hc_verb hc_verbs[] = {
 	  "Make something fail on purpose, if hostd.conf allows it", 1, 66, verb_inject },
 	{ "check", "[NAME]", "Are configurations and policies right? Starts nothing", 0, 1,
 	  verb_check },
-	{ "events", "[--follow]", "What happened lately", 0, 0, verb_events },
+	{ "events", "[--follow] [--since TIME] [--until TIME] [--boot BOOT]", "What happened",
+	  0, 0, verb_events },
 	{ "version", "", "Of hostctl and of the hostd that runs", 0, 0, verb_version },
 	{ "help", "[VERB]", "This text, or one verb", 0, 1, verb_help, true },
 };

@@ -14,6 +14,7 @@ struct hc_opts {
 	uint64_t timeout_ms;
 	uint64_t watch_ms;	/* 0: once */
 	const char *device;	/* "" = all */
+	const char *since, *until, *boot;	/* as written, or NULL */
 };
 
 struct hc_verb {
@@ -32,5 +33,7 @@ void hc_usage(FILE *to);
 
 /* hostctl/inject.c */
 enum hc_exit hc_inject(struct hc *hc, uint64_t timeout_ns, int argc, char **argv);
+/* hostctl/events.c */
+enum hc_exit hc_events(struct hc *hc, const struct hc_opts *o, uint64_t timeout_ns);
 /* hostctl/console.c */
 enum hc_exit hc_console(struct hc *hc, const struct hc_opts *o, const char *name);

@@ -21,6 +21,8 @@
 #define DEFAULT_RESTART_NS Q_NSEC_PER_SEC
 #define DEFAULT_RESTARTS 5
 #define DEFAULT_WINDOW_NS (60 * Q_NSEC_PER_SEC)
+#define DEFAULT_EVENTS 8192
+#define COUNT_MAX 65536u
 #define TIMEOUT_MIN_NS (10 * Q_NSEC_PER_MSEC)
 #define TIMEOUT_MAX_NS (3600 * Q_NSEC_PER_SEC)
 #define KEYS_MAX 32u
@@ -29,6 +31,7 @@ enum key_kind {
 	KEY_TIME,
 	KEY_CLASS,
 	KEY_WORD,
+	KEY_COUNT,
 	KEY_BOOL,
 	KEY_RESTART,
 	KEY_RATE,
@@ -53,6 +56,7 @@ static const struct key host_keys[] = {
 	{ "stop-timeout", KEY_TIME, HOST(stop_timeout_ns), EXPECT_TIME },
 	{ "cut-timeout", KEY_TIME, HOST(cut_timeout_ns), EXPECT_TIME },
 	{ "group", KEY_WORD, HOST(group), "the name of a group of at most 63 letters" },
+	{ "events-kept", KEY_COUNT, HOST(events_kept), "a number from 0 to 65536" },
 	{ "inject", KEY_BOOL, HOST(inject), "yes or no" },
 	{ NULL },
 };
@@ -180,6 +184,17 @@ static bool parse_variable(const char *s, struct hd_vm_conf *c)
 	return true;
 }
 
+static bool parse_count(const char *s, uint32_t *ret)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	if (!isdigit((unsigned char)*s) || *end || n > COUNT_MAX)
+		return false;
+	*ret = (uint32_t)n;
+	return true;
+}
+
 static bool set_field(const struct key *k, void *object, const char *value)
 {
 	char *field = (char *)object + k->offset;
@@ -198,6 +213,8 @@ static bool set_field(const struct key *k, void *object, const char *value)
 			return false;
 		snprintf(field, sizeof(((struct hd_conf *)0)->group), "%s", value);
 		return true;
+	case KEY_COUNT:
+		return parse_count(value, (uint32_t *)field);
 	case KEY_BOOL:
 		return parse_bool(value, (bool *)field);
 	case KEY_RESTART:
@@ -302,6 +319,7 @@ int hd_conf_load(const char *path, struct cf_errors *errs, struct hd_conf *ret)
 		.start_timeout_ns = DEFAULT_START_NS,
 		.stop_timeout_ns = DEFAULT_STOP_NS,
 		.cut_timeout_ns = DEFAULT_CUT_NS,
+		.events_kept = DEFAULT_EVENTS,
 		.group = "parley",
 	};
 	struct reader r = {

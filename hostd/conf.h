@@ -20,6 +20,7 @@ struct hd_conf {
 	uint64_t stop_timeout_ns;	/* from the power button to the power cut */
 	uint64_t cut_timeout_ns;	/* from the power cut to SIGKILL */
 	bool inject;			/* failures may be made on purpose */
+	uint32_t events_kept;		/* on disk; 0: none */
 	char group[64];			/* whose members may control; "" = none */
 };
 

@@ -9,6 +9,7 @@
 
 #include "hostd/conf.h"
 #include "hostd/events.h"
+#include "hostd/recorder.h"
 
 struct hd_env {
 	struct event_base *base;
@@ -16,6 +17,7 @@ struct hd_env {
 	const char *config_dir, *state_dir, *run_dir, *bin_dir;
 	struct hd_conf conf;
 	struct hd_events events;
+	struct hd_recorder recorder;	/* of events */
 	uint64_t start_ns;
 	bool ending;	/* nothing is started any more */
 };

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "hostd/recorder.h"
 #include "lib/qlog.h"
 #include "proto/qp_check.h"
 
@@ -42,6 +43,8 @@ void hd_event_keep(struct hd_events *e, const char *kind, const char *subject, c
 		e->kept = calloc(HD_EVENTS_KEPT, sizeof(e->kept[0]));
 	if (e->kept)
 		e->kept[e->n++ % HD_EVENTS_KEPT] = ev;
+	if (e->recorder)
+		hd_recorder_put(e->recorder, &ev);
 	if (e->fn)
 		e->fn(e->ctx, &ev);
 }

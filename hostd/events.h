@@ -15,6 +15,8 @@ struct hd_event {
 	char kind[32], subject[72], text[HD_EVENT_TEXT_BYTES];
 };
 
+struct hd_recorder;
+
 typedef void (*hd_event_fn)(void *ctx, const struct hd_event *ev);
 
 struct hd_events {
@@ -22,6 +24,7 @@ struct hd_events {
 	uint64_t n;		/* ever */
 	hd_event_fn fn;		/* the one listener, or NULL */
 	void *ctx;
+	struct hd_recorder *recorder;	/* borrowed; NULL: none on disk */
 };
 
 void hd_events_fini(struct hd_events *e);

@@ -10,7 +10,10 @@
 #include "hostd/hostd.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "hostd/order.h"
 #include "hostd/want.h"
@@ -153,13 +156,30 @@ static int take_up(struct hostd *h)
 	event_active(h->ev_step, EV_TIMEOUT, 0);
 	return 0;
 }
+/* A host whose disk is ill runs its VMs: that nothing is recorded is told. */
+static void open_recorder(struct hostd *h)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/events.ring", h->env.state_dir);
+	int r = hd_recorder_open(&h->env.recorder, path, h->env.conf.events_kept);
+	if (r < 0) {
+		qlog_err(r, "ev=recorder_failed file=%s", path);
+		return;
+	}
+	h->env.events.recorder = &h->env.recorder;
+	hd_event_add(&h->env.events, "hostd_start", "hostd", "version %s, process %d",
+		     PARLEY_VERSION, (int)getpid());
+}
 
 int hostd_init(struct hostd *h, const struct hd_env *env)
 {
 	*h = (struct hostd){ .env = *env };
 	h->oper.listen_fd = -1;
 	LIST_INIT(&h->oper.clients);
+	h->env.recorder = HD_RECORDER_NULL;
 	hd_vms_init(&h->vms, &h->env, &vm_ops, h);
+	open_recorder(h);
 	int r = add_events(h);
 	if (r == 0)
 		r = hd_freeze_init(&h->freeze, &h->vms);
@@ -194,4 +214,5 @@ void hostd_fini(struct hostd *h)
 	h->ev_step = h->ev_term = h->ev_int = h->ev_leave = NULL;
 	hd_notify_fini(&h->notify);
 	hd_events_fini(&h->env.events);
+	hd_recorder_close(&h->env.recorder);
 }

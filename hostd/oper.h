@@ -75,6 +75,8 @@ void hd_gather_relay(struct hd_client *c, const Parley__Envelope *e);
 /* hostd/guest.c: answered when its qvm has. */
 void hd_guest_pause(struct hd_client *c, uint32_t id, struct hd_vm *vm, bool on);
 void hd_guest_dump(struct hd_client *c, uint32_t id, struct hd_vm *vm);
+/* hostd/recall.c: events of the flight recorder. */
+void hd_recall(struct hd_client *c, const Parley__Envelope *e);
 /* hostd/inject.c */
 void hd_inject(struct hd_client *c, const Parley__Envelope *e);
 void hd_check(struct hd_client *c, uint32_t id, const char *name);

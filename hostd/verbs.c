@@ -429,6 +429,10 @@ static void on_version(struct hd_client *c, const Parley__Envelope *req)
 
 static void on_events(struct hd_client *c, const Parley__Envelope *req)
 {
+	if (req->events_request->recorded) {
+		hd_recall(c, req);
+		return;
+	}
 	Parley__EventsReply reply = PARLEY__EVENTS_REPLY__INIT;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	Parley__Event m[HD_EVENTS_KEPT], *v[HD_EVENTS_KEPT];
