@@ -227,9 +227,12 @@ on_board()
 
 # emulator_failed STATUS: whether it was the board that failed. QEMU's own clock ran out (124): the whole board stood
 # still, kernel and all. Or, on x86, a kernel died, the guest's or (125, QEMU ended without a word of the test) the
-# board's own: this happens now and then with nested virtualization of x86 emulated by QEMU 7.2, and by 11.1 too. One
-# that was caught at it (11.1) had come out of a program with a GS base outside its own memory, which looked like the
-# board kernel's: not proven, and qvm has no say in it. What is wrong with the product is wrong each time.
+# board's own. QEMU from 7.2 to 11.1 does not emulate nested guests of x86 quite right: after an interrupt injected by
+# VMRUN it keeps the vector where exceptions are (helper_vmrun(), exception_index), and when its thread is called out of
+# the guest just then, by something that is no interrupt, delivers it once more, whatever the guest is at: between
+# SYSCALL and SWAPGS, for one, and then the kernel runs with the program's GS base. It seldom happens by itself; where
+# QMP's `stop` and `cont` call the thread out 40 times a second, its log of interrupts shows some of the timer's that
+# come while the guest has them off, and the guest soon dies. What is wrong with the product is wrong each time.
 emulator_failed()
 {
 	[ "$1" -ne 124 ] || return 0

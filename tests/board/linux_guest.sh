@@ -5,7 +5,7 @@
 # mediator's
 #
 #   pci       four vCPUs and everything by PCI, bulk data with the board by a tap; beside it a second guest, without a
-#             disk, that ends by a reboot: bulk data and shared memory between the two. On x86 no second
+#             disk, that ends by a reboot: bulk data and shared memory between the two
 #   mmio      arm64: one vCPU, devices at the addresses and lines of Arm's models; an overlay on the device tree
 #   fio       arm64: fio writes and verifies on a safety share while another guest floods a best-effort one
 #   gicv2     arm64, on a board with a GICv2: messages through a frame, a user's device tree, the watchdog bites
@@ -74,7 +74,7 @@ machine()
 		rom 0xc0000,0x40000
 		ram 1m,$(($3 - 1))m
 		load $kernel
-		cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off panic=-1 rdinit=/init $4"
+		cmdline "console=ttyS0 quiet loglevel=4 nokaslr mitigations=off oops=panic panic=-1 rdinit=/init $4"
 		vdev ioapic intr apic name myioapic
 		vdev ser8250 hostdev >- intr myioapic:4
 		TEXT
@@ -159,26 +159,18 @@ make_tap()
 		fail "the board makes no tap"
 }
 
-# What the first guest has; when there is a second guest, a network and memory with it.
 write_first()
 {
-	checks=devices,cpus,console,entropy,net neighbours=$UPLINK/10.2.0.1/10.2.0.2
-	if $second; then
-		checks=$checks,share neighbours=$neighbours,$LAN/10.3.0.1/10.3.0.2
-	fi
-	machine linux 4 256 "guest.check=$checks guest.share=ask guest.net=$neighbours guest.end=poweroff"
+	machine linux 4 256 "guest.check=devices,cpus,console,entropy,net,share guest.share=ask guest.net=$(
+		)$UPLINK/10.2.0.1/10.2.0.2,$LAN/10.3.0.1/10.3.0.2 guest.end=poweroff"
 	cat <<-TEXT
 	vdev virtio-blk hostdev mediator:disk
 	vdev virtio-console hostdev >/tmp/hvc.out hostdev </tmp/hvc.in
 	vdev virtio-entropy
 	vdev virtio-net name uplink peer tap:parley0 mac $UPLINK
+	vdev shmem allow meet
+	vdev virtio-net name lan peer peer/lan mac $LAN
 	TEXT
-	if $second; then
-		cat <<-TEXT
-		vdev shmem allow meet
-		vdev virtio-net name lan peer peer/lan mac $LAN
-		TEXT
-	fi
 }
 
 write_second()
@@ -208,22 +200,17 @@ check_second()
 
 form_pci()
 {
-	second=true
-	# More than one is what emulated nested virtualization of x86 falls over (board_test.sh).
-	[ "$arch" != x86 ] || second=false
 	make_tap
 	ask "what is the answer?"
 	write_first >$conf
-	if $second; then
-		write_second >$peer_conf
-		timeout 600 qvm @$peer_conf >$peer_serial &
-		peer=$!
-	fi
+	write_second >$peer_conf
+	timeout 600 qvm @$peer_conf >$peer_serial &
+	peer=$!
 	talk_with_guest &
 	talk=$!
 	run 0
 	wait $talk || fail "the board's bulk data went wrong"
-	! $second || check_second $peer
+	check_second $peer
 	grep -q '^answer to: what is the answer?' /tmp/hvc.out || fail "the second console said: $(cat /tmp/hvc.out)"
 	saw '4 processors went and came back' "not each of four vCPUs"
 	saw '^guest: /dev/vda has 4 queues' "the disk has no queue a vCPU"
