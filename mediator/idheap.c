@@ -33,6 +33,18 @@ static void rise(struct idheap *h, uint32_t *pos, uint32_t at, struct idheap_ent
 	set(h, pos, at, e);
 }
 
+/*
+ * Asks for all that the next step down may look at, while this one finds out which of it that is:
+ * nobody can foretell which child is the first, the processor least of all.
+ */
+static void fetch_below(const struct idheap *h, uint32_t child)
+{
+	uint32_t below = child * CHILDREN + 1, end = Q_MIN(below + CHILDREN * CHILDREN, h->n);
+
+	for (uint32_t i = below; i < end; i += CHILDREN)
+		__builtin_prefetch(&h->e[i], 1);
+}
+
 /* Puts @e where it belongs, at @at or further from the root. */
 static void sink(struct idheap *h, uint32_t *pos, uint32_t at, struct idheap_entry e)
 {
@@ -42,6 +54,7 @@ static void sink(struct idheap *h, uint32_t *pos, uint32_t at, struct idheap_ent
 
 		if (child >= h->n)
 			break;
+		fetch_below(h, child);
 		for (uint32_t i = child + 1; i < end; i++)
 			if (first(&h->e[i], &h->e[best]))
 				best = i;

@@ -85,8 +85,7 @@ uint32_t sched_slice_max(const struct sched *s, unsigned share)
 
 	if (!s->priorities || !sched_is_lower(sh))
 		return UINT32_MAX;
-	return sh->cfg.slice_bytes ? Q_MIN(sh->cfg.slice_bytes, s->cfg.slice_bytes) :
-				     s->cfg.slice_bytes;
+	return sh->slice_bytes ? Q_MIN(sh->slice_bytes, s->cfg.slice_bytes) : s->cfg.slice_bytes;
 }
 
 enum limit_dir sched_head_dir(const struct sched_share *sh)
@@ -109,12 +108,10 @@ uint64_t sched_free_ns(const struct sched *s, const struct sched_share *sh)
 {
 	if (!sh->has_limits)
 		return 0;
-	enum limit_dir dir = sched_head_dir(sh);
-	bool op = sched_head_is_op(sh);
-	uint64_t at = limits_free_ns(&sh->limits, dir, op);
-
-	return sh->cfg.group ? Q_MAX(at, limits_free_ns(&s->group[sh->cfg.group - 1], dir, op)) :
-			       at;
+	if (!sh->group)
+		return sh->own_ns;
+	return Q_MAX(sh->own_ns, limits_free_ns(&s->group[sh->group - 1], sched_head_dir(sh),
+						sched_head_is_op(sh)));
 }
 
 /* A request that is held back is counted once. */
@@ -164,7 +161,8 @@ static void release(struct sched *s, uint64_t now_ns)
 {
 	const struct idheap *h = &s->heap[SCHED_HEAP_HELD];
 
-	while (h->n > 0 && first_free_ns(s) <= now_ns) {
+	/* The key is never later than the time: mostly there is nothing to be looked at. */
+	while (h->n > 0 && h->e[0].key <= now_ns && first_free_ns(s) <= now_ns) {
 		uint32_t id = h->e[0].id;
 
 		count_limited(&s->share[id]);
@@ -260,7 +258,7 @@ void sched_books(struct sched *s, const struct sched_share *sh, bool in)
 	uint32_t n = sh->safety_in_flight, *sum = &s->orphans;
 
 	if (!sched_is_lower(sh)) {
-		n -= Q_MIN(n, sh->cfg.depth);
+		n -= Q_MIN(n, sh->depth);
 		sum = &s->over_in_flight;
 	}
 	*sum = in ? *sum + n : *sum - n;
@@ -310,16 +308,17 @@ static void count_out(struct sched *s, struct sched_share *sh, const struct sche
 	sh->in_flight--;
 }
 
-static void take_from_limits(struct sched *s, struct sched_share *sh, uint64_t now_ns)
+static void take_from_limits(struct sched *s, uint32_t id, uint64_t now_ns)
 {
+	struct sched_share *sh = &s->share[id];
 	uint32_t bytes = sh->head_kind == SCHED_BARRIER ? 0 : sh->head_bytes;
 
 	if (!sh->has_limits)
 		return;
-	limits_take(&sh->limits, sched_head_dir(sh), sched_head_is_op(sh), bytes, now_ns);
-	if (sh->cfg.group)
-		limits_take(&s->group[sh->cfg.group - 1], sched_head_dir(sh),
-			    sched_head_is_op(sh), bytes, now_ns);
+	limits_take(&s->limits[id], sched_head_dir(sh), sched_head_is_op(sh), bytes, now_ns);
+	if (sh->group)
+		limits_take(&s->group[sh->group - 1], sched_head_dir(sh), sched_head_is_op(sh),
+			    bytes, now_ns);
 	sh->op_seq = sh->head_arrival + 1;
 }
 
@@ -330,11 +329,11 @@ static void charge(struct sched *s, struct sched_share *sh)
 	/* A discard of a gigabyte moves none of it. */
 	if (sh->head_kind == SCHED_BARRIER)
 		bytes = Q_MIN(bytes, s->cfg.slice_bytes);
-	if (idheap_before(s->vtime[sh->cfg.class], sh->vfinish))
-		s->vtime[sh->cfg.class] = sh->vfinish;
-	if (sh->cfg.group)
-		s->group_vtime[sh->cfg.group - 1][sh->cfg.class] = sh->vfinish;
-	sh->last_cost = (bytes + COST_FIXED_BYTES) * SCHED_VTIME_SCALE / sh->cfg.weight;
+	if (idheap_before(s->vtime[sh->class], sh->vfinish))
+		s->vtime[sh->class] = sh->vfinish;
+	if (sh->group)
+		s->group_vtime[sh->group - 1][sh->class] = sh->vfinish;
+	sh->last_cost = (bytes + COST_FIXED_BYTES) * SCHED_VTIME_SCALE / sh->weight;
 	sh->vfinish += sh->last_cost;
 }
 
@@ -367,10 +366,10 @@ int sched_pick(struct sched *s, uint64_t now_ns, struct sched_ticket *ret)
 	bool delayed = limit_delayed(sh);
 
 	charge(s, sh);
-	take_from_limits(s, sh, now_ns);
+	take_from_limits(s, (uint32_t)i, now_ns);
 	count_in(s, sh, now_ns);
 	bool promised = !sched_is_lower(sh) && s->strays == 0 && sh->head_kind != SCHED_BARRIER &&
-			sh->safety_in_flight <= sh->cfg.depth && !delayed;
+			sh->safety_in_flight <= sh->depth && !delayed;
 	sched_place(s, (uint32_t)i);
 	*ret = (struct sched_ticket){
 		.share = (uint16_t)i,

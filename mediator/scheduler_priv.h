@@ -8,7 +8,7 @@
 
 static inline bool sched_is_lower(const struct sched_share *sh)
 {
-	return sh->cfg.class != SCHED_SAFETY;
+	return sh->class != SCHED_SAFETY;
 }
 
 /* Slices at the device that the cap is for. */

@@ -26,6 +26,7 @@ void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns)
 	s->lower_max = UINT32_MAX;
 	s->n_room = SCHED_SHARES_OWN;
 	s->share = s->own_share;
+	s->limits = s->own_limits;
 	s->pos = s->own_pos;
 	for (unsigned i = 0; i < SCHED_HEAPS; i++)
 		s->heap[i].e = s->own_heap[i];
@@ -33,9 +34,12 @@ void sched_init(struct sched *s, const struct sched_cfg *cfg, uint64_t now_ns)
 	sched_choose_cap(s);
 }
 
+/* Pieces begin with a pair of lines, which the processor likes to get together. */
+#define PIECE_BYTES (2 * IDHEAP_LINE)
+
 static size_t whole_lines(size_t bytes)
 {
-	return (bytes + IDHEAP_LINE - 1) / IDHEAP_LINE * IDHEAP_LINE;
+	return (bytes + PIECE_BYTES - 1) / PIECE_BYTES * PIECE_BYTES;
 }
 
 /* Cuts the next piece of @bytes off @at. */
@@ -50,8 +54,9 @@ static void *cut(char **at, size_t bytes)
 int sched_reserve(struct sched *s, uint32_t n)
 {
 	size_t heap_bytes = (n + IDHEAP_LEAD) * sizeof(struct idheap_entry);
-	size_t bytes = whole_lines(n * sizeof(s->share[0])) + whole_lines(n * sizeof(s->pos[0])) +
-		       SCHED_HEAPS * whole_lines(heap_bytes) + IDHEAP_LINE;
+	size_t bytes = whole_lines(n * sizeof(s->share[0])) +
+		       whole_lines(n * sizeof(s->limits[0])) + whole_lines(n * sizeof(s->pos[0])) +
+		       SCHED_HEAPS * whole_lines(heap_bytes) + PIECE_BYTES;
 
 	if (n <= s->n_room)
 		return 0;
@@ -63,9 +68,11 @@ int sched_reserve(struct sched *s, uint32_t n)
 		return -ENOMEM;
 	char *at = (char *)whole_lines((uintptr_t)memory);
 	struct sched_share *share = cut(&at, n * sizeof(share[0]));
+	struct limits *limits = cut(&at, n * sizeof(limits[0]));
 	uint32_t *pos = cut(&at, n * sizeof(pos[0]));
 
 	memcpy(share, s->share, s->n_shares * sizeof(share[0]));
+	memcpy(limits, s->limits, s->n_shares * sizeof(limits[0]));
 	memcpy(pos, s->pos, s->n_shares * sizeof(pos[0]));
 	for (unsigned i = 0; i < SCHED_HEAPS; i++) {
 		struct idheap *h = &s->heap[i];
@@ -77,6 +84,7 @@ int sched_reserve(struct sched *s, uint32_t n)
 	free(s->memory);
 	s->memory = memory;
 	s->share = share;
+	s->limits = limits;
 	s->pos = pos;
 	s->n_room = n;
 	return 0;
@@ -93,7 +101,7 @@ void sched_fini(struct sched *s)
 /* Safety shares that must not spend each other's promise have a place beyond their own depth. */
 static enum sched_heap home_of_safety(const struct sched *s, const struct sched_share *sh)
 {
-	if (s->n_safety < 2 || sh->safety_in_flight < sh->cfg.depth)
+	if (s->n_safety < 2 || sh->safety_in_flight < sh->depth)
 		return SCHED_HEAP_SAFETY;
 	return sh->head_kind == SCHED_BARRIER ? SCHED_NOWHERE : SCHED_HEAP_OVER;
 }
@@ -113,9 +121,9 @@ static enum sched_heap home(const struct sched *s, const struct sched_share *sh,
 		*ret_key = sh->head_arrival;
 		return SCHED_HEAP_ARRIVAL;
 	}
-	if (sh->cfg.class == SCHED_SAFETY)
+	if (sh->class == SCHED_SAFETY)
 		return home_of_safety(s, sh);
-	if (sh->cfg.class == SCHED_NORMAL)
+	if (sh->class == SCHED_NORMAL)
 		return barrier ? SCHED_HEAP_NORMAL_BARRIER : SCHED_HEAP_NORMAL;
 	return barrier ? SCHED_HEAP_EFFORT_BARRIER : SCHED_HEAP_EFFORT;
 }
@@ -141,6 +149,18 @@ static void set_fresh(struct sched *s, uint32_t id, bool fresh)
 		s->share[sh->fresh_next - 1].fresh_prev = fresh ? id + 1 : sh->fresh_prev;
 }
 
+/* Who stands first in @heap now is who the next decision looks at. */
+static void fetch_first(const struct sched *s, enum sched_heap heap)
+{
+	const struct idheap *h = &s->heap[heap];
+
+	if (!h->n)
+		return;
+	const char *sh = (const char *)&s->share[h->e[0].id];
+	for (unsigned i = 0; i < SCHED_SHARE_LINES; i++)
+		__builtin_prefetch(sh + i * IDHEAP_LINE, 1);
+}
+
 void sched_place(struct sched *s, uint32_t id)
 {
 	struct sched_share *sh = &s->share[id];
@@ -150,12 +170,16 @@ void sched_place(struct sched *s, uint32_t id)
 	set_fresh(s, id, sh->queued && sched_is_lower(sh) &&
 				 sh->throttled_seq != sh->head_arrival + 1);
 	if (to == sh->heap) {
-		if (to != SCHED_NOWHERE)
-			idheap_rekey(&s->heap[to], s->pos, id, key);
+		if (to == SCHED_NOWHERE)
+			return;
+		idheap_rekey(&s->heap[to], s->pos, id, key);
+		fetch_first(s, to);
 		return;
 	}
-	if (sh->heap != SCHED_NOWHERE)
+	if (sh->heap != SCHED_NOWHERE) {
 		idheap_take(&s->heap[sh->heap], s->pos, id);
+		fetch_first(s, sh->heap);
+	}
 	sh->heap = (uint8_t)to;
 	if (to != SCHED_NOWHERE)
 		idheap_put(&s->heap[to], s->pos, id, key);
@@ -174,20 +198,20 @@ void sched_place_all(struct sched *s)
  */
 static uint64_t present(const struct sched *s, const struct sched_share *sh)
 {
-	uint64_t v = s->vtime[sh->cfg.class];
-	uint32_t g = sh->cfg.group;
+	uint64_t v = s->vtime[sh->class];
+	uint32_t g = sh->group;
 
-	if (g && s->group_queued[g - 1][sh->cfg.class] > 0 &&
-	    idheap_before(s->group_vtime[g - 1][sh->cfg.class], v))
-		v = s->group_vtime[g - 1][sh->cfg.class];
+	if (g && s->group_queued[g - 1][sh->class] > 0 &&
+	    idheap_before(s->group_vtime[g - 1][sh->class], v))
+		v = s->group_vtime[g - 1][sh->class];
 	return v;
 }
 
 /* @sh has work now, or has none any more. */
 static void count_queued(struct sched *s, const struct sched_share *sh, bool in)
 {
-	uint32_t g = sh->cfg.group;
-	enum sched_class c = sh->cfg.class;
+	uint32_t g = sh->group;
+	enum sched_class c = (enum sched_class)sh->class;
 
 	if (!g)
 		return;
@@ -202,6 +226,9 @@ static void place_again(struct sched *s, uint32_t id)
 	struct sched_share *sh = &s->share[id];
 
 	sh->held &= sh->queued > 0;
+	if (sh->has_limits)
+		sh->own_ns = limits_free_ns(&s->limits[id], sched_head_dir(sh),
+					    sched_head_is_op(sh));
 	if (sh->held)
 		sh->held_ns = sched_free_ns(s, sh);
 	sched_place(s, id);
@@ -245,6 +272,19 @@ static void check_share_cfg(const struct sched *s, const struct sched_share_cfg 
 	qassert(cfg->class < SCHED_CLASSES && cfg->group <= s->n_groups);
 }
 
+static void set_rules(struct sched *s, uint32_t id, const struct sched_share_cfg *cfg)
+{
+	struct sched_share *sh = &s->share[id];
+
+	sh->class = (uint8_t)cfg->class;
+	sh->group = (uint8_t)cfg->group;
+	sh->weight = cfg->weight;
+	sh->depth = cfg->depth;
+	sh->slice_bytes = cfg->slice_bytes;
+	sh->has_limits = cfg->group || limits_any(&cfg->limits);
+	limits_set(&s->limits[id], &cfg->limits);
+}
+
 /* The sums over shares, and what follows from them. */
 static void sum_up(struct sched *s, uint32_t depth, int n_safety)
 {
@@ -274,11 +314,9 @@ int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg)
 		return -ENOSPC;
 	check_share_cfg(s, cfg);
 	struct sched_share *sh = &s->share[id];
-	*sh = (struct sched_share){
-		.cfg = *cfg, .used = true, .has_limits = cfg->group || limits_any(&cfg->limits),
-		.heap = SCHED_NOWHERE,
-	};
-	limits_set(&sh->limits, &cfg->limits);
+	*sh = (struct sched_share){ .used = true, .heap = SCHED_NOWHERE };
+	s->limits[id] = (struct limits){ 0 };
+	set_rules(s, (uint32_t)id, cfg);
 	s->n_used++;
 	s->n_shares = Q_MAX(s->n_shares, id + 1);
 	sum_up(s, cfg->depth, cfg->class == SCHED_SAFETY);
@@ -288,11 +326,13 @@ int sched_share_add(struct sched *s, const struct sched_share_cfg *cfg)
 void sched_share_remove(struct sched *s, unsigned share)
 {
 	struct sched_share *sh = &s->share[share];
-	uint32_t depth = sh->cfg.depth;
+	uint32_t depth = sh->depth;
 
 	qassert(sh->used && !sh->queued && !sh->in_flight);
 	bool safety = !sched_is_lower(sh);
-	*sh = (struct sched_share){ .cfg = { SCHED_BEST_EFFORT, 1 }, .heap = SCHED_NOWHERE };
+	*sh = (struct sched_share){
+		.class = SCHED_BEST_EFFORT, .weight = 1, .heap = SCHED_NOWHERE,
+	};
 	s->n_used--;
 	sum_up(s, -depth, -(int)safety);
 }
@@ -309,25 +349,23 @@ void sched_group_set(struct sched *s, unsigned group, const struct limits_cfg *c
 	qassert(group < s->n_groups);
 	limits_set(&s->group[group], cfg);
 	for (uint32_t i = 0; i < s->n_shares; i++)
-		if (s->share[i].cfg.group == group + 1)
+		if (s->share[i].group == group + 1)
 			place_again(s, i);
 }
 
 void sched_share_set(struct sched *s, unsigned share, const struct sched_share_cfg *cfg)
 {
 	struct sched_share *sh = &s->share[share];
-	bool elsewhere = cfg->class != sh->cfg.class || cfg->group != sh->cfg.group;
-	uint32_t more = cfg->depth - sh->cfg.depth;
+	bool elsewhere = cfg->class != sh->class || cfg->group != sh->group;
+	uint32_t more = cfg->depth - sh->depth;
 	int safety = (cfg->class == SCHED_SAFETY) - !sched_is_lower(sh);
 
 	check_share_cfg(s, cfg);
 	if (sh->queued)
 		count_queued(s, sh, false);
 	sched_books(s, sh, false);
-	sh->cfg = *cfg;
+	set_rules(s, share, cfg);
 	sched_books(s, sh, true);
-	sh->has_limits = cfg->group || limits_any(&cfg->limits);
-	limits_set(&sh->limits, &cfg->limits);
 	/* Virtual time is another in each class. */
 	if (elsewhere) {
 		sh->vfinish = present(s, sh);

@@ -57,8 +57,11 @@ enum sched_heap {
 	SCHED_NOWHERE = SCHED_HEAPS
 };
 
+/*
+ * A decision among ten thousand shares waits for memory more than for anything else: what it looks
+ * at of a share are these two lines, and its limits are elsewhere.
+ */
 struct sched_share {
-	/* What a decision looks at stands together in front. */
 	uint32_t queued;	/* requests that have a slice to give */
 	uint32_t in_flight;	/* slices at the device */
 	uint32_t safety_in_flight; /* of these, given while the share was safety */
@@ -66,22 +69,27 @@ struct sched_share {
 	uint64_t vfinish;	/* virtual finish time of its last slice; wraps */
 	uint64_t last_cost;	/* of its last slice, in virtual time */
 	uint64_t head_arrival;	/* sequence of its oldest request: order with priorities off */
+	uint64_t own_ns;	/* from when on its own limits let its head go; 0 = at any time */
 	uint8_t head_kind;	/* enum sched_kind */
 	uint8_t heap;		/* enum sched_heap */
+	uint8_t class;		/* enum sched_class: as in struct sched_share_cfg, like … */
+	uint8_t group;
 	bool has_limits;	/* of its own, or its group's */
 	bool held;		/* by one of them, until held_ns */
 	bool used;
 	bool fresh;		/* its head was not counted in throttled yet: in that list */
+	uint32_t weight, depth;	/* … these, and slice_bytes */
 	uint32_t fresh_next, fresh_prev;
-	struct sched_share_cfg cfg;
 	uint64_t throttled_seq;	/* 1 + arrival of the last one counted */
 	uint64_t throttled;	/* requests that waited because the cap stood in their way */
 	uint64_t limited, limited_seq;	/* the same for a limit of its own or its group */
-	uint32_t behind_held;	/* its next requests that waited behind one that a limit held */
 	uint64_t op_seq;	/* 1 + arrival of the last request that was counted as operation */
 	uint64_t held_ns;
-	struct limits limits;
+	uint32_t behind_held;	/* its next requests that waited behind one that a limit held */
+	uint32_t slice_bytes;
 };
+#define SCHED_SHARE_LINES 2u
+static_assert(sizeof(struct sched_share) == SCHED_SHARE_LINES * IDHEAP_LINE, "two lines a share");
 
 struct sched {
 	struct sched_cfg cfg;
@@ -110,10 +118,12 @@ struct sched {
 	uint32_t n_room;
 	void *memory;
 	struct sched_share *share;
+	struct limits *limits;		/* of each */
 	uint32_t *pos;			/* in the heap where each stands */
 	struct idheap heap[SCHED_HEAPS];
 	uint32_t fresh;			/* 1 + the first of that list; 0 = empty */
 	struct sched_share own_share[SCHED_SHARES_OWN];
+	struct limits own_limits[SCHED_SHARES_OWN];
 	uint32_t own_pos[SCHED_SHARES_OWN];
 	struct idheap_entry own_heap[SCHED_HEAPS][SCHED_SHARES_OWN];
 };

@@ -41,10 +41,10 @@ static bool limits_hold_back(const struct sim *m, unsigned i)
 	enum limit_dir dir = sh->head_kind == SCHED_READ    ? LIMIT_READ :
 			     sh->head_kind == SCHED_BARRIER ? LIMIT_FLUSH : LIMIT_WRITE;
 	bool op = sh->op_seq != sh->head_arrival + 1;
-	uint64_t at = limits_free_ns(&sh->limits, dir, op);
+	uint64_t at = limits_free_ns(&m->sched.limits[i], dir, op);
 
-	if (sh->cfg.group)
-		at = Q_MAX(at, limits_free_ns(&m->sched.group[sh->cfg.group - 1], dir, op));
+	if (sh->group)
+		at = Q_MAX(at, limits_free_ns(&m->sched.group[sh->group - 1], dir, op));
 	return at > m->now_ns;
 }
 

@@ -124,17 +124,27 @@ END_TEST
 
 /* ---- against a search ---- */
 
+/* By the buckets themselves: what the scheduler remembers of them must say the same. */
+static bool limits_hold_back(const struct sched *s, const struct sched_share *sh, uint64_t now)
+{
+	enum limit_dir dir = sched_head_dir(sh);
+	bool op = sched_head_is_op(sh);
+
+	return limits_free_ns(&s->limits[sh - s->share], dir, op) > now ||
+	       (sh->group && limits_free_ns(&s->group[sh->group - 1], dir, op) > now);
+}
+
 /* The rules of scheduler.h, share by share. */
 static bool may_give(const struct sched *s, const struct sched_share *sh, uint64_t now)
 {
-	if (!sh->queued || sched_free_ns(s, sh) > now)
+	if (!sh->queued || limits_hold_back(s, sh, now))
 		return false;
 	if (!s->priorities)
 		return true;
 	if (sched_is_lower(sh))
 		return sched_capped(s) < Q_MIN(s->cap, s->lower_max) &&
 		       (sh->head_kind != SCHED_BARRIER || s->lower_barriers == 0);
-	if (s->n_safety < 2 || sh->safety_in_flight < sh->cfg.depth)
+	if (s->n_safety < 2 || sh->safety_in_flight < sh->depth)
 		return true;
 	return sched_capped(s) < s->cap && sh->head_kind != SCHED_BARRIER;
 }
@@ -144,8 +154,8 @@ static bool goes_first(const struct sched *s, const struct sched_share *a,
 {
 	if (!s->priorities)
 		return a->head_arrival < b->head_arrival;
-	if (a->cfg.class != b->cfg.class)
-		return a->cfg.class < b->cfg.class;
+	if (a->class != b->class)
+		return a->class < b->class;
 	return (int64_t)(a->vfinish - b->vfinish) < 0;
 }
 
