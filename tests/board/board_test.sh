@@ -7,6 +7,8 @@
 #   guests         the guests of tests/guests under qvm: load and attacks on files and on the mediator's shares
 #   unsup          what nobody serves, as each policy has it (arm64)
 #   process        a VM is watched, asked for its status, and dumped; the dump is opened here by a debugger
+#   sound          two Linux guests play and record through the mediator on the board's sound cards (sound.sh); what the
+#                  card heard is looked at here (heard.py) (arm64)
 #   unit           the unit tests, built for the board's architecture, pass there
 #   linux-FORM     Debian's kernel under qvm works on a mediated disk, and looks at the rest of its machine:
 #                  linux_guest.sh says what is in each FORM. linux-gicv2 wants a board of its own, linux-fio gets
@@ -165,6 +167,23 @@ make_fio()
 	mkfs.ext4 -q -F -E root_owner=0:0 -O ^has_journal -d "$to" "$work/fio.img" 160M
 }
 
+# The guests of sound.sh, what aplay needs on the board, and a card whose loudspeaker is a file. Without the codec's own
+# mixer nobody has to turn it up.
+make_sound()
+{
+	local guest
+	guest=$("$root/tools/soundguest" arm64)
+	rm -rf "$work/sound" "$work/alsa"
+	mkdir "$work/sound"
+	cp "$guest"/{kernel,initrd,tone.s16} "$work/sound/"
+	cp -r "$guest/../user/usr/share/alsa" "$work/alsa"
+	cp "$guest/../user/usr/bin/aplay" "$work/"
+	sound_card=(
+		--qemu -audiodev --qemu "wav,id=speaker,path=${work//,/,,}/heard.wav,out.frequency=48000"
+		--qemu -device --qemu intel-hda --qemu -device --qemu hda-output,audiodev=speaker,mixer=off
+	)
+}
+
 # on_board SECONDS: everything that the board is given, made anew, and the test on it; the board's exit status.
 on_board()
 {
@@ -185,6 +204,9 @@ on_board()
 			-exec cp {} "$work/unit/" \;
 		"${board[@]}" --timeout "$patience" --put "$work/unit:/unit" \
 			--put "$here/unit_tests.sh:/bin/unit_tests" -- unit_tests ;;
+	sound)	make_sound
+		"${board[@]}" --timeout "$patience" --put "$work/sound:/sound" --put "$work/alsa:/usr/share/alsa" \
+			--put "$work/aplay:/bin/aplay" --put "$here/sound.sh:/bin/sound" "${sound_card[@]}" -- sound ;;
 	unsup)	"$root/tools/board" "$arch" --build "$product" --make
 		mkdir -p "$work/guests"
 		cp "$product"/tests/guests/unsup."$images" "$work/guests/"
@@ -271,6 +293,7 @@ main()
 	case $kind in
 	guests|linux-fio) check_margins ;;
 	process)	check_dump ;;
+	sound)	python3 -B "$here/heard.py" "$work/heard.wav" || fail "the card has heard something else" ;;
 	linux-*)	check_disk ;;
 	esac
 }
