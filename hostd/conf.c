@@ -18,6 +18,8 @@
 #define DEFAULT_START_NS (10 * Q_NSEC_PER_SEC)
 #define DEFAULT_STOP_NS (10 * Q_NSEC_PER_SEC)
 #define DEFAULT_CUT_NS (2 * Q_NSEC_PER_SEC)
+#define DEFAULT_QVM_HANG_NS (30 * Q_NSEC_PER_SEC)
+#define DEFAULT_MEDIATOR_HANG_NS (10 * Q_NSEC_PER_SEC)
 #define DEFAULT_RESTART_NS Q_NSEC_PER_SEC
 #define DEFAULT_RESTARTS 5
 #define DEFAULT_WINDOW_NS (60 * Q_NSEC_PER_SEC)
@@ -29,6 +31,8 @@
 
 enum key_kind {
 	KEY_TIME,
+	KEY_TIME_OFF,
+	KEY_WATCHDOG,
 	KEY_CLASS,
 	KEY_WORD,
 	KEY_COUNT,
@@ -48,6 +52,7 @@ struct key {
 };
 
 #define EXPECT_TIME "a time from 10ms to 1h, such as 10s"
+#define EXPECT_TIME_OFF EXPECT_TIME ", or off"
 #define HOST(field) offsetof(struct hd_conf, field)
 #define VM(field) offsetof(struct hd_vm_conf, field)
 
@@ -55,6 +60,8 @@ static const struct key host_keys[] = {
 	{ "start-timeout", KEY_TIME, HOST(start_timeout_ns), EXPECT_TIME },
 	{ "stop-timeout", KEY_TIME, HOST(stop_timeout_ns), EXPECT_TIME },
 	{ "cut-timeout", KEY_TIME, HOST(cut_timeout_ns), EXPECT_TIME },
+	{ "qvm-hang-timeout", KEY_TIME_OFF, HOST(qvm_hang_ns), EXPECT_TIME_OFF },
+	{ "mediator-hang-timeout", KEY_TIME_OFF, HOST(mediator_hang_ns), EXPECT_TIME_OFF },
 	{ "group", KEY_WORD, HOST(group), "the name of a group of at most 63 letters" },
 	{ "events-kept", KEY_COUNT, HOST(events_kept), "a number from 0 to 65536" },
 	{ "inject", KEY_BOOL, HOST(inject), "yes or no" },
@@ -72,7 +79,7 @@ static const struct key vm_keys[] = {
 	{ "restart-limit", KEY_RATE, VM(restart), "N/TIME, N from 1 to 32, such as 5/1min" },
 	{ "environment", KEY_VARIABLE, 0,
 	  "NAME=value of at most 159 letters, and at most 16 of them" },
-	{ "watchdog", KEY_LATER },
+	{ "watchdog", KEY_WATCHDOG, VM(watchdog), "failure, restart, stop or nothing" },
 	{ "cpu-limit", KEY_LATER },
 	{ "memory-limit", KEY_LATER },
 	{ "user", KEY_LATER },
@@ -132,6 +139,17 @@ static bool parse_restart(const char *s, enum hd_restart *ret)
 		if (strcmp(s, hd_restart_str((enum hd_restart)i)) != 0)
 			continue;
 		*ret = (enum hd_restart)i;
+		return true;
+	}
+	return false;
+}
+
+static bool parse_watchdog(const char *s, enum hd_watchdog *ret)
+{
+	for (int i = 0; i < HD_WATCHDOGS; i++) {
+		if (strcmp(s, hd_watchdog_str((enum hd_watchdog)i)) != 0)
+			continue;
+		*ret = (enum hd_watchdog)i;
 		return true;
 	}
 	return false;
@@ -202,7 +220,10 @@ static bool set_field(const struct key *k, void *object, const char *value)
 
 	switch (k->kind) {
 	case KEY_TIME:
-		if (!parse_time(value, &ns))
+	case KEY_TIME_OFF:
+		ns = 0;
+		if (!(k->kind == KEY_TIME_OFF && strcmp(value, "off") == 0) &&
+		    !parse_time(value, &ns))
 			return false;
 		*(uint64_t *)field = ns;
 		return true;
@@ -217,6 +238,8 @@ static bool set_field(const struct key *k, void *object, const char *value)
 		return parse_count(value, (uint32_t *)field);
 	case KEY_BOOL:
 		return parse_bool(value, (bool *)field);
+	case KEY_WATCHDOG:
+		return parse_watchdog(value, (enum hd_watchdog *)field);
 	case KEY_RESTART:
 		return parse_restart(value, (enum hd_restart *)field);
 	case KEY_RATE:
@@ -319,6 +342,8 @@ int hd_conf_load(const char *path, struct cf_errors *errs, struct hd_conf *ret)
 		.start_timeout_ns = DEFAULT_START_NS,
 		.stop_timeout_ns = DEFAULT_STOP_NS,
 		.cut_timeout_ns = DEFAULT_CUT_NS,
+		.qvm_hang_ns = DEFAULT_QVM_HANG_NS,
+		.mediator_hang_ns = DEFAULT_MEDIATOR_HANG_NS,
 		.events_kept = DEFAULT_EVENTS,
 		.group = "parley",
 	};

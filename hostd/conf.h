@@ -20,6 +20,8 @@ struct hd_conf {
 	uint64_t stop_timeout_ns;	/* from the power button to the power cut */
 	uint64_t cut_timeout_ns;	/* from the power cut to SIGKILL */
 	bool inject;			/* failures may be made on purpose */
+	/* Within which a child has to say that it lives; 0: nobody asks it. */
+	uint64_t qvm_hang_ns, mediator_hang_ns;
 	uint32_t events_kept;		/* on disk; 0: none */
 	char group[64];			/* whose members may control; "" = none */
 };
@@ -37,6 +39,7 @@ struct hd_vm_conf {
 	uint64_t stop_timeout_ns;
 	bool autostart;
 	struct hd_restart_conf restart;
+	enum hd_watchdog watchdog;
 	/* Does not start while one of these is starting. */
 	struct hd_after after[HD_AFTER_MAX];
 	unsigned n_after, after_line;

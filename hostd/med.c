@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "hostd/alive.h"
 #include "hostd/pidfile.h"
 #include "hostd/spawn.h"
 #include "lib/qfd.h"
@@ -54,6 +55,8 @@ struct hd_med {
 	void *ctx;
 	enum hd_med_state state;
 	struct hd_child *child;
+	struct hd_alive alive;		/* is watched while it runs */
+	char hung[HD_HUNG_BYTES];	/* it was killed because of this; "": it was not */
 	struct hd_lines lines;
 	struct event *ev_deadline;
 	struct share *shares;		/* owned */
@@ -117,6 +120,25 @@ static void set_deadline(struct hd_med *m, uint64_t ns)
 	event_add(m->ev_deadline, &tv);
 }
 
+/* Its guests wait for it, and would for ever: another one serves them. */
+static void on_hung(void *ctx, const char *why)
+{
+	struct hd_med *m = ctx;
+
+	hd_event_add(&m->env->events, "mediator_hung", "mediator", "%s: it is killed", why);
+	snprintf(m->hung, sizeof(m->hung), "%s", why);
+	hd_child_signal(m->child, SIGKILL);
+}
+
+static void watch(struct hd_med *m)
+{
+	if (m->state != HD_MED_RUNNING)
+		hd_alive_stop(&m->alive);
+	else if (hd_alive_start(&m->alive, m->env->base, m->child, m->env->conf.mediator_hang_ns,
+				on_hung, m) < 0)
+		qlog_err(-ENOMEM, "ev=not_watched proc=mediator");
+}
+
 /* The sole writer of m->state. */
 static void set_state(struct hd_med *m, enum hd_med_state to, const char *why)
 {
@@ -124,6 +146,7 @@ static void set_state(struct hd_med *m, enum hd_med_state to, const char *why)
 	hd_event_add(&m->env->events, "mediator_state", "mediator", "%s -> %s: %s",
 		     hd_med_state_str(m->state), hd_med_state_str(to), why);
 	m->state = to;
+	watch(m);
 	m->changed(m->ctx);
 }
 
@@ -348,6 +371,7 @@ static void on_exited(void *ctx, const struct hd_exit *ex)
 		.quote = hd_lines_quote(&m->lines),
 	};
 
+	hd_alive_stop(&m->alive);
 	m->child = hd_child_free(m->child);
 	m->ready_ns = 0;
 	freeze(m, NULL, 0, "the mediator is gone");
@@ -358,7 +382,10 @@ static void on_exited(void *ctx, const struct hd_exit *ex)
 		set_state(m, HD_MED_OFF, m->reason);
 		return;
 	}
-	hd_reason(&end, m->reason, sizeof(m->reason));
+	if (*m->hung)
+		snprintf(m->reason, sizeof(m->reason), "%s: killed", m->hung);
+	else
+		hd_reason(&end, m->reason, sizeof(m->reason));
 	unsigned n = count_death(m, ready_ns, qnow_ns());
 	if (hd_reason_is_config(&end)) {
 		set_state(m, HD_MED_FAILED, m->reason);
@@ -420,6 +447,7 @@ static int spawn(struct hd_med *m)
 static void start(struct hd_med *m, const char *why)
 {
 	m->ready_ns = 0;
+	m->hung[0] = '\0';
 	m->starts++;
 	free(m->failed_text);
 	m->failed_text = NULL;
@@ -514,6 +542,7 @@ struct hd_med *hd_med_free(struct hd_med *m)
 {
 	if (!m)
 		return NULL;
+	hd_alive_stop(&m->alive);
 	hd_child_free(m->child);
 	hd_lines_reset(&m->lines);
 	if (m->ev_deadline)

@@ -19,6 +19,30 @@ const char *hd_restart_str(enum hd_restart r)
 	return (unsigned)r < HD_RESTARTS ? restart_str[r] : "unknown";
 }
 
+static const char *const watchdog_str[] = {
+	[HD_WATCHDOG_FAILURE] = "failure",
+	[HD_WATCHDOG_RESTART] = "restart",
+	[HD_WATCHDOG_STOP] = "stop",
+	[HD_WATCHDOG_NOTHING] = "nothing",
+};
+static_assert(Q_ARRAY_LEN(watchdog_str) == HD_WATCHDOGS, "every answer has a word");
+
+const char *hd_watchdog_str(enum hd_watchdog w)
+{
+	return (unsigned)w < HD_WATCHDOGS ? watchdog_str[w] : "unknown";
+}
+
+struct hd_restart_conf hd_watchdog_restart(const struct hd_restart_conf *c, enum hd_watchdog w)
+{
+	struct hd_restart_conf r = *c;
+
+	if (w == HD_WATCHDOG_STOP)
+		r.when = HD_RESTART_NO;
+	else if (w == HD_WATCHDOG_RESTART && r.when == HD_RESTART_NO)
+		r.when = HD_RESTART_ON_FAILURE;
+	return r;
+}
+
 static void forget_old(struct hd_restarts *r, uint64_t now_ns, uint64_t window_ns)
 {
 	unsigned old = 0;

@@ -35,9 +35,22 @@ struct hd_restarts {
 	unsigned n;
 };
 
+/* What becomes of a VM whose watchdog bit, or whose qvm hangs. */
+enum hd_watchdog {
+	HD_WATCHDOG_FAILURE,	/* one that hangs is killed; then as after any failure */
+	HD_WATCHDOG_RESTART,	/* the same, and it is started again even if that says no */
+	HD_WATCHDOG_STOP,	/* the same, and it is not started again */
+	HD_WATCHDOG_NOTHING,	/* one that hangs is left alone; a bite is any failure */
+	HD_WATCHDOGS
+};
+const char *hd_watchdog_str(enum hd_watchdog w);
+
 enum hd_ended { HD_ENDED_WELL, HD_ENDED_RESET, HD_ENDED_FAILED };
 
 enum hd_restart_verdict { HD_RESTART_STAYS, HD_RESTART_LATER, HD_RESTART_TOO_OFTEN };
+
+/* @c as @w makes it for one end that a watchdog brought about. */
+struct hd_restart_conf hd_watchdog_restart(const struct hd_restart_conf *c, enum hd_watchdog w);
 
 /* HD_RESTART_LATER: counted, and *ret_delay_ns is how long to wait. */
 enum hd_restart_verdict hd_restart_decide(const struct hd_restart_conf *c, struct hd_restarts *r,

@@ -45,6 +45,30 @@ static void set_deadline(struct hd_vm *vm, uint64_t ns)
 	event_add(vm->ev_deadline, &tv);
 }
 
+/* Its process hangs: killed, unless it is to be left alone; what follows is decided at its end. */
+static void on_hung(void *ctx, const char *why)
+{
+	struct hd_vm *vm = ctx;
+	bool kill = vm->conf.watchdog != HD_WATCHDOG_NOTHING;
+
+	hd_event_add(&vm->env->events, "vm_hung", vm->name, "%s: %s", why,
+		     kill ? "its process is killed" : "it is left alone, as NAME.vm says");
+	if (!kill)
+		return;
+	snprintf(vm->hung, sizeof(vm->hung), "%s", why);
+	hd_child_signal(vm->child, SIGKILL);
+}
+
+/* In other states than this one it has a deadline. */
+static void watch(struct hd_vm *vm)
+{
+	if (vm->state != HD_VM_RUNNING)
+		hd_alive_stop(&vm->alive);
+	else if (hd_alive_start(&vm->alive, vm->env->base, vm->child, vm->env->conf.qvm_hang_ns,
+				on_hung, vm) < 0)
+		qlog_err(-ENOMEM, "ev=not_watched vm=%s", vm->name);
+}
+
 /* The sole writer of vm->state. Moves that the table does not know are our own mistakes. */
 static void set_state(struct hd_vm *vm, enum hd_vm_state to, const char *why)
 {
@@ -52,6 +76,7 @@ static void set_state(struct hd_vm *vm, enum hd_vm_state to, const char *why)
 	hd_event_add(&vm->env->events, "vm_state", vm->name, "%s -> %s: %s",
 		     hd_vm_state_str(vm->state), hd_vm_state_str(to), why);
 	vm->state = to;
+	watch(vm);
 	if (!hd_vm_state_alive(to))
 		vm->stop = HD_STOP_NONE;
 	if (!hd_vm_state_alive(to) && to != HD_VM_WAITING)
@@ -170,7 +195,11 @@ static void on_chan_lost(void *ctx, const char *why)
 /* OFF or FAILED; @asked by an operator. Starts again what its policy wants to. */
 static void restart(struct hd_vm *vm, enum hd_ended how, bool asked)
 {
-	const struct hd_restart_conf *c = &vm->conf.restart;
+	bool bitten = *vm->hung || vm->exit_code == HD_EXIT_WATCHDOG;
+	const struct hd_restart_conf conf =
+		hd_watchdog_restart(&vm->conf.restart,
+				    bitten ? vm->conf.watchdog : HD_WATCHDOG_FAILURE);
+	const struct hd_restart_conf *c = &conf;
 	uint64_t delay_ns;
 
 	if (asked || vm->env->ending || vm->fail_code == PARLEY__CODE__E_CONFIG)
@@ -211,14 +240,16 @@ static void settle(struct hd_vm *vm, const struct hd_exit *real)
 		.ended_reason = vm->ended_reason,
 		.quote = hd_lines_quote(&vm->lines),
 	};
-	bool off = hd_reason_as_asked(&end) && !vm->late;
+	bool off = hd_reason_as_asked(&end) && !vm->late && !*vm->hung;
 	bool asked = vm->stop >= HD_STOP_BUTTON;
 	enum hd_ended how = !off ? HD_ENDED_FAILED : vm->reset ? HD_ENDED_RESET : HD_ENDED_WELL;
 
 	vm->exit_code = ex->known && !ex->signal ? ex->code : -1;
 	vm->fail_code = hd_reason_is_config(&end) ? PARLEY__CODE__E_CONFIG :
 						    PARLEY__CODE__E_FAILED;
-	if (vm->late)
+	if (*vm->hung)
+		snprintf(vm->reason, sizeof(vm->reason), "%s: killed", vm->hung);
+	else if (vm->late)
 		snprintf(vm->reason, sizeof(vm->reason), "not ready within %.3g s: killed",
 			 (double)vm->env->conf.start_timeout_ns / (double)Q_NSEC_PER_SEC);
 	else
@@ -240,6 +271,7 @@ static void on_exited(void *ctx, const struct hd_exit *ex)
 {
 	struct hd_vm *vm = ctx;
 
+	hd_alive_stop(&vm->alive);
 	vm->child = hd_child_free(vm->child);
 	hd_pidfile_remove(vm->env->state_dir, vm->name);
 	hd_console_close(&vm->console);
@@ -328,6 +360,7 @@ static void begin(struct hd_vm *vm, const char *why)
 	vm->fail_code = PARLEY__CODE__E_FAILED;
 	vm->ready_ns = 0;
 	vm->late = vm->reset = false;
+	vm->hung[0] = '\0';
 	vm->n_late = 0;
 	vm->reason[0] = '\0';
 	set_text(&vm->failed_stage, NULL);
@@ -569,6 +602,7 @@ struct hd_vm *hd_vm_free(struct hd_vm *vm)
 {
 	if (!vm)
 		return NULL;
+	hd_alive_stop(&vm->alive);
 	hd_child_free(vm->child);
 	hd_console_fini(&vm->console);
 	hd_lines_reset(&vm->lines);

@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
+#include "hostd/alive.h"
 #include "hostd/child.h"
 #include "hostd/console.h"
 #include "hostd/env.h"
@@ -48,6 +49,8 @@ struct hd_vm {
 	bool again;			/* it is started when it is off: a reboot */
 	unsigned n_late;		/* start timeouts spent waiting for others */
 	struct hd_child *child;		/* NULL when off, and while it waits for the mediator */
+	struct hd_alive alive;		/* is watched while it runs */
+	char hung[HD_HUNG_BYTES];	/* it was killed because of this; "": it was not */
 	struct hd_console console;
 	struct hd_lines lines;		/* of the last run */
 	struct event *ev_deadline;

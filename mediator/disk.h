@@ -80,6 +80,8 @@ struct med_disk {
 	pthread_t thread;
 	pid_t tid;	/* of the thread, from med_disk_start() on */
 	bool running;
+	/* Main thread: how many rounds it had gone when it was asked whether it goes round. */
+	uint64_t asked_rounds, asked_ns;
 };
 
 /*
@@ -103,6 +105,8 @@ void med_disk_fini(struct med_disk *d);
 /* Main thread. */
 void med_disk_set_priorities(struct med_disk *d, bool on);
 void med_disk_reset_worst(struct med_disk *d);
+/* How long its thread has not gone round though it was asked to; asks again (mediator/alive.c). */
+uint64_t med_disk_stalled_ns(struct med_disk *d, uint64_t now_ns);
 void med_disk_unquarantine(struct med_disk *d, struct med_share *sh);
 /*
  * Hands @c to the device's thread, which goes by the new policy from its next round on: nothing is

@@ -221,11 +221,38 @@ static void on_explain(struct peer *p, const Parley__Envelope *req)
 	med_explain_free(e.explain_reply);
 }
 
+/* This thread goes round, or nobody would answer; what of the devices'? */
+static void on_alive(struct peer *p, const Parley__Envelope *req)
+{
+	struct control *c = p->control;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	Parley__Alive m = PARLEY__ALIVE__INIT;
+	char what[80] = "nothing";
+
+	for (size_t i = 0; i < c->n_disks; i++) {
+		uint64_t ns = med_disk_stalled_ns(&c->disks[i], qnow_ns());
+
+		if (ns <= m.stalled_ns)
+			continue;
+		m.stalled_ns = ns;
+		snprintf(what, sizeof(what), "the thread of device %.48s",
+			 c->disks[i].policy->name);
+	}
+	m.what = what;
+	e.id = req->id;
+	e.body_case = PARLEY__ENVELOPE__BODY_ALIVE;
+	e.alive = &m;
+	control_send(p, &e);
+}
+
 void control_handle(struct peer *p, const Parley__Envelope *e)
 {
 	switch (e->body_case) {
 	case PARLEY__ENVELOPE__BODY_MEDIATOR_STATS_REQUEST:
 		on_stats(p, e);
+		break;
+	case PARLEY__ENVELOPE__BODY_ALIVE_REQUEST:
+		on_alive(p, e);
 		break;
 	case PARLEY__ENVELOPE__BODY_SET_PRIORITIES:
 		on_priorities(p, e);

@@ -230,6 +230,19 @@ static void send_done(struct control *c, uint32_t id)
 	send_body(c, id, &e);
 }
 
+static void send_alive(struct control *c, uint32_t id, struct vm *vm)
+{
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	Parley__Alive m = PARLEY__ALIVE__INIT;
+	char what[64];
+
+	m.stalled_ns = alive_look(&vm->alive, vm, what, sizeof(what));
+	m.what = what;
+	e.body_case = PARLEY__ENVELOPE__BODY_ALIVE;
+	e.alive = &m;
+	send_body(c, id, &e);
+}
+
 static void start_dump(struct control *c, uint32_t id, struct vm *vm)
 {
 	if (!vm->dump)
@@ -268,6 +281,9 @@ static enum control_order answer(struct control *c, struct vm *vm, const Parley_
 		return CONTROL_FREEZE;
 	case PARLEY__ENVELOPE__BODY_VM_STATS_REQUEST:
 		send_stats(c, e->id, vm);
+		break;
+	case PARLEY__ENVELOPE__BODY_ALIVE_REQUEST:
+		send_alive(c, e->id, vm);
 		break;
 	default:
 		qp_chan_send_error(c->chan, e->id, PARLEY__CODE__E_USAGE, 0,

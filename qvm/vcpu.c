@@ -205,13 +205,23 @@ static void tell_ip(struct vcpu *v)
 		atomic_store_explicit(&v->last_ip, ip, memory_order_relaxed);
 }
 
+/* As ioctl(). */
+static int enter(struct vcpu *v)
+{
+	/* Relaxed: for who looks now and then whether the thread stands still (qvm/alive.h). */
+	atomic_store_explicit(&v->inside, true, memory_order_relaxed);
+	int r = ioctl(v->fd, KVM_RUN, 0);
+	atomic_store_explicit(&v->inside, false, memory_order_relaxed);
+	return r;
+}
+
 static void vcpu_loop(struct vcpu *v)
 {
 	unsigned n_agains = 0; /* since it last ran */
 
 	/* Pairs with the release store in vm_stop(), by way of the kick. */
 	while (!atomic_load_explicit(&v->vm->stopping, memory_order_acquire)) {
-		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
+		if (enter(v) == 0) {
 			enum vcpu_exit e = handle(v);
 
 			n_agains = 0;

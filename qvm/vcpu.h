@@ -37,7 +37,8 @@ struct vcpu {
 	bool has_thread;
 	int sched_err;	  /* of its thread, before it is ready: 0, or -errno and sched_what */
 	const char *sched_what;
-	_Atomic uint64_t n_exits[VCPU_EXITS]; /* written by its thread alone */
+	_Atomic uint64_t n_exits[VCPU_EXITS]; /* written by its thread alone, as inside */
+	_Atomic bool inside; /* in KVM_RUN, or about to be */
 	/* Anybody sets ip_wanted; its thread writes last_ip at its next exit (0: none yet). */
 	_Atomic bool ip_wanted;
 	_Atomic uint64_t last_ip;

@@ -345,6 +345,7 @@ void vm_fini(struct vm *vm)
 	vmdev_free_all(vm);
 	vm->shm = vm_shm_free(vm->shm);
 	vm->loop = loop_free(vm->loop);
+	alive_fini(&vm->alive);
 	while (vm->n_vcpus > 0)
 		vcpu_fini(&vm->vcpus[--vm->n_vcpus]);
 	free(vm->vcpus);

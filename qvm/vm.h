@@ -13,6 +13,7 @@
 
 #include "lib/qlog.h"
 #include "lib/qmem.h"
+#include "qvm/alive.h"
 #include "qvm/bus.h"
 #include "qvm/cfg.h"
 #include "qvm/irq.h"
@@ -80,6 +81,7 @@ struct vm {
 	uint64_t started_ns;
 	_Atomic uint32_t console_size;	/* of standard input: columns << 16 | rows; 0 = unknown */
 	uint64_t counter_gap; /* host's counter less the guest's, at the start (qvm/status.c) */
+	struct alive alive;
 	struct vm_failure fail;
 };
 

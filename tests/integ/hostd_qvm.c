@@ -10,7 +10,7 @@
  * unread   on-button off|ignore|crash      on-cut exit|ignore      no-stats   after MS exit N |
  * after MS signal N | after MS ended N REASON   bad TEXT               "FILE:LINE:1: error:
  * TEXT", exit 65, in a check as well   slow-check             a check that never ends   garbage
- * bytes on the channel that are no message
+ * bytes on the channel that are no message   stalled MS             says so of a vCPU
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +40,7 @@ struct fake {
 	bool ignore_button, crash_on_button, ignore_cut, no_stats, no_console_read;
 	const char *after;	/* what happens when the time is over, NULL: nothing */
 	uint64_t after_ns;
+	uint64_t stalled_ns;	/* of its second vCPU, as it says */
 };
 
 static volatile sig_atomic_t got_term, got_quit;
@@ -215,6 +216,8 @@ static void obey(struct fake *f, const char *line)
 		f->ignore_cut = strcmp(r, "ignore") == 0;
 	} else if (rest_of(line, "no-stats")) {
 		f->no_stats = true;
+	} else if ((r = rest_of(line, "stalled"))) {
+		f->stalled_ns = strtoull(r, NULL, 10) * Q_NSEC_PER_MSEC;
 	} else if (rest_of(line, "no-console-read")) {
 		f->no_console_read = true;
 	} else if ((r = rest_of(line, "after"))) {
@@ -264,6 +267,19 @@ static void answer_stats(struct fake *f, uint32_t id)
 	say(f, &e);
 }
 
+static void say_alive(struct fake *f, uint32_t id)
+{
+	Parley__Alive m = PARLEY__ALIVE__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+
+	m.stalled_ns = f->stalled_ns;
+	m.what = (char *)"the thread of vCPU 1";
+	e.id = id;
+	e.body_case = PARLEY__ENVELOPE__BODY_ALIVE;
+	e.alive = &m;
+	say(f, &e);
+}
+
 static void handle(struct fake *f, const Parley__Envelope *e)
 {
 	switch (e->body_case) {
@@ -281,6 +297,9 @@ static void handle(struct fake *f, const Parley__Envelope *e)
 		break;
 	case PARLEY__ENVELOPE__BODY_DUMP:
 		(void)qp_chan_send_error(f->chan, e->id, PARLEY__CODE__E_CONFIG, 0, "no dump");
+		break;
+	case PARLEY__ENVELOPE__BODY_ALIVE_REQUEST:
+		say_alive(f, e->id);
 		break;
 	case PARLEY__ENVELOPE__BODY_VM_STATS_REQUEST:
 		if (!f->no_stats)

@@ -71,6 +71,14 @@ static const struct {
 	{ false, "inject = maybe\n", 1, "yes or no" },
 	{ false, "group = 0123456789012345678901234567890123456789012345678901234567890123\n", 1,
 	  "at most 63" },
+	{ false, "events-kept = -1\n", 1, "from 0 to 65536" },
+	{ false, "events-kept = 65537\n", 1, "from 0 to 65536" },
+	{ false, "events-kept = 99999999999999999999\n", 1, "from 0 to 65536" },
+	{ false, "events-kept = 1k\n", 1, "from 0 to 65536" },
+	{ false, "qvm-hang-timeout = no\n", 1, "or off" },
+	{ false, "mediator-hang-timeout = 0\n", 1, "or off" },
+	{ false, "start-timeout = off\n", 1, "a time" },
+	{ true, "watchdog = bite\n", 1, "failure, restart, stop or nothing" },
 	{ true, "class = Safety\n", 1, "safety, normal or best-effort" },
 	{ true, "[vm]\nuser = me\n", 2, "not supported by this version" },
 	{ true, "[vm]\nautostart = maybe\n", 2, "yes or no" },
@@ -108,6 +116,52 @@ START_TEST(bad)
 	/* Nothing was written. */
 	ck_assert_uint_eq(host.stop_timeout_ns, 77);
 	ck_assert_uint_eq(vm.stop_timeout_ns, 78);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	uint64_t qvm_ns, mediator_ns;
+	uint32_t events;
+} watch_rows[] = {
+	{ "", MS(30000), MS(10000), 8192 },
+	{ "qvm-hang-timeout = 2s\nmediator-hang-timeout = 500ms\nevents-kept = 0\n", MS(2000),
+	  MS(500), 0 },
+	{ "qvm-hang-timeout = off\nmediator-hang-timeout = off\nevents-kept = 65536\n", 0, 0,
+	  65536 },
+};
+
+START_TEST(who_is_watched)
+{
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct hd_conf c;
+
+	write_file(watch_rows[_i].text);
+	ck_assert_int_eq(hd_conf_load(path, &errs, &c), 0);
+	ck_assert_uint_eq(c.qvm_hang_ns, watch_rows[_i].qvm_ns);
+	ck_assert_uint_eq(c.mediator_hang_ns, watch_rows[_i].mediator_ns);
+	ck_assert_uint_eq(c.events_kept, watch_rows[_i].events);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
+
+START_TEST(watchdog_words)
+{
+	static const char *const words[] = { "failure", "restart", "stop", "nothing" };
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct hd_conf host = { .stop_timeout_ns = 1 };
+	struct hd_vm_conf vm;
+	char text[64];
+
+	static_assert(Q_ARRAY_LEN(words) == HD_WATCHDOGS, "all words");
+	snprintf(text, sizeof(text), "watchdog = %s\n", words[_i]);
+	write_file(text);
+	ck_assert_int_eq(hd_vm_conf_load(path, &host, &errs, &vm), 0);
+	ck_assert_int_eq(vm.watchdog, _i);
+	ck_assert_str_eq(hd_watchdog_str(vm.watchdog), words[_i]);
 	cf_errors_fini(&errs);
 	fixture_rmdir(dir);
 }
@@ -197,6 +251,8 @@ int main(void)
 
 	tcase_add_loop_test(tc, host_good, 0, Q_ARRAY_LEN(host_rows));
 	tcase_add_loop_test(tc, bad, 0, Q_ARRAY_LEN(bad_rows));
+	tcase_add_loop_test(tc, who_is_watched, 0, Q_ARRAY_LEN(watch_rows));
+	tcase_add_loop_test(tc, watchdog_words, 0, HD_WATCHDOGS);
 	tcase_add_test(tc, all_errors_in_one_run);
 	tcase_add_test(tc, vm_good);
 	tcase_add_test(tc, vm_starts);

@@ -34,6 +34,33 @@ START_TEST(who)
 }
 END_TEST
 
+static const struct {
+	enum hd_watchdog w;
+	enum hd_restart was, is;
+} bitten[] = {
+	{ HD_WATCHDOG_FAILURE, HD_RESTART_NO, HD_RESTART_NO },
+	{ HD_WATCHDOG_FAILURE, HD_RESTART_ALWAYS, HD_RESTART_ALWAYS },
+	{ HD_WATCHDOG_RESTART, HD_RESTART_NO, HD_RESTART_ON_FAILURE },
+	{ HD_WATCHDOG_RESTART, HD_RESTART_ALWAYS, HD_RESTART_ALWAYS },
+	{ HD_WATCHDOG_STOP, HD_RESTART_ALWAYS, HD_RESTART_NO },
+	{ HD_WATCHDOG_STOP, HD_RESTART_ON_FAILURE, HD_RESTART_NO },
+	{ HD_WATCHDOG_NOTHING, HD_RESTART_NO, HD_RESTART_NO },
+	{ HD_WATCHDOG_NOTHING, HD_RESTART_ON_FAILURE, HD_RESTART_ON_FAILURE },
+};
+
+/* The rest of the policy, its limit above all, holds for these as well. */
+START_TEST(watchdog)
+{
+	const struct hd_restart_conf c = { bitten[_i].was, 7, 3, 99 };
+	struct hd_restart_conf got = hd_watchdog_restart(&c, bitten[_i].w);
+
+	ck_assert_int_eq(got.when, bitten[_i].is);
+	ck_assert_uint_eq(got.delay_ns, 7);
+	ck_assert_uint_eq(got.limit, 3);
+	ck_assert_uint_eq(got.window_ns, 99);
+}
+END_TEST
+
 START_TEST(back_off)
 {
 	const struct hd_restart_conf c = { HD_RESTART_ALWAYS, SEC(1), 9, SEC(3600) };
@@ -107,6 +134,7 @@ int main(void)
 	TCase *tc = fixture_case(s, "restart");
 
 	tcase_add_loop_test(tc, who, 0, Q_ARRAY_LEN(rows));
+	tcase_add_loop_test(tc, watchdog, 0, Q_ARRAY_LEN(bitten));
 	tcase_add_test(tc, back_off);
 	tcase_add_test(tc, window);
 	tcase_add_test(tc, extremes);
