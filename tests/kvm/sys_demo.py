@@ -5,10 +5,12 @@
 import os
 import re
 import signal
+import struct
 import subprocess
 
 import kvmtest
 import sysworld
+import wav
 from kvmtest import equal, expect
 from sysworld import alive, wait_for
 
@@ -35,15 +37,31 @@ def whole(said):
     equal(len(re.findall("all content verified", said)), 2, f"guests that verified all:\n{said}")
 
 
+def sounded(said, folder):
+    """Part two: what it says of the chime and the music, and what it leaves."""
+    for part in (r"ducked, because of cluster/sound", r"chime, from sending to hearing +worst .*, bound 15\.00 ms",
+                 r"music before, under, after it +.* dB down, policy 20 dB", r"xruns of cluster and of ivi +\d+ and \d+"):
+        expect(re.search(part, said), f"{part!r} is missing in:\n{said}")
+    with open(os.path.join(folder, "sound", "heard.png"), "rb") as f:
+        head = f.read(24)
+    expect(head.startswith(b"\x89PNG\r\n\x1a\n"), "the picture is no PNG")
+    equal(struct.unpack(">II", head[16:]), (1000, 420), "size of the picture")
+    w = wav.Wav(os.path.join(folder, "sound", "heard.wav"))
+    expect(w.rate == 48000 and w.n_channels == 1 and w.seconds() > 6, f"{w.seconds()} s were heard")
+
+
 def t_twice(host):
     """In a folder whose name has a space, twice in a row in the same one."""
     for _ in range(2):
-        whole(demo(host, "--dir", host.path("the demo's state")))
+        said = demo(host, "--dir", host.path("the demo's state"))
+        whole(said)
+        sounded(said, host.path("the demo's state"))
 
 
 def t_keep(host):
     """--keep leaves all running; what it says at the end takes it down again."""
     said = demo(host, "--keep", "--dir", host.path("kept"))
+    sounded(said, host.path("kept"))
     pid = int(re.search(r"kill (\d+)", said.rsplit("at the end", 1)[1])[1])
     ctl = [host.path("bin", "hostctl"), "--run-dir", host.path("kept", "run")]
     try:

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo itself: a whole Parley in one folder.
 
-Starts hostd (which starts the mediator), has hostctl start two VMs whose guests write, read and verify their share of
+Part one: starts hostd (which starts the mediator), has hostctl start two VMs whose guests write, read and verify their share of
 one disk image through the mediator, and measures what the safety guest sees: alone, beside a guest that floods the
-disk, and the same with priorities switched off. Every step is a command that a user could type; each is shown.
+disk, and the same with priorities switched off. Part two: the safety guest plays a chime over the other one's music
+while both use the disk; what was heard is measured and drawn. Every step is a command that a user could type; each is
+shown.
 """
 
 import argparse
@@ -21,7 +23,9 @@ import time
 
 sys.dont_write_bytecode = True
 
-import linux  # pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+import linux
+import sound
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -89,12 +93,14 @@ class SmallGuests:
     """Programs that bring their own drivers and work in ring 3: they run on every KVM."""
 
     ended = "^guest: done ok"
+    plays = True
 
     def __init__(self, build):
         self.kernel = os.path.join(build, "tests", "guests", "blkworker.elf")
 
     def config(self, name, sched, words_):
-        return GUEST.format(name=name, sched=sched, kernel=self.kernel, cmdline=" ".join(words_))
+        words_ = [*words_, sound.chime() if name == "cluster" else sound.music()]
+        return GUEST.format(name=name, sched=sched, kernel=self.kernel, cmdline=" ".join(words_)) + sound.VDEV
 
     def fill(self, disk, extents):
         pass
@@ -298,6 +304,11 @@ class Demo:
         policy = POLICY.format(disk=self.path("disk.img"), direct=self.direct_io(),
                                length=SHARE_BYTES)
         self.write(policy, "etc", "mediator.d", "disk.policy")
+        if self.guests.plays:
+            # A mediator goes on with the file that it finds.
+            shutil.rmtree(self.path("sound"), ignore_errors=True)
+            os.makedirs(self.path("sound"))
+            self.write(sound.policy(self.path("sound", "speaker.wav")), "etc", "mediator.d", "sound.policy")
         common = f"region={self.args.region} secs=0 verify=1 init=1 final=1"
         self.guest_config("cluster", "safety", f"{common} seed=1 qd=1 bs=4096 rw=70 live=1")
         self.guest_config("ivi", "best-effort",
@@ -397,6 +408,65 @@ them, {c['p99_us'] / a['p99_us']:.1f}.""")
             print(f"NOTE: {b['violations']:.0f} requests took longer than the bound: this machine took the "
                   "processor away from the mediator.")
 
+    # ---- part two ----
+
+    def wait_heard(self, frames):
+        wav = self.path("sound", "speaker.wav")
+        deadline = time.monotonic() + 30 * self.args.patience
+        while sound.frames_of(wav) < frames:
+            if time.monotonic() > deadline:
+                raise Failure(f"the loudspeaker's file does not grow: {wav}")
+            time.sleep(0.05)
+
+    def sound_stats(self):
+        stats = json.loads(self.hostctl("stats", "--json", quiet=True))
+        voices = {v["voice"]: v for v in stats["voices"]}
+        return stats["sounds"][0], voices["cluster/sound"], voices["ivi/sound"]
+
+    def part_two(self, cluster, ivi):
+        print("\nA chime over music: ivi plays, cluster strikes a chime, and both go on with their disk")
+        self.hostctl("stats", "--reset-worst", "--json", quiet=True)
+        wav = self.path("sound", "speaker.wav")
+        frame, at, rang = sound.frames_of(wav), (cluster.mark(), ivi.mark()), sound.music_seconds() / 3
+        xruns = [v["xruns"] for v in self.sound_stats()[1:]]
+        ivi.key("m")
+        self.wait_heard(frame + int(rang * sound.RATE))
+        cluster.key("m")
+        self.wait_heard(frame + int((rang + sound.chime_seconds() / 2) * sound.RATE))
+        self.hostctl("explain", "ivi/sound")
+        cluster.wait("^snd: played", at[0], 20, "that its chime was played")
+        ivi.wait("^snd: played", at[1], 20, "that its music was played")
+        self.wait_heard(sound.frames_of(wav) + sound.RATE // 2)
+        device, *voices = self.sound_stats()
+        share = self.share_stats("cluster/data")
+        try:
+            heard = sound.Heard(sound.read_left(wav, frame))
+        except ValueError as e:
+            raise Failure(f"{e}: listen to {wav}") from e
+        self.tell_sound(heard, device, [v["xruns"] - was for v, was in zip(voices, xruns)], share)
+
+    def tell_sound(self, heard, device, xruns, share):
+        heard.save(self.path("sound", "heard.wav"))
+        picture = self.path("sound", "heard.png")
+        try:
+            sound.draw(heard, picture)
+        except ImportError:
+            picture = "none: python3-pil is not there (tools/packages demo)"
+        before, ducked, after = heard.before(), heard.ducked(), heard.after()
+        print(f"""
+  chime, from sending to hearing  worst {readable(device['heard_worst_ns'] / 1000)}, \
+bound {readable(device['heard_bound_ns'] / 1000)}
+  music before, under, after it   {before:.1f}, {ducked:.1f}, {after:.1f} dB of full scale: \
+{before - ducked:.1f} dB down, policy {sound.DUCK_DB} dB
+  xruns of cluster and of ivi     {xruns[0]} and {xruns[1]}; {device['late']} periods of the device late
+  cluster's disk meanwhile        mediator worst {readable(share['latency']['max_ns'] / 1000)}, \
+bound {readable(share['bound_ns'] / 1000)}
+  what was heard                  {self.path('sound', 'heard.wav')}
+  a picture of it                 {picture}""")
+        if abs(before - ducked - sound.DUCK_DB) > 3 or abs(after - before) > 3:
+            print("NOTE: the music was not as loud as it should have been: this machine took the processor away from "
+                  "the guest or the mediator.")
+
     # ---- the whole ----
 
     def guest_started(self, name):
@@ -431,6 +501,8 @@ them, {c['p99_us'] / a['p99_us']:.1f}.""")
         self.hostctl("list")
         rows = self.run_phases(cluster, ivi)
         self.explain(rows)
+        if self.guests.plays:
+            self.part_two(cluster, ivi)
         if self.args.keep:
             self.hand_over()
             return
@@ -447,12 +519,22 @@ Everything was right. To go on from here:
   tools/check              every test
   README.md                a session with hostctl, and where to read first""")
 
+    def leave_only(self, name):
+        """Of a folder that nobody named: what somebody may want to look at."""
+        for entry in os.listdir(self.dir):
+            if entry != name and os.path.isdir(self.path(entry)) and not os.path.islink(self.path(entry)):
+                shutil.rmtree(self.path(entry))
+            elif entry != name:
+                os.unlink(self.path(entry))
+        if not os.listdir(self.dir):
+            os.rmdir(self.dir)
+
     def hand_over(self):
         ctl = " ".join(f"'{w}'" if " " in w else w for w in self.hostctl_argv())
         print(f"""
 Everything runs on. Try:
   {ctl} stats --watch 1
-  {ctl} console cluster          (Ctrl-] leaves; s prints statistics)
+  {ctl} console cluster          (Ctrl-] leaves; s prints statistics, m strikes the chime)
   {ctl} priorities off
   kill -9 $(pgrep -x mediator)   and look at the guests: a stall, no error
 and at the end:
@@ -499,7 +581,7 @@ def main():
     try:
         demo.run()
         if not args.keep and not args.dir:
-            shutil.rmtree(demo.dir)
+            demo.leave_only("sound")
         return 0
     except (Failure, linux.Wrong) as e:
         print(f"\ndemo: {e}", file=sys.stderr)

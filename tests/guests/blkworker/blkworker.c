@@ -15,6 +15,7 @@
  */
 #include "tests/guests/blkworker/config.h"
 #include "tests/guests/blkworker/pattern.h"
+#include "tests/guests/blkworker/sound.h"
 #include "tests/guests/blkworker/stats.h"
 #include "tests/guests/drv/blk.h"
 
@@ -248,6 +249,8 @@ static void take_keys(bool tick)
 			paused = c == 'p';
 		else if (c == 'r' || c == 's')
 			ask_report((char)c);
+		else
+			sound_key(c);
 	}
 }
 
@@ -321,10 +324,12 @@ static void idle(uint32_t seen)
 	bool more = false;
 	for (unsigned i = 0; i < cfg.queues; i++)
 		more |= vq_arm(blk_queue(&blk, i));
+	more |= sound_arm();
 	if (!more)
 		rt_wait(seen, next_deadline());
 	for (unsigned i = 0; i < cfg.queues; i++)
 		vq_disarm(blk_queue(&blk, i));
+	sound_disarm();
 }
 
 static void run_stage(enum next_verdict (*next)(struct op *))
@@ -341,7 +346,7 @@ static void run_stage(enum next_verdict (*next)(struct op *))
 			last = &(*last)->next;
 		}
 		*last = NULL;
-		bool progress = done != NULL;
+		bool progress = (done != NULL) | sound_turn();
 		while (done) {
 			struct slot *s = done;
 			done = s->next;
@@ -471,6 +476,7 @@ void guest_main(void)
 	config_read(&cfg);
 	open_device();
 	alloc_state();
+	sound_open();
 	rt_printf("blk: ready dev=%s capacity=%lu start_sector=%lu region_sectors=%lu bs=%u qd=%u "
 		  "rw=%u queue=%u event_idx=%u indirect=%u packed=%u legacy=%u ro=%u flush=%u "
 		  "queues=%u seed=%lu tsc_khz=%lu\n",
