@@ -75,14 +75,17 @@ static json_t *proc_json(const Parley__ProcInfo *m)
 
 static enum hc_exit list_json(const struct hc *hc, const Parley__ListReply *m)
 {
-	json_t *vms = json_array(), *procs = json_array();
+	json_t *vms = json_array(), *procs = json_array(), *causes = json_array();
 
 	for (size_t i = 0; i < m->n_vms; i++)
 		json_array_append_new(vms, vm_json(m->vms[i]));
 	for (size_t i = 0; i < m->n_procs; i++)
 		json_array_append_new(procs, proc_json(m->procs[i]));
-	return hc_print_json(hc, json_pack("{s:i, s:o, s:o}", "schema", SCHEMA, "vms", vms,
-					   "processes", procs));
+	for (size_t i = 0; i < m->n_causes; i++)
+		json_array_append_new(causes, json_string(m->causes[i]));
+	return hc_print_json(hc, json_pack("{s:i, s:o, s:o, s:s, s:o}", "schema", SCHEMA, "vms",
+					   vms, "processes", procs, "mode", m->mode, "causes",
+					   causes));
 }
 
 static void pid_cell(struct qtable *t, uint32_t pid)
@@ -98,6 +101,17 @@ static void uptime_cell(struct qtable *t, uint64_t ms, bool up)
 	char buf[QTABLE_UNIT_BYTES];
 
 	qtable_add(t, "%s", up ? qtable_uptime(buf, ms) : "-");
+}
+
+/* A line where all is not well. */
+static void show_mode(const Parley__ListReply *m)
+{
+	if (m->n_causes == 0)
+		return;
+	printf("mode: %s (", m->mode);
+	for (size_t i = 0; i < m->n_causes; i++)
+		printf("%s%s", i ? ", " : "", m->causes[i]);
+	printf(")\n");
 }
 
 enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m)
@@ -132,6 +146,7 @@ enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m)
 	}
 	qtable_print(&t, stdout);
 	qtable_fini(&t);
+	show_mode(m);
 	return HC_OK;
 }
 

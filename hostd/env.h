@@ -9,6 +9,7 @@
 
 #include "hostd/conf.h"
 #include "hostd/events.h"
+#include "hostd/mode.h"
 #include "hostd/recorder.h"
 
 struct hd_env {
@@ -18,6 +19,7 @@ struct hd_env {
 	struct hd_conf conf;
 	struct hd_events events;
 	struct hd_recorder recorder;	/* of events */
+	uint32_t causes;	/* of the mode that the host is in; written by hd_modes_update() */
 	uint64_t start_ns;
 	bool ending;	/* nothing is started any more */
 };

@@ -77,6 +77,8 @@ void hd_freeze_set(struct hd_freeze *f, char *const *names, size_t n, const char
 		event_add(f->ev_end, &lease);
 	else
 		event_del(f->ev_end);
+	if (f->changed)
+		f->changed(f->ctx);
 }
 
 int hd_freeze_init(struct hd_freeze *f, struct hd_vms *vms)

@@ -15,6 +15,8 @@
 #define HD_FROZEN_MAX 16u
 
 struct hd_freeze {
+	void (*changed)(void *ctx);	/* NULL: nobody cares */
+	void *ctx;
 	struct hd_vms *vms;
 	struct event *ev_end;
 	char names[HD_FROZEN_MAX][HD_NAME_MAX + 1];

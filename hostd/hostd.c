@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "hostd/modes.h"
 #include "hostd/order.h"
 #include "hostd/want.h"
 #include "lib/qlog.h"
@@ -71,8 +72,10 @@ static void tell_status(struct hostd *h)
 
 	LIST_FOREACH(vm, &h->vms.list, entry)
 		n_running += vm->state == HD_VM_RUNNING;
-	hd_notify_status(&h->notify, "%u of %u VMs running, mediator %s", n_running, h->vms.n,
-			 hd_med_state_str(hd_med_state(h->med)));
+	enum hd_mode mode = hd_mode_of(h->env.causes);
+	hd_notify_status(&h->notify, "%u of %u VMs running, mediator %s%s%s", n_running, h->vms.n,
+			 hd_med_state_str(hd_med_state(h->med)), mode ? ", " : "",
+			 mode ? hd_mode_str(mode) : "");
 }
 
 static void on_step(evutil_socket_t fd, short what, void *arg)
@@ -80,11 +83,13 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 	struct hostd *h = arg;
 	bool force = h->n_stops > 1;
 
-	tell_status(h);
 	if (h->n_stops == 0) {
+		hd_modes_update(&h->env, &h->vms, h->med, &h->freeze);
+		tell_status(h);
 		hd_vms_kick(&h->vms);
 		return;
 	}
+	tell_status(h);
 	if (hd_vms_stop_some(&h->vms, force) > 0)
 		return;
 	if (hd_med_state(h->med) != HD_MED_OFF)
@@ -193,6 +198,8 @@ int hostd_init(struct hostd *h, const struct hd_env *env)
 	if (!h->med)
 		return -ENOMEM;
 	hd_med_on_freeze(h->med, freeze);
+	h->freeze.changed = med_changed;
+	h->freeze.ctx = h;
 	r = hd_oper_init(&h->oper, &h->env, &h->vms, h->med);
 	return r < 0 ? r : take_up(h);
 }

@@ -202,6 +202,13 @@ static void verb_start(struct hd_client *c, uint32_t id, struct hd_vm *vm,
 				   "%s is stopping: start it again when it is off", vm->name);
 		return;
 	}
+	if (hd_mode_of(c->oper->env->causes) == HD_MODE_SAFE &&
+	    vm->conf.class == PARLEY__CLASS__CLASS_BEST_EFFORT) {
+		hd_link_send_error(c->link, id, PARLEY__CODE__E_BUSY,
+				   "%s was not started: the host is in safe mode, see 'hostctl "
+				   "list'", vm->name);
+		return;
+	}
 	if (vm->state != HD_VM_STARTING && vm->conf_errors) {
 		hd_link_send_error(c->link, id, PARLEY__CODE__E_CONFIG, "%s was not started:\n%s",
 				   vm->name, vm->conf_errors);
@@ -228,6 +235,11 @@ static uint64_t stop_limit_ns(const struct hd_client *c, const struct hd_vm *vm,
 static void verb_stop(struct hd_client *c, uint32_t id, struct hd_vm *vm,
 		      const Parley__VmRequest *req)
 {
+	if (vm->state == HD_VM_OFF && vm->held) {
+		hd_vm_stop(vm, 0);
+		reply_info(c, id, vm, false);
+		return;
+	}
 	if (vm->state == HD_VM_OFF) {
 		hd_link_send_error(c->link, id, PARLEY__CODE__E_ALREADY, "%s is off already",
 				   vm->name);
@@ -331,11 +343,22 @@ static void on_vm_request(struct hd_client *c, const Parley__Envelope *e)
 
 /* ---- the others ---- */
 
+static size_t mode_causes(uint32_t causes, char *ret[HD_CAUSES])
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < HD_CAUSES; i++)
+		if (causes >> i & 1)
+			ret[n++] = (char *)hd_mode_rows[i].cause;
+	return n;
+}
+
 static void on_list(struct hd_client *c, const Parley__Envelope *req)
 {
 	Parley__ListReply reply = PARLEY__LIST_REPLY__INIT;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	Parley__ProcInfo proc, *procs[] = { &proc };
+	char *causes[HD_CAUSES];
 	struct hd_vm *vm;
 	int r = hd_vms_scan(c->oper->vms);
 	unsigned n = c->oper->vms->n;
@@ -354,6 +377,9 @@ static void on_list(struct hd_client *c, const Parley__Envelope *req)
 		hd_med_info(c->oper->med, &proc);
 		reply.n_procs = 1;
 		reply.procs = procs;
+		reply.mode = (char *)hd_mode_str(hd_mode_of(c->oper->env->causes));
+		reply.n_causes = mode_causes(c->oper->env->causes, causes);
+		reply.causes = causes;
 		e.body_case = PARLEY__ENVELOPE__BODY_LIST_REPLY;
 		e.list_reply = &reply;
 		hd_client_reply(c, req->id, &e);

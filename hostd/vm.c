@@ -256,7 +256,9 @@ static void settle(struct hd_vm *vm, const struct hd_exit *real)
 		hd_reason(&end, vm->reason, sizeof(vm->reason));
 	vm->ready_ns = 0;
 	vm->late = vm->paused = false;
-	if (off)
+	if (off && vm->held)
+		snprintf(vm->reason, sizeof(vm->reason), "stopped: the host is in safe mode");
+	else if (off)
 		set_want(vm, false);
 	set_state(vm, off ? HD_VM_OFF : HD_VM_FAILED, vm->reason);
 	bool again = off && vm->again && !vm->env->ending;
@@ -355,6 +357,7 @@ static void begin(struct hd_vm *vm, const char *why)
 {
 	qassert(!hd_vm_state_alive(vm->state));
 	set_want(vm, true);
+	vm->held = false;
 	vm->starts++;
 	vm->exit_code = -1;
 	vm->fail_code = PARLEY__CODE__E_FAILED;
@@ -432,10 +435,9 @@ static void stop_unborn(struct hd_vm *vm)
 	settle(vm, &ex);
 }
 
-void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
+static void stop(struct hd_vm *vm, uint64_t timeout_ns)
 {
 	vm->again = false;
-	set_want(vm, false);
 	vm->stop_timeout_ns = timeout_ns ? timeout_ns : vm->conf.stop_timeout_ns;
 	if (vm->state == HD_VM_FAILED) {
 		set_state(vm, HD_VM_OFF, "failure acknowledged");
@@ -453,6 +455,33 @@ void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
 	}
 }
 
+void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns)
+{
+	vm->held = false;
+	set_want(vm, false);
+	stop(vm, timeout_ns);
+}
+
+void hd_vm_hold(struct hd_vm *vm)
+{
+	if (vm->held || (vm->state != HD_VM_STARTING && vm->state != HD_VM_RUNNING &&
+			 vm->state != HD_VM_WAITING))
+		return;
+	vm->held = true;
+	stop(vm, 0);
+}
+
+void hd_vm_let_go(struct hd_vm *vm)
+{
+	vm->held = false;
+	if (vm->state == HD_VM_STOPPING) {
+		vm->again = true;
+	} else if (vm->state == HD_VM_OFF || vm->state == HD_VM_FAILED) {
+		hd_vm_queue(vm, "the host is not in safe mode any more");
+		hd_vm_kick(vm);
+	}
+}
+
 void hd_vm_reboot(struct hd_vm *vm, uint64_t timeout_ns)
 {
 	qassert(vm->state == HD_VM_RUNNING);
@@ -463,6 +492,7 @@ void hd_vm_reboot(struct hd_vm *vm, uint64_t timeout_ns)
 void hd_vm_cut(struct hd_vm *vm)
 {
 	vm->again = false;
+	vm->held = false;
 	set_want(vm, false);
 	if (!vm->child) {
 		hd_vm_stop(vm, 0);

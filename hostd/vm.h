@@ -47,6 +47,7 @@ struct hd_vm {
 	bool reset;			/* the guest has reset its machine */
 	bool paused;			/* running, and held by an operator */
 	bool again;			/* it is started when it is off: a reboot */
+	bool held;			/* stopped, though wanted: see hd_vm_hold() */
 	unsigned n_late;		/* start timeouts spent waiting for others */
 	struct hd_child *child;		/* NULL when off, and while it waits for the mediator */
 	struct hd_alive alive;		/* is watched while it runs */
@@ -88,6 +89,10 @@ void hd_vm_queue(struct hd_vm *vm, const char *why);
 void hd_vm_kick(struct hd_vm *vm);
 /* Alive: the power button, force after @timeout_ns (0 = as configured). FAILED, WAITING: OFF. */
 void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns);
+/* Stopped as by hd_vm_stop() if it is alive or waits, and not started by itself; but still wanted,
+ * so that hd_vm_let_go(), or a later hostd, starts it again. An operator's stop ends that. */
+void hd_vm_hold(struct hd_vm *vm);
+void hd_vm_let_go(struct hd_vm *vm);
 /* RUNNING: stopped as by hd_vm_stop(), and started again when it is off. */
 void hd_vm_reboot(struct hd_vm *vm, uint64_t timeout_ns);
 /* Alive: power cut, SIGKILL when that does not help. */

@@ -29,6 +29,7 @@ void hd_vm_reload(struct hd_vm *vm)
 {
 	struct cf_errors errs = CF_ERRORS_NULL;
 	char path[PATH_MAX];
+	bool was_refused = vm->conf_errors;
 
 	snprintf(path, sizeof(path), "%s/vms/%s.vm", vm->env->config_dir, vm->name);
 	free(vm->conf_errors);
@@ -40,6 +41,8 @@ void hd_vm_reload(struct hd_vm *vm)
 	if (r < 0 && !vm->conf_errors)
 		vm->conf_errors = strdup("out of memory\n");
 	cf_errors_fini(&errs);
+	if (was_refused != (vm->conf_errors != NULL))
+		vm->ops->changed(vm->ctx, vm);
 }
 
 void hd_vm_complain(struct hd_vm *vm, enum cf_level level, const char *fmt, ...)

@@ -49,7 +49,7 @@ def test_json(host):
     host.vm("a", "", "[vm]\nclass = safety\n")
     host.start()
     answer = host.json("list")
-    same(set(answer), {"schema", "vms", "processes"})
+    same(set(answer), {"schema", "vms", "processes", "mode", "causes"})
     same(list(answer)[0], "schema")
     same(set(answer["vms"][0]), {"name", "state", "paused", "want", "class", "pid", "uptime_ms", "starts", "exit_code",
                                  "reason", "config"})
