@@ -25,7 +25,7 @@ int med_audio_start(struct med_audio *a, const struct snd_policy *policy,
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < policy->n_devices; i++) {
-		r = snd_sound_new(policy, i, sink, errs, &a->sounds[i]);
+		r = snd_sound_new(policy, i, a->inject, sink, errs, &a->sounds[i]);
 		a->n_sounds += r == 0;
 	}
 	r = r < 0 ? r : add_voices(a, policy, listen_fds);

@@ -7,6 +7,7 @@
 struct med_audio {
 	struct snd_sound *sounds[SND_DEVICES_MAX];
 	size_t n_sounds;
+	bool inject;		/* they may be made to fail; set before the start */
 };
 
 /*

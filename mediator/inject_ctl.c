@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers an operator who makes things fail, and finds what he means by a device or a share. Main
- * thread. Invariant: an object that is not there, or a rule that is wrong, begins nothing.
+ * Answers an operator who makes things fail, and finds what he means by a device, a share or a sound
+ * device. Main thread. Invariant: an object that is not there, or a rule that is wrong, begins nothing.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,10 +9,11 @@
 #include <string.h>
 
 #include "lib/qlog.h"
+#include "mediator/audio.h"
 #include "mediator/backend_inject.h"
 #include "mediator/control_priv.h"
 
-#define LIST_MAX (MED_DEVICES_MAX * INJECT_RULES_MAX)
+#define LIST_MAX (MED_DEVICES_MAX * INJECT_RULES_MAX + SND_DEVICES_MAX * SND_INJECT_KINDS)
 
 /* ---- the list ---- */
 
@@ -21,20 +22,47 @@ struct row {
 	char ops[INJECT_OPS_BYTES];
 };
 
-static void fill_row(struct row *row, const struct med_disk *d, const struct inject_rule *r)
+static void fill_row(struct row *row, const char *device, const char *share,
+		     const struct inject_rule *r)
 {
 	uint64_t now = qnow_ns();
 
 	row->m = (Parley__Injection)PARLEY__INJECTION__INIT;
 	row->m.id = r->id;
 	row->m.kind = (char *)inject_kind_str(r->kind);
-	row->m.device = (char *)d->policy->name;
-	row->m.share = (char *)(r->share < 0 ? "" : d->shares[r->share].policy->name);
+	row->m.device = (char *)device;
+	row->m.share = (char *)share;
 	row->m.ops = (char *)inject_ops_str(r, row->ops);
 	row->m.count_left = r->count;
 	row->m.left_ns = r->until_ns > now ? r->until_ns - now : 0;
 	row->m.delay_ns = r->kind == INJECT_LATE ? r->delay_ns : 0;
 	row->m.hits = r->hits;
+}
+
+static size_t fill_of_disk(struct row *rows, struct med_disk *d)
+{
+	struct inject_rule rules[INJECT_RULES_MAX];
+	unsigned n = backend_inject_list(d, rules);
+
+	for (unsigned k = 0; k < n; k++)
+		fill_row(&rows[k], d->policy->name,
+			 rules[k].share < 0 ? "" : d->shares[rules[k].share].policy->name,
+			 &rules[k]);
+	return n;
+}
+
+static size_t fill_of_sounds(struct row *rows, const struct med_audio *a)
+{
+	struct inject_rule rules[SND_INJECT_KINDS];
+	size_t n = 0;
+
+	for (size_t i = 0; a && i < a->n_sounds; i++) {
+		unsigned some = snd_inject_list(&a->sounds[i]->inject, rules);
+
+		for (unsigned k = 0; k < some; k++)
+			fill_row(&rows[n++], a->sounds[i]->name, "", &rules[k]);
+	}
+	return n;
 }
 
 static void answer_list(struct peer *p, uint32_t id)
@@ -44,16 +72,13 @@ static void answer_list(struct peer *p, uint32_t id)
 	Parley__Injection **v = calloc(LIST_MAX, sizeof(v[0]));
 	Parley__InjectReply reply = PARLEY__INJECT_REPLY__INIT;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-	struct inject_rule rules[INJECT_RULES_MAX];
 
-	for (size_t i = 0; rows && v && i < c->n_disks; i++) {
-		unsigned n = backend_inject_list(&c->disks[i], rules);
-
-		for (unsigned k = 0; k < n; k++) {
-			v[reply.n_injections] = &rows[reply.n_injections].m;
-			fill_row(&rows[reply.n_injections++], &c->disks[i], &rules[k]);
-		}
-	}
+	for (size_t i = 0; rows && v && i < c->n_disks; i++)
+		reply.n_injections += fill_of_disk(rows + reply.n_injections, &c->disks[i]);
+	if (rows && v)
+		reply.n_injections += fill_of_sounds(rows + reply.n_injections, c->audio);
+	for (size_t i = 0; i < reply.n_injections; i++)
+		v[i] = &rows[i].m;
 	e.id = id;
 	e.body_case = PARLEY__ENVELOPE__BODY_INJECT_REPLY;
 	e.inject_reply = &reply;
@@ -107,6 +132,36 @@ static struct med_disk *find_disk(const struct control *c, const char *name)
 	return !*name && c->n_disks == 1 ? &c->disks[0] : NULL;
 }
 
+static struct snd_sound *find_sound(const struct control *c, const char *name)
+{
+	for (size_t i = 0; c->audio && i < c->audio->n_sounds; i++)
+		if (strcmp(c->audio->sounds[i]->name, name) == 0)
+			return c->audio->sounds[i];
+	return NULL;
+}
+
+static void add_to_sound(struct peer *p, uint32_t id, struct snd_sound *s,
+			 struct inject_rule *rule)
+{
+	char ops[INJECT_OPS_BYTES];
+	bool all = strcmp(inject_ops_str(rule, ops), "all") == 0 && rule->count == 0;
+
+	rule->id = p->control->n_injections + 1;
+	int r = all ? snd_sound_inject(s, rule) : -EINVAL;
+	if (r == -EINVAL)
+		control_error(p, id, PARLEY__CODE__E_USAGE,
+			      "a sound device can be gone or stall, for=TIME");
+	if (r == -EBUSY)
+		control_error(p, id, PARLEY__CODE__E_BUSY, "it does already: clear that first");
+	if (r < 0)
+		return;
+	p->control->n_injections++;
+	qlog_info("ev=inject n=%u kind=%s sound=%s for_ms=%llu", rule->id,
+		  inject_kind_str(rule->kind), s->name,
+		  (unsigned long long)(rule->for_ns / Q_NSEC_PER_MSEC));
+	answer_list(p, id);
+}
+
 static void on_add(struct peer *p, uint32_t id, const Parley__InjectRequest *m)
 {
 	const struct control *c = p->control;
@@ -121,7 +176,10 @@ static void on_add(struct peer *p, uint32_t id, const Parley__InjectRequest *m)
 	}
 	d = strchr(m->object, '/') ? find_share(c, m->object, &rule.share) :
 				     find_disk(c, m->object);
-	if (!d && !*m->object)
+	struct snd_sound *s = d ? NULL : find_sound(c, m->object);
+	if (s)
+		add_to_sound(p, id, s, &rule);
+	else if (!d && !*m->object)
 		control_error(p, id, PARLEY__CODE__E_USAGE,
 			      "there are several devices: name one, or a share");
 	else if (!d && strchr(m->object, '/'))
@@ -151,6 +209,8 @@ static void on_clear(struct peer *p, uint32_t id, const char *which)
 	}
 	for (size_t i = 0; i < c->n_disks; i++)
 		n += backend_inject_clear(&c->disks[i], (uint32_t)number);
+	for (size_t i = 0; c->audio && i < c->audio->n_sounds; i++)
+		n += snd_sound_inject_clear(c->audio->sounds[i], (uint32_t)number);
 	if (*which && n == 0)
 		control_error(p, id, PARLEY__CODE__E_NO_SUCH, "no injection of that number");
 	else
@@ -162,7 +222,7 @@ void control_inject(struct peer *p, const Parley__Envelope *req)
 	const Parley__InjectRequest *m = req->inject_request;
 	const struct control *c = p->control;
 
-	if (c->n_disks == 0 || !c->disks[0].inject) {
+	if (!(c->n_disks > 0 && c->disks[0].inject) && !(c->audio && c->audio->inject)) {
 		control_error(p, req->id, PARLEY__CODE__E_DENIED,
 			      "fault injection is off: this mediator was started without --inject");
 		return;

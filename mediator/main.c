@@ -385,6 +385,7 @@ static void set_limits(const struct mediator *m)
 static int start_audio(struct mediator *m, struct cf_errors *errs)
 {
 	struct med_event_sink sink = control_sink(m->control);
+	m->audio.inject = m->opt.inject;
 	int r = med_audio_start(&m->audio, &m->policy->sound, &sink,
 				m->listen_fds + m->policy->n_shares, errs);
 

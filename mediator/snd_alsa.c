@@ -296,6 +296,12 @@ static int start(struct alsa_dev *a, bool capture, const char **step)
 	return r == 0 ? prime(a) : r;
 }
 
+/* What libasound would say on stderr is in the sentence that is returned. */
+static void say_nothing(const char *file, int line, const char *function, int err, const char *fmt,
+			...)
+{
+}
+
 int snd_alsa_new(const struct snd_dev_cfg *cfg, const char *pcm, bool capture,
 		 struct snd_dev **ret, char *why, size_t why_bytes)
 {
@@ -305,6 +311,7 @@ int snd_alsa_new(const struct snd_dev_cfg *cfg, const char *pcm, bool capture,
 	if (!a)
 		return -ENOMEM;
 	a->dev = (struct snd_dev){ .ops = &alsa_ops, .cfg = *cfg };
+	snd_lib_error_set_handler(say_nothing);
 	int r = open_pcm(a, pcm, capture, &step);
 	r = r < 0 ? r : start(a, capture, &step);
 	if (r < 0) {

@@ -35,7 +35,7 @@ void snd_seek_fini(struct snd_seek *k)
 	k->alsa = k->wav = NULL;
 }
 
-int snd_seek_open(const struct snd_seek *k, struct snd_dev **ret, char *why, size_t why_bytes)
+static int open_real(const struct snd_seek *k, struct snd_dev **ret, char *why, size_t why_bytes)
 {
 	if (k->alsa)
 		return snd_alsa_new(&k->cfg, k->alsa, k->capture, ret, why, why_bytes);
@@ -43,6 +43,23 @@ int snd_seek_open(const struct snd_seek *k, struct snd_dev **ret, char *why, siz
 		return snd_file_new(&k->cfg, k->wav, k->capture, ret, why, why_bytes);
 	*ret = k->capture ? NULL : snd_null_new(&k->cfg);
 	return *ret || k->capture ? 0 : -ENOMEM;
+}
+
+int snd_seek_open(const struct snd_seek *k, struct snd_dev **ret, char *why, size_t why_bytes)
+{
+	struct snd_dev *dev;
+
+	if (k->inject && snd_inject_holds(k->inject, SND_INJECT_GONE))
+		return -ENODEV;
+	int r = open_real(k, &dev, why, why_bytes);
+	if (r < 0)
+		return r;
+	if (dev && k->inject && snd_inject_wrap(k->inject, &dev) < 0) {
+		dev->ops->close(dev);
+		return -ENOMEM;
+	}
+	*ret = dev;
+	return 0;
 }
 
 void snd_seek_gone(struct snd_seek *k, uint64_t now_ns)

@@ -5,12 +5,13 @@
  */
 #pragma once
 
-#include "mediator/snd_dev.h"
+#include "mediator/snd_inject.h"
 
 struct snd_seek {
 	struct snd_dev_cfg cfg;
 	bool capture;
 	char *alsa, *wav;	/* owned; neither: a clock plays, nothing records */
+	const struct snd_inject *inject;	/* borrowed: what fails on purpose, or NULL */
 	bool seeking;
 	uint64_t next_ns;	/* when it is looked for again, while it is */
 	uint64_t rest_ns;	/* and how long after that */

@@ -85,6 +85,24 @@ static void device_gone(struct snd_sound *s, struct snd_seek *k, const struct sn
 	tell_device(s, k->capture ? "capture_lost" : "sound_lost", strerror(-r->err));
 }
 
+static void tell_injection(const struct snd_sound *s, const char *event, enum inject_kind kind,
+			   uint32_t id)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s, number %u", inject_kind_str(kind), id);
+	tell_device(s, event, text);
+}
+
+static void end_injections(struct snd_sound *s, uint64_t now)
+{
+	enum inject_kind kind;
+	uint32_t id;
+
+	while (snd_inject_over(&s->inject, now, &kind, &id))
+		tell_injection(s, "inject_ended", kind, id);
+}
+
 /* ---- the session's thread ---- */
 
 static struct snd_voice *voice_of(struct snd_sound *s, const struct snd_reply *r)
@@ -201,6 +219,8 @@ static uint64_t deadline(const struct snd_sound *s)
 {
 	uint64_t at = earlier(snd_seek_deadline_ns(&s->out), snd_seek_deadline_ns(&s->in));
 
+	at = earlier(at, snd_inject_deadline_ns(&s->inject));
+
 	for (unsigned i = 0; i < s->n_voices; i++) {
 		const struct snd_voice *v = &s->voices[i];
 
@@ -219,6 +239,7 @@ bool snd_sound_round(struct snd_sound *s, uint64_t now)
 	if (atomic_exchange(&s->reset_worst, false))
 		(void)snd_engine_tell(s->engine, &(struct snd_cmd){ .kind = SND_CMD_RESET_WORST });
 	take_replies(s, now);
+	end_injections(s, now);
 	seek(s, &s->out, now);
 	seek(s, &s->in, now);
 	/* Class safety first: nobody else's requests stand before its own. */
@@ -362,7 +383,7 @@ static int open_devices(struct snd_sound *s, const struct snd_device_policy *d,
 	return r;
 }
 
-static int sound_init(struct snd_sound *s, const struct snd_device_policy *d,
+static int sound_init(struct snd_sound *s, const struct snd_device_policy *d, bool inject,
 		      struct cf_errors *errs)
 {
 	s->cfg = (struct snd_dev_cfg){ .rate_hz = d->rate_hz, .channels = d->channels,
@@ -372,6 +393,8 @@ static int sound_init(struct snd_sound *s, const struct snd_device_policy *d,
 	if (!s->name || snd_seek_init(&s->out, &s->cfg, d->alsa, d->wav, false) < 0 ||
 	    snd_seek_init(&s->in, &s->cfg, d->alsa_capture, d->wav_capture, true) < 0)
 		return -ENOMEM;
+	s->inject.on = inject;
+	s->out.inject = s->in.inject = inject ? &s->inject : NULL;
 	s->voices_max = d->voices;
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int r = s->wake_fd < 0 ? -errno : qbell_init(&s->bell);
@@ -380,7 +403,7 @@ static int sound_init(struct snd_sound *s, const struct snd_device_policy *d,
 	return open_devices(s, d, errs);
 }
 
-int snd_sound_new(const struct snd_policy *policy, size_t device,
+int snd_sound_new(const struct snd_policy *policy, size_t device, bool inject,
 		  const struct med_event_sink *sink, struct cf_errors *errs,
 		  struct snd_sound **ret)
 {
@@ -393,7 +416,7 @@ int snd_sound_new(const struct snd_policy *policy, size_t device,
 	s->wake_fd = -1;
 	s->bell = QBELL_NULL;
 	s->unmapper = UNMAPPER_NULL;
-	int r = sound_init(s, &policy->devices[device], errs);
+	int r = sound_init(s, &policy->devices[device], inject, errs);
 	if (r < 0) {
 		snd_sound_free(s);
 		return r;
@@ -538,4 +561,23 @@ void snd_sound_reset_worst(struct snd_sound *s)
 {
 	atomic_store(&s->reset_worst, true);
 	wake(s);
+}
+
+int snd_sound_inject(struct snd_sound *s, const struct inject_rule *rule)
+{
+	int r = snd_inject_add(&s->inject, rule);
+
+	if (r < 0)
+		return r;
+	tell_injection(s, "inject_begun", rule->kind, rule->id);
+	wake(s);	/* to know when it ends */
+	return 0;
+}
+
+unsigned snd_sound_inject_clear(struct snd_sound *s, uint32_t id)
+{
+	unsigned n = snd_inject_clear(&s->inject, id);
+
+	wake(s);
+	return n;
 }

@@ -65,6 +65,7 @@ struct snd_sound {
 	uint32_t voices_max;
 	unsigned n_prepared;		/* of those that are counted */
 	struct snd_seek out, in;	/* what it plays on, what it records from */
+	struct snd_inject inject;	/* what fails of both on purpose */
 	int wake_fd;			/* the engine's and the main thread's signal */
 	struct loop_watch *wake_watch;
 	struct snd_change *_Atomic change;	/* owned by who takes it */
@@ -76,8 +77,9 @@ struct snd_sound {
 	_Atomic bool realtime;
 };
 
-/* Main thread. 0 or -errno with a sentence in @errs; -EINVAL: the device's own fault. */
-int snd_sound_new(const struct snd_policy *policy, size_t device,
+/* Main thread. @inject: it may be made to fail. 0 or -errno with a sentence in @errs; -EINVAL: the
+ * device's own fault. */
+int snd_sound_new(const struct snd_policy *policy, size_t device, bool inject,
 		  const struct med_event_sink *sink, struct cf_errors *errs,
 		  struct snd_sound **ret);
 /* Takes @take_listen_fd. Before snd_sound_start(). 0 or -errno. */
@@ -88,6 +90,9 @@ struct snd_sound *snd_sound_free(struct snd_sound *s);
 /* From the next period on. 0 or -ENOMEM. */
 int snd_sound_change(struct snd_sound *s, const struct snd_policy *policy);
 void snd_sound_reset_worst(struct snd_sound *s);
+/* As snd_inject_add() and snd_inject_clear(), and it is told. */
+int snd_sound_inject(struct snd_sound *s, const struct inject_rule *rule);
+unsigned snd_sound_inject_clear(struct snd_sound *s, uint32_t id);
 
 /* ---- session's thread: a loop around a round, which a test calls by itself ---- */
 

@@ -127,7 +127,7 @@ void sm_open(struct sm *w, const char *policy)
 
 	*w = (struct sm){ .now_ns = Q_NSEC_PER_SEC };
 	w->policy = load(policy);
-	qassert(snd_sound_new(&w->policy->sound, 0, &sink, &errs, &w->sound) == 0);
+	qassert(snd_sound_new(&w->policy->sound, 0, true, &sink, &errs, &w->sound) == 0);
 	for (size_t i = 0; i < w->policy->sound.n_voices; i++) {
 		qassert(i < SM_VOICES_MAX);
 		w->listen[w->n_voices++] = listen_anywhere();
