@@ -117,6 +117,25 @@ static enum hc_exit verb_check(struct hc *hc, const struct hc_opts *o, int argc,
 	return r;
 }
 
+static enum hc_exit verb_plan(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	Parley__VmRequest req = PARLEY__VM_REQUEST__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT, *reply = NULL;
+
+	req.verb = PARLEY__VM_REQUEST__VERB__PLAN;
+	req.name = argv[0];
+	req.json = hc->json;
+	e.body_case = PARLEY__ENVELOPE__BODY_VM_REQUEST;
+	e.vm_request = &req;
+	enum hc_exit r = hc_ask(hc, &e, PARLEY__ENVELOPE__BODY_PLAN_REPLY, wait_ns(o, CHECK_NS),
+				&reply, NULL);
+	/* As qvm prints it: JSON has a schema of its own. */
+	for (size_t i = 0; r == HC_OK && i < reply->plan_reply->n_text; i++)
+		fputs(reply->plan_reply->text[i], stdout);
+	qp_msg_free(reply);
+	return r;
+}
+
 static enum hc_exit verb_console(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
 {
 	return hc_console(hc, o, argv[0]);
@@ -369,6 +388,8 @@ const struct hc_verb hc_verbs[] = {
 	  "Make something fail on purpose, if hostd.conf allows it", 1, 66, verb_inject },
 	{ "check", "[NAME]", "Are configurations and policies right? Starts nothing", 0, 1,
 	  verb_check },
+	{ "plan", "NAME", "What a VM would be: memory, devices, interrupts, and what was chosen",
+	  1, 1, verb_plan },
 	{ "events", "[--follow] [--since TIME] [--until TIME] [--boot BOOT]", "What happened",
 	  0, 0, verb_events },
 	{ "version", "", "Of hostctl and of the hostd that runs", 0, 0, verb_version },

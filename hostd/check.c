@@ -1,54 +1,152 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hostctl check: runs `qvm --check @NAME.qvmconf` for a VM or for all, and `mediator --check`, one
- * after the other, and collects what they say, so that the rules live once, in the programs that
- * follow them. Main thread. Each run has a deadline; nothing that runs is touched.
- *
- * Invariant: a check outlives its client until its child has ended, because a child is always
- * reaped; job.client is NULL then.
+ * hostctl check: what every program says of its own configuration, and what the whole-system check
+ * says of all of them together. hostctl plan: what one program says that it would do. Main thread.
+ * Nothing that runs is touched.
  */
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hostd/oper.h"
-
-#define CHECK_DEADLINE_S 10
-#define LINES_MAX 200u		/* of one program */
-
-struct item {
-	char name[HD_NAME_MAX + 1];
-	bool mediator, ok;
-	char *lines[LINES_MAX];		/* owned */
-	size_t n_lines;
-};
+#include "hostd/run.h"
+#include "hostd/verdict.h"
 
 struct check {
 	struct hd_job job;
-	struct hd_env *env;
-	struct item *items;		/* owned */
-	unsigned n_items, at;
-	struct hd_child *child;
-	struct hd_lines lines;
-	struct event *ev;		/* the deadline of a run, and the step to the next */
-	bool late;
+	struct hd_plans *plans;
+	struct hd_vms *vms;
+	char name[HD_NAME_MAX + 1];	/* "" = all */
+	struct hd_run *run;		/* of a plan */
 };
 
-static void next_run(struct check *k);
+/* ---- check ---- */
 
-static void check_free(struct check *k)
+/* An answer under construction: items and their lines, all owned. */
+struct report {
+	Parley__CheckReply__Item *items, **v;
+	size_t n;
+	bool ok;
+};
+
+static void add_line(Parley__CheckReply__Item *it, const char *text, size_t len)
 {
-	for (unsigned i = 0; i < k->n_items; i++)
-		for (size_t n = 0; n < k->items[i].n_lines; n++)
-			free(k->items[i].lines[n]);
-	free(k->items);
-	hd_child_free(k->child);
-	hd_lines_reset(&k->lines);
-	if (k->ev)
-		event_free(k->ev);
+	char **v = realloc(it->lines, (it->n_lines + 1) * sizeof(v[0]));
+
+	if (!v)
+		return;
+	it->lines = v;
+	v[it->n_lines] = strndup(text, len);
+	it->n_lines += v[it->n_lines] != NULL;
+}
+
+static void add_text(Parley__CheckReply__Item *it, const char *text)
+{
+	while (text && *text) {
+		size_t len = strcspn(text, "\n");
+
+		add_line(it, text, len);
+		text += len + (text[len] == '\n');
+	}
+}
+
+static void add_verdict(Parley__CheckReply__Item *it, const struct hd_verdicts *verdicts,
+			const char *name)
+{
+	static const enum cf_level levels[] = { CF_ERROR, CF_WARNING };
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(levels); i++) {
+		char *text = NULL;
+
+		if (hd_verdict_text(verdicts, name, levels[i], &text) == 0 && !text)
+			continue;
+		it->ok = it->ok && levels[i] != CF_ERROR;
+		add_text(it, text ? text : "out of memory");
+		free(text);
+	}
+}
+
+static Parley__CheckReply__Item *add_item(struct report *r, const struct hd_plan_item *plan,
+					  const char *name)
+{
+	Parley__CheckReply__Item *it = &r->items[r->n];
+
+	*it = (Parley__CheckReply__Item)PARLEY__CHECK_REPLY__ITEM__INIT;
+	it->name = (char *)name;
+	it->ok = plan && plan->ok;
+	for (size_t i = 0; plan && i < plan->n_lines; i++)
+		add_text(it, plan->lines[i]);
+	r->v[r->n++] = it;
+	return it;
+}
+
+static void add_vm(struct report *r, const struct check *k, const struct hd_vm *vm,
+		   const struct hd_verdicts *verdicts)
+{
+	Parley__CheckReply__Item *it = add_item(r, hd_plans_find(k->plans, vm->name), vm->name);
+
+	if (vm->conf_errors) {
+		it->ok = false;
+		add_text(it, vm->conf_errors);
+	}
+	add_text(it, vm->conf_warnings);
+	add_verdict(it, verdicts, vm->name);
+	r->ok = r->ok && it->ok;
+}
+
+static void report_fini(struct report *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		for (size_t n = 0; n < r->items[i].n_lines; n++)
+			free(r->items[i].lines[n]);
+		free(r->items[i].lines);
+	}
+	free(r->items);
+	free(r->v);
+}
+
+static int make_report(struct report *r, const struct check *k)
+{
+	const struct hd_plan_item *med = *k->name ? NULL : hd_plans_find(k->plans, "");
+	struct hd_verdicts verdicts;
+	struct hd_vm *vm;
+
+	*r = (struct report){ .ok = true };
+	r->items = calloc(k->vms->n + 2, sizeof(r->items[0]));
+	r->v = calloc(k->vms->n + 2, sizeof(r->v[0]));
+	if (!r->items || !r->v || hd_verdicts_make(&verdicts, k->vms, k->plans) < 0)
+		return -ENOMEM;
+	LIST_FOREACH(vm, &k->vms->list, entry)
+		if (!*k->name || strcmp(vm->name, k->name) == 0)
+			add_vm(r, k, vm, &verdicts);
+	if (med)
+		r->ok = add_item(r, med, "mediator")->ok && r->ok;
+	hd_verdicts_fini(&verdicts);
+	return 0;
+}
+
+static void check_done(void *ctx, const char *name)
+{
+	struct check *k = ctx;
+	Parley__CheckReply reply = PARLEY__CHECK_REPLY__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	struct report report;
+	struct hd_client *c = k->job.client;
+
+	int r = make_report(&report, k);
+	reply.ok = report.ok;
+	reply.items = report.v;
+	reply.n_items = report.n;
+	e.body_case = PARLEY__ENVELOPE__BODY_CHECK_REPLY;
+	e.check_reply = &reply;
+	if (r == 0)
+		hd_client_reply(c, k->job.id, &e);
+	else
+		hd_link_send_error(c->link, k->job.id, PARLEY__CODE__E_FAILED, "out of memory");
+	report_fini(&report);
+	hd_job_remove(&k->job);
 	free(k);
 }
 
@@ -56,192 +154,120 @@ static void check_cancel(struct hd_job *job)
 {
 	struct check *k = Q_CONTAINER_OF(job, struct check, job);
 
-	if (k->child)
-		hd_child_signal(k->child, SIGKILL);	/* on_exited() frees */
-	else
-		check_free(k);
+	hd_plans_forget(k->plans, k);
+	hd_run_forget(k->run);
+	free(k);
 }
 
-static void add_line(struct item *it, const char *text)
+static struct check *check_new(struct hd_client *c, uint32_t id, const char *name)
 {
-	if (it->n_lines >= LINES_MAX)
-		return;
-	it->lines[it->n_lines] = strdup(text);
-	it->n_lines += it->lines[it->n_lines] != NULL;
-}
+	struct check *k = calloc(1, sizeof(*k));
 
-static void add_text(struct item *it, const char *text)
-{
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-		char *line = strndup(text, len);
-
-		if (line)
-			add_line(it, line);
-		free(line);
-		text += len + (text[len] == '\n');
+	if (!k) {
+		hd_link_send_error(c->link, id, PARLEY__CODE__E_FAILED, "out of memory");
+		return NULL;
 	}
+	k->plans = c->oper->plans;
+	k->vms = c->oper->vms;
+	k->job.cancel = check_cancel;
+	snprintf(k->name, sizeof(k->name), "%s", name);
+	if (hd_job_add(&k->job, c, id) == 0)
+		return k;
+	free(k);
+	return NULL;
 }
 
-static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fds)
+static void give_up(struct check *k, int err)
 {
-	/* A check has no channel. */
-}
-
-static void on_line(void *ctx, const struct hd_line *line)
-{
-	struct check *k = ctx;
-
-	add_line(&k->items[k->at], line->text);
-}
-
-static void on_exited(void *ctx, const struct hd_exit *ex)
-{
-	struct check *k = ctx;
-	struct item *it = &k->items[k->at];
-	const struct hd_end end = { .exit = *ex };
-	char why[HD_REASON_BYTES];
-
-	k->child = hd_child_free(k->child);
-	if (!k->job.client) {
-		check_free(k);
-		return;
-	}
-	if (ex->code != 0 || ex->signal)
-		it->ok = false;
-	if (k->late)
-		add_line(it, "the check took too long and was ended");
-	else if (!it->ok && it->n_lines == 0)
-		add_line(it, hd_reason(&end, why, sizeof(why)));
-	k->at++;
-	next_run(k);
-}
-
-static const struct hd_child_ops child_ops = {
-	.msg = on_msg, .line = on_line, .exited = on_exited,
-};
-
-static int spawn(struct check *k, const struct item *it)
-{
-	char exe[PATH_MAX], cwd[PATH_MAX], arg[PATH_MAX];
-	char *const argv[] = { exe, (char *)"--check", arg, NULL };
-	const struct hd_child_spec spec = {
-		.path = exe, .cwd = cwd, .argv = argv,
-		.stdin_fd = -1, .stdout_fd = -1,
-	};
-
-	snprintf(exe, sizeof(exe), "%s/%s", k->env->bin_dir, it->mediator ? "mediator" : "qvm");
-	snprintf(cwd, sizeof(cwd), "%s%s", k->env->config_dir, it->mediator ? "" : "/vms");
-	if (it->mediator)
-		snprintf(arg, sizeof(arg), "%s/mediator.d", k->env->config_dir);
-	else
-		snprintf(arg, sizeof(arg), "@%s.qvmconf", it->name);
-	return hd_child_start(k->env->base, &spec, &k->lines, &child_ops, k, &k->child);
-}
-
-static void answer(struct check *k)
-{
-	Parley__CheckReply reply = PARLEY__CHECK_REPLY__INIT;
-	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-	Parley__CheckReply__Item *m = calloc(k->n_items + 1, sizeof(m[0]));
-	Parley__CheckReply__Item **v = calloc(k->n_items + 1, sizeof(v[0]));
-	struct hd_client *c = k->job.client;
-
-	reply.ok = true;
-	for (unsigned i = 0; m && v && i < k->n_items; i++) {
-		m[i] = (Parley__CheckReply__Item)PARLEY__CHECK_REPLY__ITEM__INIT;
-		m[i].name = k->items[i].name;
-		m[i].ok = k->items[i].ok;
-		m[i].lines = k->items[i].lines;
-		m[i].n_lines = k->items[i].n_lines;
-		v[i] = &m[i];
-		reply.ok = reply.ok && m[i].ok;
-	}
-	reply.items = v;
-	reply.n_items = k->n_items;
-	e.body_case = PARLEY__ENVELOPE__BODY_CHECK_REPLY;
-	e.check_reply = &reply;
-	if (m && v)
-		hd_client_reply(c, k->job.id, &e);
-	else
-		hd_link_send_error(c->link, k->job.id, PARLEY__CODE__E_FAILED, "out of memory");
-	free(v);
-	free(m);
-}
-
-/* Starts the next program, or answers and ends. */
-static void next_run(struct check *k)
-{
-	const struct timeval limit = { .tv_sec = CHECK_DEADLINE_S };
-
-	k->late = false;
-	for (; k->at < k->n_items; k->at++) {
-		struct item *it = &k->items[k->at];
-		int r = spawn(k, it);
-
-		if (r == 0) {
-			event_add(k->ev, &limit);
-			return;
-		}
-		it->ok = false;
-		add_line(it, strerror(-r));
-	}
-	answer(k);
+	hd_link_send_error(k->job.client->link, k->job.id, PARLEY__CODE__E_FAILED, "%s",
+			   strerror(-err));
 	hd_job_remove(&k->job);
-	check_free(k);
-}
-
-static void on_deadline(evutil_socket_t fd, short what, void *arg)
-{
-	struct check *k = arg;
-
-	k->late = true;
-	if (k->child)
-		hd_child_signal(k->child, SIGKILL);
-	else
-		next_run(k);	/* the first step */
-}
-
-static void add_item(struct check *k, const struct hd_vm *vm)
-{
-	struct item *it = &k->items[k->n_items++];
-
-	it->ok = true;
-	it->mediator = vm == NULL;
-	snprintf(it->name, sizeof(it->name), "%s", vm ? vm->name : "mediator");
-	if (vm && vm->conf_errors) {
-		it->ok = false;
-		add_text(it, vm->conf_errors);
-	}
-	if (vm && vm->conf_warnings)
-		add_text(it, vm->conf_warnings);
+	free(k);
 }
 
 void hd_check(struct hd_client *c, uint32_t id, const char *name)
 {
-	struct hd_oper *o = c->oper;
-	struct check *k = calloc(1, sizeof(*k));
-	struct hd_vm *vm;
+	struct check *k = check_new(c, id, name);
+	int r = k ? hd_plans_ask(k->plans, HD_PLANS_ALL, "", 0, check_done, k) : 0;
 
-	if (k) {
-		k->env = o->env;
-		k->job.cancel = check_cancel;
-		k->items = calloc(o->vms->n + 1, sizeof(k->items[0]));
-		k->ev = evtimer_new(o->env->base, on_deadline, k);
+	if (r < 0)
+		give_up(k, r);
+}
+
+/* ---- plan ---- */
+
+/* As much as one string may hold, without cutting a character. */
+static size_t piece_len(const char *text, size_t len)
+{
+	size_t n = Q_MIN(len, (size_t)QP_STRING_MAX - 4);
+
+	while (n > 1 && n < len && ((unsigned char)text[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
+static void send_plan(struct hd_client *c, uint32_t id, const char *text, size_t len)
+{
+	Parley__PlanReply reply = PARLEY__PLAN_REPLY__INIT;
+	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
+	char *pieces[HD_RUN_OUTPUT_MAX / (QP_STRING_MAX / 2)];
+	bool whole = true;
+
+	for (size_t at = 0; at < len && whole;) {
+		size_t n = piece_len(text + at, len - at);
+
+		pieces[reply.n_text] = strndup(text + at, n);
+		whole = pieces[reply.n_text] != NULL;
+		reply.n_text += whole;
+		at += n;
 	}
-	if (!k || !k->items || !k->ev) {
-		if (k)
-			check_free(k);
-		hd_link_send_error(c->link, id, PARLEY__CODE__E_FAILED, "out of memory");
-		return;
-	}
-	LIST_FOREACH(vm, &o->vms->list, entry)
-		if (!*name || strcmp(vm->name, name) == 0)
-			add_item(k, vm);
-	if (!*name && hd_med_has_policies(o->env))
-		add_item(k, NULL);
-	if (hd_job_add(&k->job, c, id) < 0)
-		check_free(k);
+	reply.text = pieces;
+	e.body_case = PARLEY__ENVELOPE__BODY_PLAN_REPLY;
+	e.plan_reply = &reply;
+	if (whole)
+		hd_client_reply(c, id, &e);
 	else
-		event_active(k->ev, EV_TIMEOUT, 0);
+		hd_link_send_error(c->link, id, PARLEY__CODE__E_FAILED, "out of memory");
+	for (size_t i = 0; i < reply.n_text; i++)
+		free(pieces[i]);
+}
+
+static void plan_done(void *ctx, const struct hd_run_result *r)
+{
+	struct check *k = ctx;
+	struct hd_client *c = k->job.client;
+	char *why = NULL;
+	size_t len = 0;
+	FILE *f = r->ok && r->output ? NULL : open_memstream(&why, &len);
+
+	k->run = NULL;
+	for (size_t i = 0; f && i < r->n_lines; i++)
+		fprintf(f, "\n%s", r->lines[i]);
+	if (f)
+		(void)fclose(f);
+	if (r->ok && r->output)
+		send_plan(c, k->job.id, r->output, r->output_len);
+	else
+		hd_link_send_error(c->link, k->job.id, PARLEY__CODE__E_CONFIG,
+				   "%s has no plan:%.3500s", k->name, why ? why : "");
+	free(why);
+	hd_job_remove(&k->job);
+	free(k);
+}
+
+void hd_plan(struct hd_client *c, uint32_t id, const char *name, bool json)
+{
+	struct check *k = check_new(c, id, name);
+	char exe[PATH_MAX], cwd[PATH_MAX], arg[HD_NAME_MAX + 16];
+	char *argv[] = { exe, (char *)"--plan", json ? (char *)"--json" : arg, json ? arg : NULL,
+			 NULL };
+
+	if (!k)
+		return;
+	snprintf(exe, sizeof(exe), "%s/qvm", c->oper->env->bin_dir);
+	snprintf(cwd, sizeof(cwd), "%s/vms", c->oper->env->config_dir);
+	snprintf(arg, sizeof(arg), "@%s.qvmconf", name);
+	int r = hd_run_start(c->oper->env, exe, cwd, argv, plan_done, k, &k->run);
+	if (r < 0)
+		give_up(k, r);
 }

@@ -13,10 +13,12 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "hostd/modes.h"
 #include "hostd/order.h"
+#include "hostd/verdict.h"
 #include "hostd/want.h"
 #include "lib/qlog.h"
 
@@ -40,7 +42,66 @@ static void vm_changed(void *ctx, struct hd_vm *vm)
 	event_active(h->ev_step, EV_TIMEOUT, 0);
 }
 
-static const struct hd_vm_ops vm_ops = { .waits_for = waits_for, .changed = vm_changed };
+/* ---- the whole-system check ---- */
+
+static void say_refused(struct hostd *h, const char *kind, const char *name, const char *text)
+{
+	if (text)
+		hd_event_add(&h->env.events, kind, name, "%s", text);
+}
+
+static void vm_checked(void *ctx, const char *name)
+{
+	struct hostd *h = ctx;
+	struct hd_vm *vm = hd_vms_find(&h->vms, name);
+	struct hd_verdicts verdicts;
+	char *errors = NULL;
+
+	if (!vm)
+		return;
+	int r = hd_verdicts_make(&verdicts, &h->vms, h->plans);
+	if (r == 0)
+		r = hd_verdict_text(&verdicts, name, CF_ERROR, &errors);
+	hd_verdicts_fini(&verdicts);
+	hd_vm_checked(vm, r < 0 ? "out of memory" : errors);
+	free(errors);
+}
+
+static void check_vm(void *ctx, struct hd_vm *vm)
+{
+	struct hostd *h = ctx;
+	int r = hd_plans_ask(h->plans, HD_PLANS_ONE, vm->name, hd_order_rank(vm->conf.class),
+			     vm_checked, h);
+
+	if (r < 0)
+		qlog_err(r, "ev=check_failed vm=%s", vm->name);
+}
+
+/* All is known once: what is wrong with VMs that nobody starts is told as well. */
+static void all_checked(void *ctx, const char *name)
+{
+	struct hostd *h = ctx;
+	struct hd_verdicts verdicts;
+	struct hd_vm *vm;
+
+	if (hd_verdicts_make(&verdicts, &h->vms, h->plans) < 0)
+		return;
+	LIST_FOREACH(vm, &h->vms.list, entry) {
+		char *errors = NULL, *warnings = NULL;
+
+		if (hd_verdict_text(&verdicts, vm->name, CF_ERROR, &errors) == 0)
+			say_refused(h, "vm_refused", vm->name, errors);
+		if (hd_verdict_text(&verdicts, vm->name, CF_WARNING, &warnings) == 0)
+			say_refused(h, "vm_warning", vm->name, warnings);
+		free(errors);
+		free(warnings);
+	}
+	hd_verdicts_fini(&verdicts);
+}
+
+static const struct hd_vm_ops vm_ops = {
+	.waits_for = waits_for, .check = check_vm, .changed = vm_changed,
+};
 
 static void med_changed(void *ctx)
 {
@@ -155,12 +216,16 @@ static int take_up(struct hostd *h)
 	if (r < 0)
 		return r;
 	hd_vms_adopt(&h->vms);
+	r = hd_plans_ask(h->plans, HD_PLANS_ALL, "", 0, all_checked, h);
+	if (r < 0)
+		return r;
 	if (!interrupted)
 		hd_vms_autostart(&h->vms);
 	hd_notify_ready(&h->notify);
 	event_active(h->ev_step, EV_TIMEOUT, 0);
 	return 0;
 }
+
 /* A host whose disk is ill runs its VMs: that nothing is recorded is told. */
 static void open_recorder(struct hostd *h)
 {
@@ -200,13 +265,17 @@ int hostd_init(struct hostd *h, const struct hd_env *env)
 	hd_med_on_freeze(h->med, freeze);
 	h->freeze.changed = med_changed;
 	h->freeze.ctx = h;
-	r = hd_oper_init(&h->oper, &h->env, &h->vms, h->med);
+	h->plans = hd_plans_new(&h->env, &h->vms);
+	if (!h->plans)
+		return -ENOMEM;
+	r = hd_oper_init(&h->oper, &h->env, &h->vms, h->med, h->plans);
 	return r < 0 ? r : take_up(h);
 }
 
 void hostd_fini(struct hostd *h)
 {
 	hd_oper_fini(&h->oper);
+	h->plans = hd_plans_free(h->plans);
 	hd_freeze_fini(&h->freeze);
 	hd_vms_fini(&h->vms);
 	h->med = hd_med_free(h->med);

@@ -12,6 +12,7 @@ struct hostd {
 	struct hd_env env;
 	struct hd_vms vms;
 	struct hd_med *med;
+	struct hd_plans *plans;
 	struct hd_oper oper;
 	struct hd_freeze freeze;
 	struct event *ev_step;		/* something changed: kick VMs, go on ending */

@@ -191,11 +191,14 @@ void hd_oper_vm_changed(struct hd_oper *o, struct hd_vm *vm)
 	}
 }
 
-int hd_oper_init(struct hd_oper *o, struct hd_env *env, struct hd_vms *vms, struct hd_med *med)
+int hd_oper_init(struct hd_oper *o, struct hd_env *env, struct hd_vms *vms, struct hd_med *med,
+		 struct hd_plans *plans)
 {
 	char path[PATH_MAX];
 
-	*o = (struct hd_oper){ .env = env, .vms = vms, .med = med, .listen_fd = -1 };
+	*o = (struct hd_oper){
+		.env = env, .vms = vms, .med = med, .plans = plans, .listen_fd = -1,
+	};
 	LIST_INIT(&o->clients);
 	snprintf(path, sizeof(path), "%s/hostd.sock", env->run_dir);
 	o->listen_fd = qfd_listen_unix(path, BACKLOG);

@@ -10,6 +10,7 @@
 
 #include "hostd/link.h"
 #include "hostd/med.h"
+#include "hostd/plans.h"
 #include "hostd/vms.h"
 #include "lib/qlog.h"
 
@@ -46,6 +47,7 @@ struct hd_oper {
 	struct hd_env *env;
 	struct hd_vms *vms;
 	struct hd_med *med;
+	struct hd_plans *plans;
 	int listen_fd;
 	struct event *ev_listen;
 	LIST_HEAD(, hd_client) clients;
@@ -54,7 +56,8 @@ struct hd_oper {
 };
 
 /* 0 or -errno: -EADDRINUSE when another hostd listens. @env's events are listened to. */
-int hd_oper_init(struct hd_oper *o, struct hd_env *env, struct hd_vms *vms, struct hd_med *med);
+int hd_oper_init(struct hd_oper *o, struct hd_env *env, struct hd_vms *vms, struct hd_med *med,
+		 struct hd_plans *plans);
 void hd_oper_fini(struct hd_oper *o);
 /* Answers those who waited for it. */
 void hd_oper_vm_changed(struct hd_oper *o, struct hd_vm *vm);
@@ -68,7 +71,7 @@ void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e);
 /* VmInfo of it. */
 void hd_reply_info(struct hd_client *c, uint32_t id, const struct hd_vm *vm);
 void hd_client_reply(struct hd_client *c, uint32_t id, Parley__Envelope *e);
-/* hostd/gather.c, hostd/check.c: answered when all have answered, or by a deadline. */
+/* hostd/gather.c: answered when all have answered, or by a deadline. */
 void hd_gather_stats(struct hd_client *c, const Parley__Envelope *e);
 /* To the mediator as it is, and its answer back. */
 void hd_gather_relay(struct hd_client *c, const Parley__Envelope *e);
@@ -79,4 +82,6 @@ void hd_guest_dump(struct hd_client *c, uint32_t id, struct hd_vm *vm);
 void hd_recall(struct hd_client *c, const Parley__Envelope *e);
 /* hostd/inject.c */
 void hd_inject(struct hd_client *c, const Parley__Envelope *e);
+/* hostd/check.c: @name of a VM, or "" = all VMs and the mediator. */
 void hd_check(struct hd_client *c, uint32_t id, const char *name);
+void hd_plan(struct hd_client *c, uint32_t id, const char *name, bool json);

@@ -8,11 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-unsigned hd_order_rank(Parley__Class c)
-{
-	return c == PARLEY__CLASS__CLASS_BEST_EFFORT ? 0 : c == PARLEY__CLASS__CLASS_NORMAL ? 1 : 2;
-}
-
 static bool names(const struct hd_vm *vm, const struct hd_vm *other)
 {
 	for (unsigned i = 0; i < vm->conf.n_after; i++)
@@ -52,7 +47,7 @@ static void check_one(struct hd_vms *s, struct hd_vm *vm)
 		const struct hd_vm *other = hd_vms_find(s, name);
 
 		if (!other)
-			hd_vm_complain(vm, CF_WARNING, "after = %s: there is no such VM", name);
+			hd_vm_complain(vm, CF_ERROR, "after = %s: there is no such VM", name);
 		else if (other == vm)
 			hd_vm_complain(vm, CF_ERROR, "after = %s: that is this VM itself", name);
 		else if (hd_order_rank(other->conf.class) < hd_order_rank(vm->conf.class))

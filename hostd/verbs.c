@@ -336,6 +336,9 @@ static void on_vm_request(struct hd_client *c, const Parley__Envelope *e)
 	case PARLEY__VM_REQUEST__VERB__CHECK:
 		hd_check(c, e->id, req->name);
 		return;
+	case PARLEY__VM_REQUEST__VERB__PLAN:
+		hd_plan(c, e->id, vm->name, req->json);
+		return;
 	default:
 		hd_link_send_error(c->link, e->id, PARLEY__CODE__E_USAGE, "no such request");
 	}

@@ -333,12 +333,44 @@ static void fail_start(struct hd_vm *vm)
 	restart(vm, HD_ENDED_FAILED, false);
 }
 
+static void begin_check(struct hd_vm *vm)
+{
+	if (vm->checking)
+		return;
+	vm->checking = true;
+	snprintf(vm->reason, sizeof(vm->reason), "its configuration is being checked");
+	vm->ops->check(vm->ctx, vm);
+}
+
+void hd_vm_checked(struct hd_vm *vm, const char *errors)
+{
+	if (!vm->checking)
+		return;
+	vm->checking = false;
+	if (vm->state != HD_VM_STARTING || vm->child)
+		return;
+	vm->checked = !errors;
+	if (vm->checked) {
+		hd_vm_kick(vm);
+		return;
+	}
+	set_text(&vm->failed_text, errors);
+	vm->fail_code = PARLEY__CODE__E_CONFIG;
+	snprintf(vm->reason, sizeof(vm->reason), "refused by the check of the whole system: %.*s",
+		 (int)strcspn(errors, "\n"), errors);
+	set_state(vm, HD_VM_FAILED, vm->reason);
+}
+
 void hd_vm_kick(struct hd_vm *vm)
 {
 	bool comes;
 
 	if (vm->state != HD_VM_STARTING || vm->child)
 		return;
+	if (!vm->checked) {
+		begin_check(vm);
+		return;
+	}
 	const char *other = vm->ops->waits_for(vm->ctx, vm, &comes);
 	if (other) {
 		snprintf(vm->reason, sizeof(vm->reason), "waits for %s", other);
@@ -362,7 +394,7 @@ static void begin(struct hd_vm *vm, const char *why)
 	vm->exit_code = -1;
 	vm->fail_code = PARLEY__CODE__E_FAILED;
 	vm->ready_ns = 0;
-	vm->late = vm->reset = false;
+	vm->late = vm->reset = vm->checked = false;
 	vm->hung[0] = '\0';
 	vm->n_late = 0;
 	vm->reason[0] = '\0';
@@ -512,15 +544,15 @@ static void on_start_late(struct hd_vm *vm)
 		set_deadline(vm, KILL_AGAIN_NS);
 		return;
 	}
-	bool comes = false;
-	const char *other = vm->ops->waits_for(vm->ctx, vm, &comes);
+	bool comes = vm->checking;
+	const char *other = comes ? NULL : vm->ops->waits_for(vm->ctx, vm, &comes);
 
 	if (comes && vm->n_late++ < STARTS_WAITED) {
 		set_deadline(vm, vm->env->conf.start_timeout_ns);
 		return;
 	}
 	snprintf(vm->reason, sizeof(vm->reason), "%s did not become ready in time",
-		 other ? other : "its process");
+		 other ? other : vm->checking ? "the check of its configuration" : "its process");
 	fail_start(vm);
 }
 

@@ -22,6 +22,8 @@ struct hd_vm_ops {
 	/* Who must come up before it, NULL when nobody; hd_vm_kick() when that has changed.
 	 * *ret_comes: whether that one is on its way itself. */
 	const char *(*waits_for)(void *ctx, const struct hd_vm *vm, bool *ret_comes);
+	/* Is about to start: hd_vm_checked() follows, from the loop. */
+	void (*check)(void *ctx, struct hd_vm *vm);
 	/* The state has changed. The VM is not freed by the callee. */
 	void (*changed)(void *ctx, struct hd_vm *vm);
 };
@@ -48,6 +50,7 @@ struct hd_vm {
 	bool paused;			/* running, and held by an operator */
 	bool again;			/* it is started when it is off: a reboot */
 	bool held;			/* stopped, though wanted: see hd_vm_hold() */
+	bool checking, checked;		/* this start, by the whole-system check */
 	unsigned n_late;		/* start timeouts spent waiting for others */
 	struct hd_child *child;		/* NULL when off, and while it waits for the mediator */
 	struct hd_alive alive;		/* is watched while it runs */
@@ -87,6 +90,8 @@ void hd_vm_start(struct hd_vm *vm);
 void hd_vm_queue(struct hd_vm *vm, const char *why);
 /* The mediator has come up, or will not: a VM that waited for it goes on. */
 void hd_vm_kick(struct hd_vm *vm);
+/* The answer to ops->check: nothing stands against its start, or @errors do (borrowed). */
+void hd_vm_checked(struct hd_vm *vm, const char *errors);
 /* Alive: the power button, force after @timeout_ns (0 = as configured). FAILED, WAITING: OFF. */
 void hd_vm_stop(struct hd_vm *vm, uint64_t timeout_ns);
 /* Stopped as by hd_vm_stop() if it is alive or waits, and not started by itself; but still wanted,

@@ -326,6 +326,8 @@ static int load_policy(struct mediator *m, struct cf_errors *errs)
 		return failed(m, EXIT_START, "policy", ENOMEM, "out of memory");
 	if (r < 0)
 		return refused(m, errs, "policy", EXIT_POLICY);
+	if (m->opt.plan)
+		med_policy_print(m->policy, stdout);
 	m->n_listen_fds = m->policy->n_shares + m->policy->sound.n_voices;
 	m->listen_fds = calloc(m->n_listen_fds + 1, sizeof(int));
 	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
@@ -417,7 +419,7 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	if (r < 0)
 		return refused(m, errs, "device", r == -EINVAL ? EXIT_POLICY : EXIT_START);
 	if (m->opt.check_only)
-		return checked(m);
+		return m->opt.plan ? EXIT_OK : checked(m);
 	r = start_disks(m);
 	if (r < 0)
 		return failed(m, EXIT_START, "device", r, "a device's thread does not start");

@@ -20,6 +20,9 @@ static void usage(FILE *to)
 	      "  --keep-fds N      descriptors N to N + 2 are for a supervisor that takes over\n"
 	      "  --inject          let an operator make things fail (hostctl inject)\n"
 	      "  --check           check the policy and the devices, start nothing\n"
+	      "  --plan            with --check: print the policy as it was read, before the "
+	      "devices\n"
+	      "                    are looked at\n"
 	      "  --simulate FILE   run the device and the guests that FILE describes in virtual "
 	      "time\n"
 	      "  --seconds N       simulate so much, instead of what FILE says\n"
@@ -50,6 +53,8 @@ static int check_options(const struct options *o)
 
 	if (!o->simulate && (o->simulate_ns || o->json))
 		why = "--seconds and --json belong to --simulate";
+	else if (o->plan && !o->check_only)
+		why = "--plan belongs to --check";
 	else if (o->simulate && (o->n_paths || o->check_only || o->control_fd >= 0))
 		why = "--simulate takes its policy from FILE, and serves nobody";
 	else if (!o->simulate && o->n_paths == 0)
@@ -81,6 +86,7 @@ int parse_options(int argc, char **argv, struct options *o)
 		{ "keep-fds", required_argument, NULL, 'K' },
 		{ "inject", no_argument, NULL, 'i' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "plan", no_argument, NULL, 'p' },
 		{ "simulate", required_argument, NULL, 's' },
 		{ "seconds", required_argument, NULL, 't' },
 		{ "json", no_argument, NULL, 'j' },
@@ -112,6 +118,9 @@ int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'k':
 			o->check_only = true;
+			break;
+		case 'p':
+			o->plan = true;
 			break;
 		case 's':
 			o->simulate = optarg;

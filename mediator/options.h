@@ -13,6 +13,7 @@ struct options {
 	int control_fd;
 	int keep_fd;		/* where a later supervisor asks to take over; -1: nowhere */
 	bool check_only;
+	bool plan;		/* of a check: the policy is printed, and nothing else */
 	bool inject;		/* things may be made to fail */
 	const char *simulate;	/* a file that describes a simulation, or NULL */
 	uint64_t simulate_ns;	/* 0 = as it says there */

@@ -25,11 +25,25 @@ static json_t *int_json(uint64_t v)
 	return json_integer((json_int_t)v);
 }
 
+/* Where it stands in the configuration; what was chosen stands nowhere. */
+static int add_pos(json_t *j, const char *member, const struct cf_pos *pos)
+{
+	if (!pos->file)
+		return 0;
+	return json_object_set_new(j, member, json_pack("{s:o, s:i, s:i}", "file",
+						      text_json(pos->file), "line",
+						      (int)pos->line, "column", (int)pos->col));
+}
+
 static json_t *ram_json(const struct cfg_ram *r)
 {
-	return json_pack("{s:s, s:o, s:o, s:b}", "kind", r->rom ? "rom" : "ram", "address",
-			 int_json(r->gpa), "bytes", int_json(r->len_bytes), "chosen",
-			 r->automatic);
+	json_t *j = json_pack("{s:s, s:o, s:o, s:b}", "kind", r->rom ? "rom" : "ram", "address",
+			      int_json(r->gpa), "bytes", int_json(r->len_bytes), "chosen",
+			      r->automatic);
+	if (add_pos(j, "at", &r->pos) == 0)
+		return j;
+	json_decref(j);
+	return NULL;
 }
 
 static json_t *cpu_json(const struct cfg_cpu *c)
@@ -51,6 +65,7 @@ static json_t *cpu_json(const struct cfg_cpu *c)
 	}
 	if (c->cluster)
 		r |= json_object_set_new(j, "cluster", json_string(c->cluster));
+	r |= add_pos(j, "at", &c->pos);
 	if (r == 0)
 		return j;
 	json_decref(j);
@@ -118,6 +133,19 @@ static json_t *arg_json(const struct vd_arg *a)
 			 a->text ? text_json(a->text) : json_true());
 }
 
+static int add_backing_pos(const struct cfg_vdev *v, json_t *j)
+{
+	static const char *const options[] = { "hostdev", "peer", "tapdev" };
+	for (size_t i = 0; i < Q_ARRAY_LEN(options); i++) {
+		const struct vd_arg *a = vd_arg_find(&v->cfg, options[i]);
+		if (!a)
+			continue;
+		const struct cf_pos pos = { a->file, a->line, a->col };
+		return add_pos(j, "backing_at", &pos);
+	}
+	return 0;
+}
+
 /* What stands behind it, and what is its own of what the VM has for all. */
 static int add_host_side(const struct cfg_vdev *v, json_t *j)
 {
@@ -125,6 +153,7 @@ static int add_host_side(const struct cfg_vdev *v, json_t *j)
 	enum cfg_model model = cfg_model_of(v, &what);
 	int r = json_object_set_new(j, "model", json_string(cfg_model_str(model)));
 	r |= json_object_set_new(j, "backing", what ? text_json(what) : json_null());
+	r |= add_backing_pos(v, j);
 	if (v->has_log)
 		r |= json_object_set_new(j, "log", logger_json(&v->log));
 	if (v->sched_policy != CFG_SCHED_INHERIT) {
@@ -160,6 +189,7 @@ static json_t *vdev_json(const struct cfg_vdev *v)
 		r |= json_object_set_new(j, "more_address", int_json(v->cfg.more_base));
 		r |= json_object_set_new(j, "more_bytes", int_json(v->cfg.more_bytes));
 	}
+	r |= add_pos(j, "at", &v->pos);
 	if (r == 0)
 		return j;
 	json_decref(j);

@@ -32,7 +32,7 @@ struct options {
 	int keep_fd;	/* the first that is kept for a later supervisor; -1: none */
 	const char *run_dir, *syslog;
 	int helper_fd; /* -1; else we are the helper of a qvm, and first_arg is its command */
-	bool check, json;
+	bool check, json, plan;
 	bool safety;
 	int first_arg; /* of the configuration */
 };
@@ -45,7 +45,8 @@ static const char usage_text[] =
 	"      qvm @guest.qvmconf ram 256m cmdline \"console=ttyS0\"\n"
 	"\n"
 	"  --check           say whether the configuration is right, and stop\n"
-	"  --json            with dryrun: print the plan as JSON\n"
+	"  --plan            print what dryrun prints, and stop; writes no file\n"
+	"  --json            with dryrun or --plan: print the plan as JSON\n"
 	"  --class CLASS     safety, normal (default) or best-effort: the memory of a safety VM\n"
 	"                    is there and locked before its guest runs\n"
 	"  --run-dir DIR     where sockets and locks are\n"
@@ -111,6 +112,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{ "syslog", required_argument, NULL, 's' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "plan", no_argument, NULL, 'p' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ DUMP_PIPE_OPTION, required_argument, NULL, 'd' },
@@ -146,6 +148,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'j':
 			o->json = true;
+			break;
+		case 'p':
+			o->plan = true;
 			break;
 		case 'v':
 			printf("qvm (Parley) %s\n", PARLEY_VERSION);
@@ -196,16 +201,24 @@ static int config_failed(struct control *c, const struct cf_errors *errs, int er
 	return err == -ENOMEM ? VM_EXIT_FATAL_START : VM_EXIT_CONFIG;
 }
 
+static int print_plan(const struct vm_cfg *cfg)
+{
+	int r = cfg_plan_print(cfg, stdout, cfg->dryrun_json);
+
+	if (r == 0 && fflush(stdout) == 0)
+		return VM_EXIT_OK;
+	fprintf(stderr, "qvm: the plan could not be written: %s\n",
+		strerrordesc_np(r < 0 ? -r : errno));
+	return VM_EXIT_FATAL_START;
+}
+
 static int dry_run(const struct vm_cfg *cfg)
 {
 	char text[512] = "";
-	int r = cfg_plan_print(cfg, stdout, cfg->dryrun_json);
+	int r = print_plan(cfg);
 
-	if (r < 0 || fflush(stdout) != 0) {
-		fprintf(stderr, "qvm: the plan could not be written: %s\n",
-			strerrordesc_np(r < 0 ? -r : errno));
-		return VM_EXIT_FATAL_START;
-	}
+	if (r != VM_EXIT_OK)
+		return r;
 	r = fdtboot_dry(cfg, text, sizeof(text));
 	if (r < 0) {
 		fprintf(stderr, "qvm: %s\n", text);
@@ -219,8 +232,8 @@ static int dry_run(const struct vm_cfg *cfg)
 
 static int json_alone(void)
 {
-	fprintf(stderr, "qvm: --json is about the plan that dryrun prints: add dryrun, or leave "
-			"--json out\n");
+	fprintf(stderr, "qvm: --json is about the plan that dryrun prints: add dryrun or --plan, "
+			"or leave --json out\n");
 	return VM_EXIT_CONFIG;
 }
 
@@ -344,7 +357,9 @@ static int with_config(int argc, char **argv, const struct options *o, struct co
 		logs_open(cfg, o->syslog);
 		cfg->dryrun_json = o->json;
 		cfg->lock_memory = o->safety;
-		if (o->check)
+		if (o->plan)
+			code = print_plan(cfg);
+		else if (o->check)
 			code = VM_EXIT_OK;
 		else if (o->json && !cfg->dryrun)
 			code = json_alone();

@@ -3,14 +3,23 @@
  * A qvm without a machine, for the tests of hostd: it speaks the control protocol as qvm does,
  * and behaves as its configuration says. Test program, one thread.
  *
- * A line of the configuration is one of   stderr TEXT            a line to stderr; "<3>" before
- * it makes it an error   print TEXT             a line to the console   flood N                N
- * lines to the console, N to stderr   fail STAGE EXIT TEXT   StartFailed, then exit with EXIT
- * never-ready            neither Ready nor an end   no-console-read        leaves its console
- * unread   on-button off|ignore|crash      on-cut exit|ignore      no-stats   after MS exit N |
- * after MS signal N | after MS ended N REASON   bad TEXT               "FILE:LINE:1: error:
- * TEXT", exit 65, in a check as well   slow-check             a check that never ends   garbage
- * bytes on the channel that are no message   stalled MS             says so of a vCPU
+ * A line of the configuration is one of
+ *   stderr TEXT            a line to stderr; "<3>" before it makes it an error
+ *   print TEXT             a line to the console
+ *   flood N                N lines to the console, N to stderr
+ *   fail STAGE EXIT TEXT   StartFailed, then exit with EXIT
+ *   never-ready            neither Ready nor an end
+ *   no-console-read        leaves its console unread
+ *   on-button off|ignore|crash
+ *   on-cut exit|ignore
+ *   no-stats
+ *   after MS exit N | after MS signal N | after MS ended N REASON
+ *   bad TEXT               "FILE:LINE:1: error: TEXT", exit 65, in a check as well
+ *   slow-check             a check that never ends
+ *   garbage                bytes on the channel that are no message
+ *   stalled MS             says so of a vCPU
+ *   system NAME, memory BYTES, cpu JSON, vdev JSON
+ *                          what stands in its plan, with the number of the line
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +46,7 @@ struct fake {
 	char *lines[LINES_MAX];
 	unsigned n_lines;
 	bool paused, keeps;		/* HD_KEEP_FDS were given */
+	bool plan, json;
 	bool ignore_button, crash_on_button, ignore_cut, no_stats, no_console_read;
 	const char *after;	/* what happens when the time is over, NULL: nothing */
 	uint64_t after_ns;
@@ -152,6 +162,45 @@ static const char *rest_of(const char *line, const char *word)
 	return line[n] ? line + n + 1 : line + n;
 }
 
+/* The members of @word's lines, which have no brace in front; each says where it stands. */
+static void print_plan_array(const struct fake *f, const char *word, const char *array,
+			     const char *before)
+{
+	const char *lead = "";
+
+	printf(", \"%s\": [", array);
+	for (unsigned i = 0; i < f->n_lines; i++) {
+		const char *text = rest_of(f->lines[i], word);
+
+		if (!text)
+			continue;
+		printf("%s{\"at\": {\"file\": \"%s.qvmconf\", \"line\": %u, \"column\": 1}, %s%s}",
+		       lead, f->name, i + 1, before, text);
+		lead = ", ";
+	}
+	putchar(']');
+}
+
+static void print_plan(const struct fake *f, bool json)
+{
+	const char *system = f->name;
+
+	for (unsigned i = 0; i < f->n_lines; i++) {
+		const char *text = rest_of(f->lines[i], "system");
+
+		system = text ? text : system;
+	}
+	if (!json) {
+		printf("system  %s\n", system);
+		return;
+	}
+	printf("{\"schema\": 1, \"system\": \"%s\"", system);
+	print_plan_array(f, "memory", "memory", "\"bytes\": ");
+	print_plan_array(f, "cpu", "cpus", "");
+	print_plan_array(f, "vdev", "vdevs", "");
+	puts("}");
+}
+
 static void check(struct fake *f, bool check_only)
 {
 	bool bad = false;
@@ -167,6 +216,8 @@ static void check(struct fake *f, bool check_only)
 	}
 	if (bad)
 		start_failed(f, "config", 65, "see stderr");
+	if (check_only && f->plan)
+		print_plan(f, f->json);
 	if (check_only)
 		exit(0);
 }
@@ -410,6 +461,10 @@ int main(int argc, char **argv)
 			load(&f, argv[i]);
 		else if (strcmp(argv[i], "--check") == 0)
 			check_only = true;
+		else if (strcmp(argv[i], "--plan") == 0)
+			f.plan = check_only = true;
+		else if (strcmp(argv[i], "--json") == 0)
+			f.json = true;
 		else
 			fprintf(stderr, "<6>arg %s\n", argv[i]);
 	}

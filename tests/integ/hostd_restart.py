@@ -61,13 +61,15 @@ def test_autostart_of_the_broken(host):
 
 def test_after(host):
     host.vm("a", vm="[vm]\nautostart = yes\nafter = b\n")
-    host.vm("b", vm="[vm]\nautostart = yes\nafter = c, none\n")
+    host.vm("b", vm="[vm]\nautostart = yes\nafter = c\n")
+    host.vm("d", vm="[vm]\nautostart = yes\nafter = c, none\n")
     host.vm("c", vm="[vm]\nautostart = yes\n")
     host.start()
     host.wait_state("a", "running")
     same(ready(host), ["c", "b", "a"])
-    check("vm_warning" in kinds(host, "b"), "that there is no VM 'none'")
-    check("no such VM" in host.ctl("check", "b")[1], "the same in a check")
+    check("vm_refused" in kinds(host, "d"), "that there is no VM 'none'")
+    check("no such VM" in host.ctl("check", "d", want=CONFIG)[1], "the same in a check")
+    check("no such VM" in host.ctl("start", "d", want=CONFIG)[2], "and when it is to be started")
     host.ctl("stop", "a", "b", "c")
     host.ctl("start", "a")
     same(state(host, "b"), "off", "an order is no dependency")
