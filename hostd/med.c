@@ -3,7 +3,8 @@
  * Owns the mediator's process and the listening sockets of its shares. Main thread.
  *
  * Theory of operation: the mediator asks for its sockets, at most 16 at a time; each is made once
- * and kept, so that the next mediator is handed the same. A death is answered at once the first
+ * and kept, so that the next mediator is handed the same, until a mediator says that it is no share
+ * any more. A death is answered at once the first
  * time, later with a growing pause, and no more when it died too often or said that its policy is
  * wrong.
  *
@@ -189,8 +190,20 @@ static void remove_socket(const struct hd_med *m, struct share *s)
 	char path[PATH_MAX];
 
 	qfd_close(&s->fd);
-	if (m->state == HD_MED_OFF && socket_path(m, s->name, path))
+	if (socket_path(m, s->name, path))
 		(void)unlink(path);
+}
+
+/* A share that the mediator has no more; of one that was never asked for there is nothing. */
+static void drop_socket(struct hd_med *m, const char *name)
+{
+	for (unsigned i = 0; i < m->n_shares; i++) {
+		if (strcmp(m->shares[i].name, name) != 0)
+			continue;
+		remove_socket(m, &m->shares[i]);
+		m->shares[i] = m->shares[--m->n_shares];
+		return;
+	}
 }
 
 /* The socket of a share, made when it is asked for the first time. Borrowed, or -errno. */
@@ -238,6 +251,8 @@ static void on_listen(struct hd_med *m, const Parley__Envelope *req)
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 	int fds[QP_FDS_MAX];
 
+	for (size_t i = 0; i < l->n_gone; i++)
+		drop_socket(m, l->gone[i]);
 	if (l->n_shares > QP_FDS_MAX) {
 		refuse_sockets(m, req, "(too many at once)", -EINVAL);
 		return;
@@ -547,8 +562,11 @@ struct hd_med *hd_med_free(struct hd_med *m)
 	hd_lines_reset(&m->lines);
 	if (m->ev_deadline)
 		event_free(m->ev_deadline);
-	for (unsigned i = 0; i < m->n_shares; i++)
-		remove_socket(m, &m->shares[i]);
+	for (unsigned i = 0; i < m->n_shares; i++) {
+		if (m->state == HD_MED_OFF)
+			remove_socket(m, &m->shares[i]);
+		qfd_close(&m->shares[i].fd);
+	}
 	qstat_view_fini(&m->page);
 	free(m->shares);
 	free(m->failed_text);

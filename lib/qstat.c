@@ -38,40 +38,61 @@ static int page_map(struct qstat_page *p)
 	if (map == MAP_FAILED)
 		return -errno;
 	p->head = map;
-	/* No page is to be missing when a device's thread first counts something. */
-	memset(map, 0, p->len_bytes);
 	return fcntl(p->fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }
 
+/* No page is to be missing when a device's thread first counts something. */
+static int make_there(const struct qstat_page *p, uint64_t from, uint64_t bytes)
+{
+	if (bytes == 0)
+		return 0;
+	if (fallocate(p->fd, 0, (off_t)from, (off_t)bytes) < 0)
+		return -errno;
+	memset((char *)p->head + from, 0, bytes);
+	return 0;
+}
+
 int qstat_page_init(struct qstat_page *p, unsigned n_devices, unsigned n_shares)
+{
+	return qstat_page_init_room(p, n_devices, n_shares, 0, 0);
+}
+
+int qstat_page_init_room(struct qstat_page *p, unsigned n_devices, unsigned n_shares,
+			 unsigned more_devices, unsigned more_shares)
 {
 	uint32_t head = ROUND_UP(sizeof(struct qstat_head));
 	uint32_t device = ROUND_UP(sizeof(struct qstat_device));
 	uint32_t share = ROUND_UP(sizeof(struct qstat_share));
 
 	*p = QSTAT_PAGE_NULL;
-	if (n_devices > QSTAT_DEVICES_MAX || n_shares > QSTAT_SHARES_MAX)
+	if (n_devices > QSTAT_DEVICES_MAX || n_shares > QSTAT_SHARES_MAX ||
+	    more_devices > QSTAT_DEVICES_MAX - n_devices ||
+	    more_shares > QSTAT_SHARES_MAX - n_shares)
 		return -E2BIG;
-	p->len_bytes = head + (uint64_t)n_devices * device + (uint64_t)n_shares * share;
+	p->room_devices = n_devices + more_devices;
+	p->room_shares = n_shares + more_shares;
+	uint64_t shares_at = head + (uint64_t)p->room_devices * device;
+	p->len_bytes = shares_at + (uint64_t)p->room_shares * share;
 	int r = page_map(p);
+	if (r == 0)
+		r = make_there(p, 0, head);
 	if (r < 0) {
 		qstat_page_fini(p);
 		return r;
 	}
 	*p->head = (struct qstat_head){
 		.magic = QSTAT_MAGIC, .layout = QSTAT_LAYOUT,
-		.n_devices = n_devices, .n_shares = n_shares,
 		.devices_at = head, .device_bytes = device,
-		.shares_at = head + n_devices * device, .share_bytes = share,
+		.shares_at = (uint32_t)shares_at, .share_bytes = share,
 		.writer_pid = (uint32_t)getpid(), .start_ns = qnow_ns(),
 	};
-	for (unsigned i = 0; i < n_devices; i++)
-		qhist_reset(&qstat_page_device(p, i)->service);
-	for (unsigned i = 0; i < n_shares; i++) {
-		qhist_reset(&qstat_page_share(p, i)->latency);
-		qhist_reset(&qstat_page_share(p, i)->wait);
-	}
-	return 0;
+	for (unsigned i = 0; r == 0 && i < n_devices; i++)
+		r = qstat_page_add_device(p);
+	for (unsigned i = 0; r == 0 && i < n_shares; i++)
+		r = qstat_page_add_share(p);
+	if (r < 0)
+		qstat_page_fini(p);
+	return r;
 }
 
 void qstat_page_fini(struct qstat_page *p)
@@ -85,6 +106,41 @@ void qstat_page_fini(struct qstat_page *p)
 static void *at(const void *base, uint32_t from, uint32_t bytes, unsigned i)
 {
 	return (char *)(uintptr_t)base + from + (size_t)i * bytes;
+}
+
+int qstat_page_add_device(struct qstat_page *p)
+{
+	struct qstat_head *h = p->head;
+	uint32_t n = h->n_devices;
+
+	if (n == p->room_devices)
+		return -ENOSPC;
+	int r = make_there(p, h->devices_at + (uint64_t)n * h->device_bytes, h->device_bytes);
+	if (r < 0)
+		return r;
+	struct qstat_device *d = at(h, h->devices_at, h->device_bytes, n);
+	qhist_reset(&d->service);
+	/* Pairs with the acquire load of qstat_view_n_devices(). */
+	atomic_store_explicit(&h->n_devices, n + 1, memory_order_release);
+	return 0;
+}
+
+int qstat_page_add_share(struct qstat_page *p)
+{
+	struct qstat_head *h = p->head;
+	uint32_t n = h->n_shares;
+
+	if (n == p->room_shares)
+		return -ENOSPC;
+	int r = make_there(p, h->shares_at + (uint64_t)n * h->share_bytes, h->share_bytes);
+	if (r < 0)
+		return r;
+	struct qstat_share *s = at(h, h->shares_at, h->share_bytes, n);
+	qhist_reset(&s->latency);
+	qhist_reset(&s->wait);
+	/* Pairs with the acquire load of qstat_view_n_shares(). */
+	atomic_store_explicit(&h->n_shares, n + 1, memory_order_release);
+	return 0;
 }
 
 struct qstat_device *qstat_page_device(const struct qstat_page *p, unsigned i)
@@ -194,9 +250,45 @@ static void clean_name(char name[QSTAT_NAME_BYTES])
 			*s = '?';
 }
 
+/* Records of @bytes that there is room for between @from and @to; what was checked, not what is. */
+static unsigned room(const struct qstat_view *v, uint32_t from, uint64_t to, uint32_t bytes,
+		     unsigned most)
+{
+	to = to > from ? Q_MIN(to, v->len_bytes) : v->len_bytes;
+	return (unsigned)Q_MIN((to - from) / bytes, (uint64_t)most);
+}
+
+static unsigned room_of_devices(const struct qstat_view *v)
+{
+	return room(v, v->head.devices_at, v->head.shares_at, v->head.device_bytes,
+		    QSTAT_DEVICES_MAX);
+}
+
+static unsigned room_of_shares(const struct qstat_view *v)
+{
+	return room(v, v->head.shares_at, v->head.devices_at, v->head.share_bytes,
+		    QSTAT_SHARES_MAX);
+}
+
+unsigned qstat_view_n_devices(const struct qstat_view *v)
+{
+	/* Pairs with the release store of qstat_page_add_device(). */
+	unsigned n = atomic_load_explicit(&v->map->n_devices, memory_order_acquire);
+
+	return Q_MIN(n, room_of_devices(v));
+}
+
+unsigned qstat_view_n_shares(const struct qstat_view *v)
+{
+	/* Pairs with the release store of qstat_page_add_share(). */
+	unsigned n = atomic_load_explicit(&v->map->n_shares, memory_order_acquire);
+
+	return Q_MIN(n, room_of_shares(v));
+}
+
 bool qstat_view_device(const struct qstat_view *v, unsigned i, struct qstat_device *ret)
 {
-	qassert(i < v->head.n_devices);
+	qassert(i < room_of_devices(v));
 	bool whole = copy_record(ret, at(v->map, v->head.devices_at, v->head.device_bytes, i),
 				 sizeof(*ret));
 	clean_name(ret->name);
@@ -205,7 +297,7 @@ bool qstat_view_device(const struct qstat_view *v, unsigned i, struct qstat_devi
 
 bool qstat_view_share(const struct qstat_view *v, unsigned i, struct qstat_share *ret)
 {
-	qassert(i < v->head.n_shares);
+	qassert(i < room_of_shares(v));
 	bool whole = copy_record(ret, at(v->map, v->head.shares_at, v->head.share_bytes, i),
 				 sizeof(*ret));
 	clean_name(ret->name);

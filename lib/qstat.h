@@ -10,7 +10,8 @@
  * meanwhile. New fields go to the end of a record: a reader copies what it knows of.
  *
  * One thread writes a record. The memory is a memfd, sealed against any change of size and against
- * any other writer.
+ * any other writer. It has room for records that may come while it is used: their numbers in the
+ * head only grow, and a record without a name is nobody's.
  */
 #pragma once
 
@@ -28,7 +29,7 @@
 struct qstat_head {
 	uint64_t magic;
 	uint32_t layout;
-	uint32_t n_devices, n_shares;
+	_Atomic uint32_t n_devices, n_shares;	/* that have been used */
 	uint32_t devices_at, device_bytes;	/* from the start of the page */
 	uint32_t shares_at, share_bytes;
 	uint32_t writer_pid;
@@ -77,11 +78,18 @@ struct qstat_page {
 	struct qstat_head *head;	/* owned mapping */
 	uint64_t len_bytes;
 	int fd;				/* owned; can be read and mapped for reading only */
+	unsigned room_devices, room_shares;
 };
 #define QSTAT_PAGE_NULL ((struct qstat_page){ .fd = -1 })
 
 /* Everything zero, histograms empty; all of it is there already. 0 or -errno. */
 int qstat_page_init(struct qstat_page *p, unsigned n_devices, unsigned n_shares);
+/* As many more as there are to be room for: they take no memory until they come. */
+int qstat_page_init_room(struct qstat_page *p, unsigned n_devices, unsigned n_shares,
+			 unsigned more_devices, unsigned more_shares);
+/* One more, empty: 0, -ENOSPC: there is no room, or -errno. One thread adds. */
+int qstat_page_add_device(struct qstat_page *p);
+int qstat_page_add_share(struct qstat_page *p);
 void qstat_page_fini(struct qstat_page *p);
 struct qstat_device *qstat_page_device(const struct qstat_page *p, unsigned i);
 struct qstat_share *qstat_page_share(const struct qstat_page *p, unsigned i);
@@ -123,9 +131,12 @@ struct qstat_view {
  */
 int qstat_view_init(struct qstat_view *v, int fd);
 void qstat_view_fini(struct qstat_view *v);
+/* How many there are now. */
+unsigned qstat_view_n_devices(const struct qstat_view *v);
+unsigned qstat_view_n_shares(const struct qstat_view *v);
 /*
  * A record as it was at one moment, its name a printable string. False when its writer stands in
- * the middle of it: then each field is right on its own. @i is below the head's number.
+ * the middle of it: then each field is right on its own. @i is below the number that was told once.
  */
 bool qstat_view_device(const struct qstat_view *v, unsigned i, struct qstat_device *ret);
 bool qstat_view_share(const struct qstat_view *v, unsigned i, struct qstat_share *ret);

@@ -12,7 +12,7 @@ static int told(const struct med_device_policy *p, int r, struct cf_errors *errs
 	return r;
 }
 
-int backend_open(const struct med_device_policy *p, bool lock, struct cf_errors *errs,
+int backend_open(const struct med_device_policy *p, enum backend_lock lock, struct cf_errors *errs,
 		 struct backend **ret)
 {
 	struct backend *b = NULL;

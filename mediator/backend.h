@@ -48,6 +48,7 @@ struct backend_counts {
 struct backend {
 	const struct backend_ops *ops;
 	uint64_t len_bytes;
+	uint32_t sector_bytes;		/* offsets and lengths are multiples of it */
 	unsigned mem_align;		/* of memory that it takes as it lies; 1: any */
 	uint32_t unaligned_bytes;	/* how long an unaligned I/O may be */
 	bool writes_zeroes;		/* zeroes take it as long as any other write */
@@ -86,18 +87,21 @@ struct backend_ops {
 	void (*free)(struct backend *b);
 };
 
+enum backend_lock { BACKEND_NO_LOCK, BACKEND_LOCK_NOW, BACKEND_LOCK_WAITS };
+
 /*
- * Opens what the policy names (main thread): 0 or -errno, with a sentence in @errs. With @lock it
+ * Opens what the policy names (main thread): 0 or -errno, with a sentence in @errs. With a @lock it
  * becomes ours alone; a mediator that was killed may hold it for a while, until its last I/O has
- * ended: that is waited for, 5 s at most.
+ * ended: BACKEND_LOCK_WAITS waits for that, 5 s at most.
  */
-int backend_open(const struct med_device_policy *p, bool lock, struct cf_errors *errs,
+int backend_open(const struct med_device_policy *p, enum backend_lock lock, struct cf_errors *errs,
 		 struct backend **ret);
 /* NULL is fine; returns NULL. */
 struct backend *backend_free(struct backend *b);
 
 /* For backend_open(). */
-int backend_file_open(const struct med_device_policy *p, bool lock, struct cf_errors *errs,
+int backend_file_open(const struct med_device_policy *p, enum backend_lock lock,
+		      struct cf_errors *errs,
 		      struct backend **ret);
 /* Reads as zeroes, forgets writes: for measurements. 0 or -ENOMEM. */
 int backend_null_open(uint64_t len_bytes, struct backend **ret);

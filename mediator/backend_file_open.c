@@ -22,6 +22,32 @@
 #define LOCK_WAIT_NS (5 * Q_NSEC_PER_SEC)
 #define MEM_ALIGN 512u			/* of memory, for direct I/O */
 
+/* What direct I/O takes on a file: its filesystem's word, where it has one. */
+static uint32_t file_sector(int fd)
+{
+#ifdef STATX_DIOALIGN
+	struct statx sx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
+	    (sx.stx_mask & STATX_DIOALIGN) && sx.stx_dio_offset_align > Q_SECTOR_BYTES)
+		return sx.stx_dio_offset_align;
+#endif
+	return Q_SECTOR_BYTES;
+}
+
+/* The piece that offsets and lengths must be whole of. */
+static uint32_t device_sector(const struct backend_file *f, bool direct)
+{
+	int bytes;
+
+	if (!direct)
+		return Q_SECTOR_BYTES;
+	if (!f->is_block_device)
+		return file_sector(f->fd);
+	return ioctl(f->fd, BLKSSZGET, &bytes) == 0 && bytes > (int)Q_SECTOR_BYTES ?
+		       (uint32_t)bytes : Q_SECTOR_BYTES;
+}
+
 static int device_size(int fd, uint64_t *ret, bool *ret_block)
 {
 	struct stat st;
@@ -39,11 +65,11 @@ static int device_size(int fd, uint64_t *ret, bool *ret_block)
 }
 
 /* Two owners of one disk would destroy it: the lock is the file's, whoever opens it. */
-static int lock_device(int fd)
+static int lock_device(int fd, enum backend_lock how)
 {
 	static const struct timespec pause = { .tv_nsec = 1000000 };
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	uint64_t until = qnow_ns() + LOCK_WAIT_NS;
+	uint64_t until = qnow_ns() + (how == BACKEND_LOCK_WAITS ? LOCK_WAIT_NS : 0);
 
 	/* The I/O of a mediator that was killed holds the file until it has ended; only then may
 	 * ours begin, or an old write could land on a newer one. */
@@ -68,8 +94,8 @@ static void choose_inline(struct backend_file *f, bool direct)
 }
 
 /* 0 or -errno; *ret_what: a sentence's middle. */
-static int open_path(struct backend_file *f, const struct med_device_policy *p, bool lock,
-		     const char **ret_what)
+static int open_path(struct backend_file *f, const struct med_device_policy *p,
+		     enum backend_lock lock, const char **ret_what)
 {
 	*ret_what = "cannot be opened";
 	f->fd = open(f->path, f->open_flags);
@@ -80,9 +106,10 @@ static int open_path(struct backend_file *f, const struct med_device_policy *p, 
 	if (r < 0)
 		return r;
 	choose_inline(f, p->direct);
-	*ret_what = "is in use by another process (locked)";
-	f->locked = lock;
-	return lock ? lock_device(f->fd) : 0;
+	f->be.sector_bytes = device_sector(f, p->direct);
+	*ret_what = "is in use by another process, or as another device (locked)";
+	f->locked = lock != BACKEND_NO_LOCK;
+	return f->locked ? lock_device(f->fd, lock) : 0;
 }
 
 static struct backend_file *file_new(const struct med_device_policy *p)
@@ -105,8 +132,8 @@ static struct backend_file *file_new(const struct med_device_policy *p)
 	return NULL;
 }
 
-int backend_file_open(const struct med_device_policy *p, bool lock, struct cf_errors *errs,
-		      struct backend **ret)
+int backend_file_open(const struct med_device_policy *p, enum backend_lock lock,
+		      struct cf_errors *errs, struct backend **ret)
 {
 	struct backend_file *f = file_new(p);
 	const char *what = "cannot be opened";

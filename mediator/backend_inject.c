@@ -333,6 +333,21 @@ static void on_timer(void *ctx)
 		set_timer(in, next);
 }
 
+void backend_inject_forget(struct med_disk *d, unsigned share)
+{
+	struct backend_inject *in;
+
+	if (!d->inject)
+		return;
+	in = inject_of_disk(d);
+	pthread_mutex_lock(&in->lock);
+	for (unsigned i = 0; i < INJECT_RULES_MAX; i++)
+		if (in->rules[i].id && in->rules[i].share == (int)share)
+			in->rules[i].until_ns = 0;
+	pthread_mutex_unlock(&in->lock);
+	on_timer(in);
+}
+
 bool backend_inject_refuses(struct med_disk *d, unsigned share)
 {
 	return d->inject && holds(inject_of_disk(d), INJECT_REFUSE, (int)share, qnow_ns());

@@ -21,5 +21,7 @@ unsigned backend_inject_clear(struct med_disk *d, uint32_t id);
 /* Copies of the rules; their number, at most INJECT_RULES_MAX. */
 unsigned backend_inject_list(struct med_disk *d, struct inject_rule *ret);
 
+/* Device's thread: share number @share is no more; rules for it end. Fine without any. */
+void backend_inject_forget(struct med_disk *d, unsigned share);
 /* Device's thread: a connection to share number @share is to be hung up on. */
 bool backend_inject_refuses(struct med_disk *d, unsigned share);

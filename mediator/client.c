@@ -219,8 +219,10 @@ static bool accept_one(struct med_share *sh, uint64_t now)
 		int fd = accept4(sh->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
 		sh->accept_after_ns = 0;
-		if (fd < 0 && errno == EAGAIN)
+		if (fd < 0 && errno == EAGAIN && sh->listen_watch)
 			sh->accept_waits = false;
+		else if (fd < 0 && errno == EAGAIN)	/* there was no memory to watch it */
+			sh->accept_after_ns = now + ACCEPT_AGAIN_NS;
 		else if (fd < 0)
 			accept_later(sh, errno);
 		else if (is_quarantined(sh) || backend_inject_refuses(sh->disk, sh->sched_id))
@@ -346,10 +348,11 @@ static bool client_serve(struct med_client *c)
 
 bool med_clients_serve(struct med_disk *d)
 {
+	unsigned n_shares = d->n_shares;
 	bool more = false;
 
-	for (unsigned n = 0; n < d->n_shares; n++) {
-		struct med_client *c = d->shares[(d->first_served + n) % d->n_shares].client;
+	for (unsigned n = 0; n < n_shares; n++) {
+		struct med_client *c = d->shares[(d->first_served + n) % n_shares].client;
 
 		if (c)
 			more |= client_serve(c);

@@ -44,6 +44,8 @@ static void peer_close(struct peer *p)
 		event_free(p->ev_write);
 	p->chan = qp_chan_free(p->chan);
 	p->ev_read = p->ev_write = NULL;
+	if (p->is_hostd)
+		control_listen_drop(p->control);
 }
 
 static void peer_flush(struct peer *p)
@@ -100,8 +102,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		unsigned n_fds = 0;
 		int r = qp_chan_recv(p->chan, &e, fds, &n_fds);
 
+		bool answer = r == QP_OK && p->is_hostd &&
+			      control_listen_reply(p->control, e, fds, n_fds);
 		for (unsigned i = 0; i < n_fds; i++)
-			qfd_close(&fds[i]);	/* no request carries any */
+			qfd_close(&fds[i]);	/* no other message carries any */
 		if (r == QP_AGAIN)
 			return;
 		if (r != QP_OK) {
@@ -111,7 +115,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			peer_close(p);
 			return;
 		}
-		control_handle(p, e);
+		if (!answer)
+			control_handle(p, e);
 		qp_msg_free(e);
 	}
 }
@@ -228,6 +233,8 @@ static bool is_due(struct told *t, const char *kind, uint64_t now, uint64_t *ret
 	/* Its own rules keep it from swinging. */
 	if (strcmp(kind, MED_EVENT_LADDER) == 0)
 		return true;
+	if (strncmp(kind, "share_", 6) == 0 && !is_rare(kind))
+		return true;
 	if (now - t->minute_ns >= 60 * Q_NSEC_PER_SEC) {
 		t->minute_ns = now;
 		t->n_minute = 0;
@@ -262,6 +269,10 @@ static void tell_event(struct control *c, struct event_record *rec)
 	char shown[sizeof(rec->text) * 4];
 	uint64_t n;
 
+	if (strcmp(rec->kind, MED_EVENT_TAKEN) == 0) {
+		live_settle(c->live);
+		return;
+	}
 	if (!is_due(told_of(c, rec), rec->kind, qnow_ns(), &n))
 		return;
 	/* Of a ladder there are numbers and our own words only: no need to cut it as a peer's. */
@@ -313,7 +324,7 @@ void control_ready(struct control *c)
 			send_fds(&c->peers[i], &e, &c->page->page.fd, 1);
 }
 
-struct control *control_new(struct event_base *base, struct med_disk *disks, size_t n_disks,
+struct control *control_new(struct event_base *base, struct med_disk *disks,
 			    const struct statpage *page, struct qp_chan *take_chan,
 			    int take_listen_fd)
 {
@@ -327,7 +338,6 @@ struct control *control_new(struct event_base *base, struct med_disk *disks, siz
 	}
 	c->base = base;
 	c->disks = disks;
-	c->n_disks = n_disks;
 	c->page = page;
 	c->listen_fd = take_listen_fd;
 	c->pipe_fd[0] = c->pipe_fd[1] = -1;

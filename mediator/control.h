@@ -15,11 +15,11 @@
 struct control;
 
 /*
- * @disks and @page are borrowed. Takes @take_chan and @take_listen_fd (either may be absent: NULL,
- * -1) on success and failure. Who connects there is a tool, or, where there is a @take_chan to a
- * hostd, a later hostd of the same user: it takes over. NULL when out of memory.
+ * @disks (MED_DISKS_MAX slots) and @page are borrowed. Takes @take_chan and @take_listen_fd (either
+ * may be absent: NULL, -1) on success and failure. Who connects there is a tool, or, where there is
+ * a @take_chan to a hostd, a later hostd of the same user: it takes over. NULL when out of memory.
  */
-struct control *control_new(struct event_base *base, struct med_disk *disks, size_t n_disks,
+struct control *control_new(struct event_base *base, struct med_disk *disks,
 			    const struct statpage *page, struct qp_chan *take_chan,
 			    int take_listen_fd);
 struct control *control_free(struct control *c);
@@ -30,6 +30,13 @@ struct control *control_free(struct control *c);
 struct med_event_sink control_sink(struct control *c);
 /* Whose policy is asked for from now on; borrowed, NULL = nobody's. */
 void control_set_live(struct control *c, struct live *live);
+/*
+ * As live_ops.listen, of hostd: -EAGAIN, and with the answer the request that wants them is served
+ * again. -ENOTCONN: there is no hostd; -EBUSY: others are being asked for.
+ */
+int control_listen(struct control *c, const char *const *names, size_t n, int *ret_fds);
+/* As live_ops.unlisten, of hostd. */
+void control_unlisten(struct control *c, const char *const *names, size_t n);
 /* Whose sound is told of from now on; borrowed, NULL = nobody's. */
 struct med_audio;
 void control_set_audio(struct control *c, struct med_audio *audio);

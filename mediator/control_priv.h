@@ -2,11 +2,12 @@
 /*
  * What the files of the control plane have of each other: conversations and events (control.c), the
  * requests that are answered from the disks and the policy (requests.c), failures on purpose
- * (inject_ctl.c). Main thread.
+ * (inject_ctl.c), sockets that hostd makes (listen_ctl.c). Main thread.
  */
 #pragma once
 
 #include "mediator/control.h"
+#include "mediator/disks.h"
 
 #define PEERS_MAX 16u
 
@@ -22,7 +23,6 @@ struct peer {
 struct control {
 	struct event_base *base;
 	struct med_disk *disks;
-	size_t n_disks;
 	struct live *live;
 	struct med_audio *audio;	/* borrowed, or NULL */
 	uint32_t n_injections;		/* since the start: the number of the last */
@@ -35,6 +35,7 @@ struct control {
 	struct told *told;		/* owned, n_told: kinds and shares are few */
 	size_t n_told;
 	struct peer peers[PEERS_MAX];
+	struct listen_wait *wait;	/* for sockets of hostd's; or NULL */
 	struct event *ev_freeze;	/* or NULL: it was not needed yet */
 	size_t n_frozen;		/* VMs that hostd was last told to freeze */
 };
@@ -48,6 +49,15 @@ void control_done(struct peer *p, uint32_t id);
 /* What hostd, if there is one, did not ask for. One that does not read loses it, not its
  * channel. */
 void control_tell_hostd(struct control *c, const Parley__Envelope *e);
+
+/* ---- listen_ctl.c: sockets for shares that come later ---- */
+
+/* The request @req of @p is to be served again when they came. False: it cannot be kept. */
+bool control_defer(struct peer *p, const Parley__Envelope *req);
+/* hostd's answer: takes the descriptors that it needs, and leaves -1. False: @e is none. */
+bool control_listen_reply(struct control *c, const Parley__Envelope *e, int *fds, unsigned n_fds);
+/* hostd's channel is gone, or we end: what waits is forgotten. */
+void control_listen_drop(struct control *c);
 
 /* ---- freeze_ctl.c: a device has taken a step of its ladder ---- */
 

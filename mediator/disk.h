@@ -29,15 +29,27 @@ struct med_slice {
 	struct sched_ticket ticket;
 };
 
-/* Another policy for the same devices and shares, for the thread of one device. */
+#define MED_GONE UINT32_MAX
+
+struct med_new_share {
+	uint32_t share;			/* index in the policy */
+	struct qstat_share *stats;
+	int listen_fd;			/* not blocking; the disk's from then on */
+};
+
+/* Another policy, for the thread of one device. */
 struct med_change {
 	const struct med_policy *policy;
-	size_t device;
-	unsigned share[MED_SHARES_MAX];	/* the disk's share → its index in the policy */
+	uint32_t device;		/* MED_GONE: it is none any more, and no share of it is */
+	/* the disk's share → its index in the policy, or MED_GONE */
+	uint32_t share[MED_SHARES_MAX];
+	struct med_new_share *new_shares;	/* n_new of them; borrowed like all of it */
+	unsigned n_new;
 };
 
 #define MED_EVENT_TEXT 192u	/* longer texts are cut */
 #define MED_EVENT_LADDER "ladder"
+#define MED_EVENT_TAKEN "change_taken"	/* for our own main thread only */
 
 /* Told from the device's thread: must not block. */
 struct med_event_sink {
@@ -46,7 +58,8 @@ struct med_event_sink {
 };
 
 struct med_disk {
-	const struct med_device_policy *_Atomic policy;	/* as that of a share */
+	/* as that of a share; NULL: this is no disk */
+	const struct med_device_policy *_Atomic policy;
 	struct med_event_sink sink;
 	struct backend *backend;	/* owned */
 	bool inject;			/* it is a backend_inject */
@@ -59,8 +72,8 @@ struct med_disk {
 	struct sched sched;
 	struct ladder ladder;
 	uint64_t seen_lower;	/* of sched.given_lower, by guard.c */
-	struct med_share *shares;	/* owned, n_shares; index = sched id */
-	unsigned n_shares;
+	struct med_share *shares;	/* owned; index = sched id; some may be none (share.h) */
+	_Atomic unsigned n_shares;	/* only grows; by the device's thread once that runs */
 	struct med_queue *answered;	/* queues with something done, not yet published */
 	/* the clock as last looked at: a look a request is enough */
 	uint64_t now_ns;
@@ -75,6 +88,7 @@ struct med_disk {
 	struct loop_watch *wake_watch;
 	_Atomic bool want_stop, want_priorities, want_reset;
 	struct med_change *_Atomic change;	/* borrowed until it is taken: then NULL again */
+	bool changing;			/* the device's thread: some of it is left to be done */
 	_Atomic bool realtime;		/* the thread has a real-time priority */
 	struct unmapper unmapper;
 	pthread_t thread;
@@ -86,20 +100,20 @@ struct med_disk {
 
 /*
  * Opens device number @device of @policy, which is borrowed (main thread): 0 or -errno, with a
- * sentence in @errs. *@d is ready for med_disk_add_share(). @lock: as backend_open().
+ * sentence in @errs. *@d is ready for med_disk_add_share(), up to MED_SHARES_MAX at a time. @lock:
+ * as backend_open().
  */
 int med_disk_init(struct med_disk *d, const struct med_policy *policy, size_t device,
-		  struct qstat_device *stats, const struct med_event_sink *sink, bool lock,
-		  struct cf_errors *errs);
-/* Room for @n shares (main thread, once). 0 or -ENOMEM. */
-int med_disk_reserve(struct med_disk *d, unsigned n);
+		  struct qstat_device *stats, const struct med_event_sink *sink,
+		  enum backend_lock lock, struct cf_errors *errs);
 /*
- * Takes @take_listen_fd on success and failure (main thread, before med_disk_start()). 0 or -errno.
+ * Takes @take_listen_fd on success and failure (main thread before med_disk_start(), the device's
+ * thread later). The share's index or -errno.
  */
 int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
 		       struct qstat_share *stats, int take_listen_fd);
 int med_disk_start(struct med_disk *d);		/* main thread; 0 or -errno */
-/* main thread: stops the thread, waits for I/O in flight */
+/* main thread: stops the thread, waits for I/O in flight; fine on what is no disk */
 void med_disk_fini(struct med_disk *d);
 
 /* Main thread. */
@@ -110,8 +124,10 @@ uint64_t med_disk_stalled_ns(struct med_disk *d, uint64_t now_ns);
 void med_disk_unquarantine(struct med_disk *d, struct med_share *sh);
 /*
  * Hands @c to the device's thread, which goes by the new policy from its next round on: nothing is
- * drained or dropped; what waits then is promised nothing. Until med_disk_changed() says so, @c,
- * the policy and the one before are in use, and no other may come.
+ * drained or dropped; what waits then is promised nothing. A share that is no more loses its
+ * client: what is at the device ends and is answered, the rest stays with the guest; new shares
+ * come after that, because they may lie where those were. Until med_disk_changed() says so, which
+ * MED_EVENT_TAKEN tells, @c, the policy and the one before are in use, and no other may come.
  */
 void med_disk_change(struct med_disk *d, struct med_change *c);
 bool med_disk_changed(const struct med_disk *d);

@@ -29,9 +29,40 @@ void disk_set_groups(struct med_disk *d, const struct med_policy *p)
 		sched_group_set(&d->sched, p->groups[i].place, &p->groups[i].limits);
 }
 
+/* Not const only because counters may be written to it, that nobody reads. */
+static struct qstat_share nowhere;
+
+static const struct med_share_policy none = {
+	.name = (char *)"",
+	.class = SCHED_BEST_EFFORT,
+	.weight = 1,
+	.fault_budget = 1,
+	.fault_window_ns = 1,
+};
+
+void disk_share_none(struct med_share *sh)
+{
+	sh->stats = &nowhere;
+	sh->listen_fd = -1;
+	sh->tail = &sh->head;
+	sh->policy = &none;
+}
+
+bool med_share_is_none(const struct med_share *sh)
+{
+	return sh->policy == &none;
+}
+
+/* Room for as many shares as there may be; what none of them needs yet is not touched. */
+static int reserve(struct med_disk *d)
+{
+	d->shares = calloc(MED_SHARES_MAX, sizeof(d->shares[0]));
+	return d->shares ? sched_reserve(&d->sched, MED_SHARES_MAX) : -ENOMEM;
+}
+
 int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t device,
-		  struct qstat_device *stats, const struct med_event_sink *sink, bool lock,
-		  struct cf_errors *errs)
+		  struct qstat_device *stats, const struct med_event_sink *sink,
+		  enum backend_lock lock, struct cf_errors *errs)
 {
 	const struct med_device_policy *policy = &all->devices[device];
 
@@ -52,6 +83,8 @@ int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t devic
 	d->slices = calloc(policy->slots, sizeof(d->slices[0]));
 	d->wake_fd = qfd_eventfd();
 	int r = !d->slices ? -ENOMEM : Q_MIN(d->wake_fd, 0);
+	if (r == 0)
+		r = reserve(d);
 	if (r < 0)
 		cf_error_add(errs, CF_ERROR, policy->file, policy->line, 0, "device '%s': %s",
 			     policy->name, strerror(-r));
@@ -68,14 +101,6 @@ int med_disk_init(struct med_disk *d, const struct med_policy *all, size_t devic
 	return 0;
 }
 
-int med_disk_reserve(struct med_disk *d, unsigned n)
-{
-	qassert(!d->shares && n <= MED_SHARES_MAX);
-	/* calloc: what no share needs yet is not touched. */
-	d->shares = calloc(n ? n : 1, sizeof(d->shares[0]));
-	return d->shares ? sched_reserve(&d->sched, n) : -ENOMEM;
-}
-
 int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy,
 		       struct qstat_share *stats, int take_listen_fd)
 {
@@ -87,15 +112,15 @@ int med_disk_add_share(struct med_disk *d, const struct med_share_policy *policy
 		return id;
 	}
 	struct med_share *sh = &d->shares[id];
-	qassert((unsigned)id == d->n_shares);
-	d->n_shares++;
-	sh->policy = policy;
+	disk_share_none(sh);
 	sh->stats = stats;
 	sh->disk = d;
 	sh->sched_id = (unsigned)id;
 	sh->listen_fd = take_listen_fd;
-	sh->tail = &sh->head;
-	return qfd_nonblock(take_listen_fd, true);
+	sh->policy = policy;
+	d->n_shares = Q_MAX(d->n_shares, (unsigned)id + 1);
+	int r = qfd_nonblock(take_listen_fd, true);
+	return r < 0 ? r : id;
 }
 
 /* On the starter's stack, until ready is posted. */
@@ -180,6 +205,8 @@ bool med_disk_changed(const struct med_disk *d)
 
 void med_disk_fini(struct med_disk *d)
 {
+	if (!d->policy)
+		return;
 	if (d->running) {
 		/* Pairs with the acquire load in disk_run(). */
 		atomic_store_explicit(&d->want_stop, true, memory_order_release);
@@ -198,4 +225,5 @@ void med_disk_fini(struct med_disk *d)
 	d->n_shares = 0;
 	qfd_close(&d->wake_fd);
 	d->backend = backend_free(d->backend);
+	d->policy = NULL;
 }

@@ -2,7 +2,7 @@
 /*
  * Owns the rounds of a device's thread: everything that can be done without waiting, then waiting,
  * then again, until the disk is stopped; and what the main thread tells it meanwhile. What happens
- * to a request within a round is disk.c's.
+ * to a request within a round is disk.c's; another policy is disk_change.c's.
  *
  * Invariant: the thread sleeps only when every ring that may bring work is armed and was looked at
  * since.
@@ -19,35 +19,6 @@
 #define RELAXED memory_order_relaxed
 #define WATCH_ENTRIES 256u
 #define BUSY_NS Q_NSEC_PER_MSEC	/* of a real-time thread, until it rests */
-
-static void take_change(struct med_disk *d)
-{
-	/* Pairs with the release store of med_disk_change(). */
-	const struct med_change *c = atomic_load_explicit(&d->change, memory_order_acquire);
-
-	if (!c)
-		return;
-	struct sched_cfg cfg = med_policy_sched(&c->policy->devices[c->device]);
-	d->policy = &c->policy->devices[c->device];
-	statpage_set_device(d->stats, d->policy);
-	sched_set_cfg(&d->sched, &cfg);
-	disk_set_groups(d, c->policy);
-	for (unsigned i = 0; i < d->n_shares; i++) {
-		struct med_share *sh = &d->shares[i];
-		const struct med_share_policy *p = &c->policy->shares[c->share[i]];
-		struct sched_share_cfg share = disk_sched_cfg(p);
-
-		sh->policy = p;
-		statpage_set_share(sh->stats, p);
-		sched_share_set(&d->sched, sh->sched_id, &share);
-		for (struct med_req *r = sh->head; r; r = r->next)
-			r->in_depth = false;
-		disk_tell_sched(sh);
-	}
-	outage_policy(d, qnow_ns());
-	/* Pairs with the acquire load of med_disk_changed(). */
-	atomic_store_explicit(&d->change, NULL, memory_order_release);
-}
 
 static void reset_share(struct med_share *sh)
 {
@@ -71,7 +42,7 @@ static void on_wake(void *ctx)
 		for (unsigned i = 0; i < d->n_shares; i++)
 			disk_tell_sched(&d->shares[i]);
 	}
-	take_change(d);
+	disk_take_change(d);
 	if (atomic_exchange(&d->want_reset, false)) {
 		for (unsigned i = 0; i < d->n_shares; i++)
 			reset_share(&d->shares[i]);
@@ -106,6 +77,8 @@ static void publish_stats(struct med_disk *d, uint64_t start_ns)
 		struct med_share *sh = &d->shares[i];
 		const struct sched_share *ss = &d->sched.share[sh->sched_id];
 
+		if (med_share_is_none(sh))
+			continue;
 		atomic_store_explicit(&sh->stats->in_flight, ss->in_flight, RELAXED);
 		atomic_store_explicit(&sh->stats->throttled, ss->throttled, RELAXED);
 		atomic_store_explicit(&sh->stats->limited, ss->limited, RELAXED);
@@ -128,6 +101,8 @@ static bool run_round(struct med_disk *d)
 	guard_run(d, start);
 	gave = disk_give(d);
 	more |= med_clients_finish_round(d);
+	if (d->changing)
+		disk_end_change(d);
 	if (gave)
 		loop_submit(&d->loop, false);
 	const struct backend_ops *ops = d->backend->ops;
@@ -228,22 +203,30 @@ static void on_accept(void *ctx)
 	sh->accept_waits = true;
 }
 
+void disk_watch_share(struct med_share *sh)
+{
+	sh->listen_watch = sockets_watch(&sh->disk->sockets, sh->listen_fd, on_accept, sh);
+	sh->accept_waits = true;
+}
+
+void disk_unwatch_share(struct med_share *sh)
+{
+	sh->listen_watch = sockets_unwatch(&sh->disk->sockets, sh->listen_watch);
+	sh->accept_waits = false;
+}
+
 static void unwatch_all(struct med_disk *d)
 {
 	for (unsigned i = 0; i < d->n_shares; i++)
-		d->shares[i].listen_watch =
-			sockets_unwatch(&d->sockets, d->shares[i].listen_watch);
+		disk_unwatch_share(&d->shares[i]);
 	d->wake_watch = loop_unwatch(&d->loop, d->wake_watch);
 }
 
 static int watch_all(struct med_disk *d)
 {
 	for (unsigned i = 0; i < d->n_shares; i++) {
-		struct med_share *sh = &d->shares[i];
-
-		sh->listen_watch = sockets_watch(&d->sockets, sh->listen_fd, on_accept, sh);
-		sh->accept_waits = true;
-		if (!sh->listen_watch)
+		disk_watch_share(&d->shares[i]);
+		if (!d->shares[i].listen_watch)
 			return -ENOMEM;
 	}
 	d->wake_watch = loop_watch(&d->loop, d->wake_fd, on_wake, d);
@@ -284,8 +267,9 @@ static void end_all(struct med_disk *d)
 	for (unsigned i = 0; i < d->n_shares; i++) {
 		struct med_share *sh = &d->shares[i];
 
-		sh->listen_watch = sockets_unwatch(&d->sockets, sh->listen_watch);
-		sh->accept_waits = false;
+		if (med_share_is_none(sh))
+			continue;
+		disk_unwatch_share(sh);
 		if (sh->client)
 			med_client_end(sh->client, "mediator stops");
 	}

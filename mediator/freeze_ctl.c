@@ -17,8 +17,7 @@ static bool find_top(const struct control *c, const struct med_policy *p, bool *
 {
 	bool any = false;
 
-	for (size_t i = 0; i < c->n_disks; i++) {
-		const struct med_disk *d = &c->disks[i];
+	for (const struct med_disk *d = NULL; (d = med_disks_next(c->disks, d));) {
 		uint64_t step = atomic_load_explicit(&d->stats->ladder_step, memory_order_relaxed);
 		int k = step == LADDER_FREEZE ? med_policy_device(p, d->policy->name) : -1;
 

@@ -13,7 +13,7 @@
 #include "mediator/backend_inject.h"
 #include "mediator/control_priv.h"
 
-#define LIST_MAX (MED_DEVICES_MAX * INJECT_RULES_MAX + SND_DEVICES_MAX * SND_INJECT_KINDS)
+#define LIST_MAX (MED_DISKS_MAX * INJECT_RULES_MAX + SND_DEVICES_MAX * SND_INJECT_KINDS)
 
 /* ---- the list ---- */
 
@@ -73,8 +73,8 @@ static void answer_list(struct peer *p, uint32_t id)
 	Parley__InjectReply reply = PARLEY__INJECT_REPLY__INIT;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
 
-	for (size_t i = 0; rows && v && i < c->n_disks; i++)
-		reply.n_injections += fill_of_disk(rows + reply.n_injections, &c->disks[i]);
+	for (struct med_disk *d = NULL; rows && v && (d = med_disks_next(c->disks, d));)
+		reply.n_injections += fill_of_disk(rows + reply.n_injections, d);
 	if (rows && v)
 		reply.n_injections += fill_of_sounds(rows + reply.n_injections, c->audio);
 	for (size_t i = 0; i < reply.n_injections; i++)
@@ -96,15 +96,12 @@ static void answer_list(struct peer *p, uint32_t id)
 /* The disk and number of the share called @name; NULL: there is none. */
 static struct med_disk *find_share(const struct control *c, const char *name, int *ret_share)
 {
-	for (size_t i = 0; i < c->n_disks; i++) {
-		for (unsigned k = 0; k < c->disks[i].n_shares; k++) {
-			if (strcmp(c->disks[i].shares[k].policy->name, name) != 0)
-				continue;
-			*ret_share = (int)k;
-			return &c->disks[i];
-		}
-	}
-	return NULL;
+	struct med_share *sh = med_disks_share(c->disks, name);
+
+	if (!sh)
+		return NULL;
+	*ret_share = (int)sh->sched_id;
+	return sh->disk;
 }
 
 static void add_to(struct peer *p, uint32_t id, struct med_disk *d, struct inject_rule *rule)
@@ -126,10 +123,7 @@ static void add_to(struct peer *p, uint32_t id, struct med_disk *d, struct injec
 
 static struct med_disk *find_disk(const struct control *c, const char *name)
 {
-	for (size_t i = 0; i < c->n_disks; i++)
-		if (strcmp(c->disks[i].policy->name, name) == 0)
-			return &c->disks[i];
-	return !*name && c->n_disks == 1 ? &c->disks[0] : NULL;
+	return *name ? med_disks_find(c->disks, name) : med_disks_only(c->disks);
 }
 
 static struct snd_sound *find_sound(const struct control *c, const char *name)
@@ -207,8 +201,8 @@ static void on_clear(struct peer *p, uint32_t id, const char *which)
 			      "expected the number of an injection, as 'inject list' has it");
 		return;
 	}
-	for (size_t i = 0; i < c->n_disks; i++)
-		n += backend_inject_clear(&c->disks[i], (uint32_t)number);
+	for (struct med_disk *d = NULL; (d = med_disks_next(c->disks, d));)
+		n += backend_inject_clear(d, (uint32_t)number);
 	for (size_t i = 0; c->audio && i < c->audio->n_sounds; i++)
 		n += snd_sound_inject_clear(c->audio->sounds[i], (uint32_t)number);
 	if (*which && n == 0)
@@ -220,9 +214,10 @@ static void on_clear(struct peer *p, uint32_t id, const char *which)
 void control_inject(struct peer *p, const Parley__Envelope *req)
 {
 	const Parley__InjectRequest *m = req->inject_request;
-	const struct control *c = p->control;
+	const struct med_disk *first = med_disks_next(p->control->disks, NULL);
+	const struct med_audio *a = p->control->audio;
 
-	if (!(c->n_disks > 0 && c->disks[0].inject) && !(c->audio && c->audio->inject)) {
+	if (!(first && first->inject) && !(a && a->inject)) {
 		control_error(p, req->id, PARLEY__CODE__E_DENIED,
 			      "fault injection is off: this mediator was started without --inject");
 		return;

@@ -1,40 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Owns the policy in force, the one before it while a device's thread may still look at it, and
- * what an operator has set on top of the files. Main thread.
- *
- * A change: load → resolve against the sizes of the disks → align its groups → differences, of
- * which those that cannot be are errors → hand it to each device's thread. Everything that can fail
- * comes before the first thread hears of it. Invariant: now is what every disk runs under, or has
- * been handed; past is freed only when all have taken now.
+ * Owns what an operator asks of the policy in force, and has set on top of the files. Main thread.
  */
-#include "mediator/live.h"
+#include "mediator/live_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/qfd.h"
 #include "lib/qlog.h"
 
-struct live {
-	const char *const *paths;
-	size_t n_paths;
-	struct med_policy *now, *past;
-	struct med_disk *disks;		/* n_devices of now */
-	struct med_change *changes;	/* one a disk */
-	struct med_override *over;
-	size_t n_over;
-	void (*changed)(void *ctx);
-	void *ctx;
-};
-
 struct live *live_new(const char *const *paths, size_t n_paths, struct med_policy *take_policy,
-		      struct med_disk *disks, void (*changed)(void *ctx), void *ctx)
+		      struct med_disk *disks, struct statpage *page, const struct live_ops *ops)
 {
 	struct live *l = calloc(1, sizeof(*l));
 
 	if (l)
-		l->changes = calloc(take_policy->n_devices, sizeof(l->changes[0]));
+		l->changes = calloc(MED_DISKS_MAX, sizeof(l->changes[0]));
 	if (!l || !l->changes) {
 		free(l);
 		return NULL;
@@ -43,8 +26,9 @@ struct live *live_new(const char *const *paths, size_t n_paths, struct med_polic
 	l->n_paths = n_paths;
 	l->now = take_policy;
 	l->disks = disks;
-	l->changed = changed;
-	l->ctx = ctx;
+	l->page = page;
+	l->ops = *ops;
+	l->settled = true;
 	return l;
 }
 
@@ -65,6 +49,9 @@ struct live *live_free(struct live *l)
 	free_overrides(l->over, l->n_over);
 	med_policy_free(l->now);
 	med_policy_free(l->past);
+	for (size_t i = 0; i < l->n_new; i++)	/* that nobody has taken any more */
+		qfd_close(&l->new_shares[i].listen_fd);
+	free(l->new_shares);
 	free(l->changes);
 	free(l);
 	return NULL;
@@ -79,98 +66,30 @@ int live_show(const struct live *l, FILE *to)
 	return 0;
 }
 
-/*
- * The disks stand in the order of the policy that they were opened by; the names are theirs still.
- */
-static int resolve(const struct live *l, struct med_policy *p, struct cf_errors *errs)
-{
-	uint64_t sizes[MED_DEVICES_MAX] = { 0 };
-
-	for (size_t i = 0; i < p->n_devices; i++) {
-		/* That one is new is told by the differences: here it is as large as can be. */
-		sizes[i] = INT64_MAX;
-		for (size_t k = 0; k < l->now->n_devices; k++)
-			if (strcmp(l->disks[k].policy->name, p->devices[i].name) == 0)
-				sizes[i] = l->disks[k].backend->len_bytes;
-	}
-	return med_policy_resolve(p, sizes, errs);
-}
-
-/* Everything of a change that can fail. */
-static int load(struct live *l, const struct med_override *over, size_t n_over, FILE *to,
-		struct cf_errors *errs, struct med_policy **ret)
-{
-	struct med_policy *p = NULL;
-	int r = med_policy_load_over(l->paths, l->n_paths, over, n_over, errs, &p);
-
-	if (r == 0)
-		r = resolve(l, p, errs);
-	if (r == 0 && med_policy_align(l->now, p) < 0) {
-		cf_error_add(errs, CF_ERROR, l->paths[0], 0, 0,
-			     "%u groups have been since the mediator started, %u are its most: "
-			     "restart it",
-			     p->n_places, SCHED_GROUPS_MAX);
-		r = -EINVAL;
-	}
-	if (r == 0 && med_policy_diff(l->now, p, to, errs) == 0 && cf_errors_ok(errs))
-		fputs("nothing changes\n", to);
-	if (r == 0 && !cf_errors_ok(errs))
-		r = -EINVAL;
-	if (r < 0)
-		p = med_policy_free(p);
-	*ret = p;
-	return r;
-}
-
-static bool taken(const struct live *l)
-{
-	for (size_t i = 0; i < l->now->n_devices; i++)
-		if (!med_disk_changed(&l->disks[i]))
-			return false;
-	return true;
-}
-
-static void hand_over(struct live *l, struct med_policy *take_policy)
-{
-	med_policy_free(l->past);
-	l->past = l->now;
-	l->now = take_policy;
-	for (size_t i = 0; i < l->past->n_devices; i++) {
-		struct med_disk *d = &l->disks[i];
-		struct med_change *c = &l->changes[i];
-
-		c->policy = l->now;
-		c->device = (size_t)med_policy_device(l->now, d->policy->name);
-		for (unsigned k = 0; k < d->n_shares; k++) {
-			const struct med_share_policy *s = d->shares[k].policy;
-
-			c->share[k] = (unsigned)med_policy_share(l->now, s->name);
-		}
-		med_disk_change(d, c);
-	}
-	l->changed(l->ctx);
-}
-
 int live_check(struct live *l, FILE *to, struct cf_errors *errs)
 {
-	struct med_policy *p;
-	int r = load(l, NULL, 0, to, errs, &p);
+	struct live_plan plan;
+	int r = live_plan(l, NULL, 0, BACKEND_NO_LOCK, to, errs, &plan);
 
-	med_policy_free(p);
+	if (r == 0)
+		live_plan_drop(l, &plan);
 	return r;
 }
 
 int live_reload(struct live *l, FILE *to, struct cf_errors *errs)
 {
-	struct med_policy *p;
-	int r = taken(l) ? load(l, NULL, 0, to, errs, &p) : -EBUSY;
+	struct live_plan plan;
+	int r = live_taken(l) ? 0 : -EBUSY;
 
+	if (r == 0)
+		r = live_plan(l, NULL, 0, BACKEND_LOCK_NOW, to, errs, &plan);
+	if (r == 0)
+		r = live_put_in_force(l, &plan, errs);
 	if (r < 0)
 		return r;
 	free_overrides(l->over, l->n_over);
 	l->over = NULL;
 	l->n_over = 0;
-	hand_over(l, p);
 	qlog_info("ev=policy_reloaded");
 	return 0;
 }
@@ -223,21 +142,20 @@ static size_t drop_overruled(struct med_override *list, size_t n)
 static bool files_changed(struct live *l)
 {
 	struct cf_errors errs = CF_ERRORS_NULL;
-	struct med_policy *p = NULL;
+	struct live_plan plan;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *to = open_memstream(&text, &len);
-	int r = to ? med_policy_load_over(l->paths, l->n_paths, l->over, l->n_over, &errs, &p) :
-		     -ENOMEM;
+	int r = to ? live_plan(l, l->over, l->n_over, BACKEND_NO_LOCK, to, &errs, &plan) : -ENOMEM;
 	bool changed = r < 0;
 
-	if (r == 0)
-		changed = resolve(l, p, &errs) < 0 || med_policy_diff(l->now, p, to, &errs) > 0 ||
-			  !cf_errors_ok(&errs);
 	if (to)
 		(void)fclose(to);
+	if (r == 0) {
+		changed = strcmp(text, LIVE_SAME) != 0;
+		live_plan_drop(l, &plan);
+	}
 	free(text);
-	med_policy_free(p);
 	cf_errors_fini(&errs);
 	return changed;
 }
@@ -263,9 +181,9 @@ static void log_setting(const char *object, const char *setting)
 int live_set(struct live *l, const char *object, char *const *settings, size_t n, FILE *to,
 	     struct cf_errors *errs)
 {
-	struct med_policy *p = NULL;
+	struct live_plan plan;
 
-	if (!taken(l))
+	if (!live_taken(l))
 		return -EBUSY;
 	if (files_changed(l))
 		cf_error_add(errs, CF_ERROR, l->paths[0], 0, 0,
@@ -279,7 +197,9 @@ int live_set(struct live *l, const char *object, char *const *settings, size_t n
 	if (!list)
 		return -ENOMEM;
 	size_t n_list = drop_overruled(list, l->n_over + n);
-	int r = load(l, list, n_list, to, errs, &p);
+	int r = live_plan(l, list, n_list, BACKEND_LOCK_NOW, to, errs, &plan);
+	if (r == 0)
+		r = live_put_in_force(l, &plan, errs);
 	if (r < 0) {
 		free_overrides(list, n_list);
 		return r;
@@ -287,7 +207,6 @@ int live_set(struct live *l, const char *object, char *const *settings, size_t n
 	free_overrides(l->over, l->n_over);
 	l->over = list;
 	l->n_over = n_list;
-	hand_over(l, p);
 	for (size_t i = 0; i < n; i++)
 		log_setting(object, settings[i]);
 	return 0;

@@ -26,6 +26,7 @@
 #include "mediator/backend_inject.h"
 #include "mediator/audio.h"
 #include "mediator/control.h"
+#include "mediator/disks.h"
 #include "mediator/keeper.h"
 #include "mediator/options.h"
 #include "mediator/simulate_run.h"
@@ -44,8 +45,7 @@ struct mediator {
 	struct med_policy *policy;	/* live's, once that is there */
 	struct live *live;
 	struct statpage page;
-	struct med_disk disks[MED_DEVICES_MAX];
-	size_t n_disks;
+	struct med_disk disks[MED_DISKS_MAX];
 	struct qp_chan *chan;		/* until control owns it */
 	struct event_base *base;
 	struct control *control;
@@ -86,28 +86,34 @@ static int refused(struct mediator *m, struct cf_errors *errs, const char *stage
 	return code;
 }
 
+/* As live_ops.open. */
+static int open_disk(void *ctx, struct med_disk *d, const struct med_policy *p, size_t device,
+		     struct qstat_device *stats, enum backend_lock lock, struct cf_errors *errs)
+{
+	const struct mediator *m = ctx;
+	struct med_event_sink sink = control_sink(m->control);
+	int r = med_disk_init(d, p, device, stats, &sink, lock, errs);
+
+	return r == 0 && m->opt.inject ? backend_inject_wrap(d) : r;
+}
+
 static int open_disks(struct mediator *m, struct cf_errors *errs)
 {
-	struct med_event_sink sink = control_sink(m->control);
-	uint64_t sizes[MED_DEVICES_MAX];
+	enum backend_lock lock = m->opt.check_only ? BACKEND_NO_LOCK : BACKEND_LOCK_WAITS;
+	struct med_extent_rules rules[MED_DEVICES_MAX];
 	int first_err = 0;
 
 	for (size_t i = 0; i < m->policy->n_devices; i++) {
-		int r = med_disk_init(&m->disks[i], m->policy, i,
-				      qstat_page_device(&m->page.page, (unsigned)i), &sink,
-				      !m->opt.check_only, errs);
+		struct med_disk *d = &m->disks[i];
+		int r = open_disk(m, d, m->policy, i, qstat_page_device(&m->page.page, (unsigned)i),
+				  lock, errs);
 
 		first_err = first_err ? first_err : r;
-		if (r == 0 && m->opt.inject)
-			r = backend_inject_wrap(&m->disks[i]);
-		first_err = first_err ? first_err : r;
-		if (r == 0) {
-			sizes[i] = m->disks[i].backend->len_bytes;
-			r = med_disk_reserve(&m->disks[i], (unsigned)m->policy->n_shares);
-			first_err = first_err ? first_err : r;
-		}
+		if (r == 0)
+			rules[i] = (struct med_extent_rules){ d->backend->len_bytes,
+							      d->backend->sector_bytes };
 	}
-	return first_err ? first_err : med_policy_resolve(m->policy, sizes, errs);
+	return first_err ? first_err : med_policy_resolve(m->policy, rules, errs);
 }
 
 /*
@@ -125,17 +131,24 @@ static int listen_at(const char *path)
 	return fd;
 }
 
+#define PATH_BYTES 512u
+
 /* "SYSTEM/NAME" listens at RUN/mediator/SYSTEM.NAME.sock. */
+static bool socket_path(const struct options *o, const char *share, char path[PATH_BYTES])
+{
+	int n = snprintf(path, PATH_BYTES, "%s/mediator/%s.sock", o->run_dir, share);
+
+	if (n < 0 || (size_t)n >= PATH_BYTES)
+		return false;
+	*strrchr(path, '/') = '.';
+	return true;
+}
+
 static int listen_for(const struct options *o, const char *share)
 {
-	char path[512];
-	int n = snprintf(path, sizeof(path), "%s/mediator/%s.sock", o->run_dir, share);
+	char path[PATH_BYTES];
 
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return -ENAMETOOLONG;
-	char *slash = strrchr(path, '/');
-	*slash = '.';
-	return listen_at(path);
+	return socket_path(o, share, path) ? listen_at(path) : -ENAMETOOLONG;
 }
 
 static int make_run_dir(const struct options *o)
@@ -169,6 +182,37 @@ static int get_sockets(struct mediator *m)
 	return r;
 }
 
+/* For shares that come while it runs: as live_ops.listen. */
+static int listen_more(void *ctx, const char *const *names, size_t n, int *ret_fds)
+{
+	struct mediator *m = ctx;
+	size_t have = 0;
+	int r = 0;
+
+	if (m->chan)
+		return control_listen(m->control, names, n, ret_fds);
+	for (; r == 0 && have < n; have += r == 0) {
+		ret_fds[have] = listen_for(&m->opt, names[have]);
+		r = Q_MIN(ret_fds[have], 0);
+	}
+	while (r < 0 && have > 0)
+		qfd_close(&ret_fds[--have]);
+	return r;
+}
+
+/* As live_ops.unlisten. */
+static void listen_less(void *ctx, const char *const *names, size_t n)
+{
+	struct mediator *m = ctx;
+	char path[PATH_BYTES];
+
+	if (m->chan)
+		control_unlisten(m->control, names, n);
+	for (size_t i = 0; !m->chan && i < n; i++)
+		if (socket_path(&m->opt, names[i], path))
+			(void)unlink(path);
+}
+
 static int start_disks(struct mediator *m)
 {
 	int r = 0;
@@ -178,10 +222,10 @@ static int start_disks(struct mediator *m)
 		int fd = m->listen_fds[i];
 
 		m->listen_fds[i] = -1;
-		r = med_disk_add_share(&m->disks[s->device], s,
-				       qstat_page_share(&m->page.page, (unsigned)i), fd);
+		r = Q_MIN(med_disk_add_share(&m->disks[s->device], s,
+					     qstat_page_share(&m->page.page, (unsigned)i), fd), 0);
 	}
-	for (size_t i = 0; r == 0 && i < m->n_disks; i++)
+	for (size_t i = 0; r == 0 && i < m->policy->n_devices; i++)
 		r = med_disk_start(&m->disks[i]);
 	return r;
 }
@@ -215,17 +259,16 @@ static bool promises(const struct med_policy *p, const char *device)
 static void set_priority(void *ctx)
 {
 	struct mediator *m = ctx;
+	struct med_disk *d = NULL;
 	int r = 0;
 
 	med_audio_change(&m->audio, &live_policy(m->live)->sound);
 
-	for (size_t i = 0; i < m->n_disks && r == 0; i++) {
-		const char *name = m->disks[i].policy->name;
-
-		if (m->disks[i].realtime || !promises(live_policy(m->live), name))
+	while (r == 0 && (d = med_disks_next(m->disks, d))) {
+		if (d->realtime || !promises(live_policy(m->live), d->policy->name))
 			continue;
-		r = make_realtime(&m->disks[i]);
-		atomic_store(&m->disks[i].realtime, r == 0);
+		r = make_realtime(d);
+		atomic_store(&d->realtime, r == 0);
 	}
 	if (r != 0)
 		qlog_errno(
@@ -283,7 +326,7 @@ static int set_up_control(struct mediator *m)
 	if (fd < 0 && !m->chan)
 		return fd;
 	struct qp_chan *chan = m->chan;
-	m->control = control_new(m->base, m->disks, m->policy->n_devices, &m->page, chan, fd);
+	m->control = control_new(m->base, m->disks, &m->page, chan, fd);
 	if (!m->control) {
 		m->chan = NULL;
 		return -ENOMEM;
@@ -293,11 +336,9 @@ static int set_up_control(struct mediator *m)
 
 static void mediator_fini(struct mediator *m)
 {
-	for (size_t i = 0; i < m->n_disks; i++) {
-		if (m->disks[i].inject)
-			backend_inject_clear(&m->disks[i], 0);
-		med_disk_fini(&m->disks[i]);
-	}
+	for (struct med_disk *d = NULL; (d = med_disks_next(m->disks, d)); med_disk_fini(d))
+		if (d->inject)
+			backend_inject_clear(d, 0);
 	med_audio_fini(&m->audio);
 	for (size_t i = 0; m->listen_fds && i < m->n_listen_fds; i++)
 		qfd_close(&m->listen_fds[i]);
@@ -412,9 +453,6 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	r = m->opt.check_only ? 0 : set_up_control(m);
 	if (r < 0)
 		return failed(m, EXIT_START, "control", r, "no control socket");
-	m->n_disks = m->policy->n_devices;
-	for (size_t i = 0; i < m->n_disks; i++)
-		m->disks[i].wake_fd = -1;
 	r = open_disks(m, errs);
 	if (r < 0)
 		return refused(m, errs, "device", r == -EINVAL ? EXIT_POLICY : EXIT_START);
@@ -426,7 +464,11 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	r = start_audio(m, errs);
 	if (r != EXIT_OK)
 		return r;
-	m->live = live_new(m->opt.paths, m->opt.n_paths, m->policy, m->disks, set_priority, m);
+	const struct live_ops ops = {
+		.changed = set_priority, .listen = listen_more, .unlisten = listen_less,
+		.open = open_disk, .ctx = m,
+	};
+	m->live = live_new(m->opt.paths, m->opt.n_paths, m->policy, m->disks, &m->page, &ops);
 	if (!m->live)
 		return failed(m, EXIT_START, "policy", -ENOMEM, "out of memory");
 	control_set_live(m->control, m->live);
@@ -434,7 +476,7 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	set_priority(m);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	control_ready(m->control);
-	qlog_info("ev=ready devices=%zu shares=%zu", m->n_disks, m->policy->n_shares);
+	qlog_info("ev=ready devices=%zu shares=%zu", m->policy->n_devices, m->policy->n_shares);
 	event_base_dispatch(m->base);
 	return EXIT_OK;
 }

@@ -535,14 +535,39 @@ int med_policy_load_over(const char *const *paths, size_t n_paths, const struct 
 	return 0;
 }
 
-int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct cf_errors *errs)
+/* Direct I/O goes to the device as it is: what begins or ends within a sector would fail. */
+static void check_sectors(const struct med_policy *p, const struct med_share_policy *s,
+			  uint32_t sector, struct cf_errors *errs)
+{
+	const struct { const char *key; uint64_t v; } keys[] = {
+		{ "offset", s->offset_bytes }, { "length", s->len_bytes },
+	};
+
+	for (size_t i = 0; i < Q_ARRAY_LEN(keys); i++)
+		if (keys[i].v % sector)
+			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
+				     "share '%s': %s %llu = %llu * %u + %llu, but device '%s' has "
+				     "direct = yes and sectors of %u bytes: expected a multiple "
+				     "of %u",
+				     s->name, keys[i].key, (unsigned long long)keys[i].v,
+				     (unsigned long long)(keys[i].v / sector), sector,
+				     (unsigned long long)(keys[i].v % sector),
+				     p->devices[s->device].name, sector, sector);
+}
+
+int med_policy_resolve(struct med_policy *p, const struct med_extent_rules *devices,
+		       struct cf_errors *errs)
 {
 	for (size_t i = 0; i < p->n_shares; i++) {
 		struct med_share_policy *s = &p->shares[i];
-		uint64_t size = dev_bytes[s->device];
+		uint64_t size = devices[s->device].len_bytes;
+		uint32_t sector = Q_MAX(devices[s->device].sector_bytes, Q_SECTOR_BYTES);
 
-		if (!s->len_bytes && s->offset_bytes < size)
-			s->len_bytes = (size - s->offset_bytes) & ~(uint64_t)(Q_SECTOR_BYTES - 1);
+		if (!s->len_bytes && s->offset_bytes < size) {
+			s->len_bytes = size - s->offset_bytes;
+			s->len_bytes -= s->len_bytes % sector;
+		}
+		check_sectors(p, s, sector, errs);
 		if (!s->len_bytes || !qspan_inside(s->offset_bytes, s->len_bytes, size))
 			cf_error_add(
 				errs, CF_ERROR, s->file, s->line, 0,

@@ -13,6 +13,7 @@
 #include "mediator/simulate_model.h"
 
 #define MED_DEVICES_MAX 16u
+#define MED_DISKS_MAX (2 * MED_DEVICES_MAX)	/* some come while others go */
 #define MED_SHARES_MAX 1024u
 
 struct med_device_policy {
@@ -92,11 +93,17 @@ struct med_policy {
  */
 int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *errs,
 		    struct med_policy **ret);
+struct med_extent_rules {
+	uint64_t len_bytes;	/* of the device */
+	uint32_t sector_bytes;	/* that it reads and writes whole; a multiple of 512 */
+};
+
 /*
- * Once the devices' sizes are known (@dev_bytes, in order): open lengths are resolved, extents
- * beyond the end refused. 0 or -EINVAL.
+ * Once the devices are known (@devices, in order): open lengths are resolved, extents beyond the
+ * end or of no whole sectors refused. 0 or -EINVAL.
  */
-int med_policy_resolve(struct med_policy *p, const uint64_t *dev_bytes, struct cf_errors *errs);
+int med_policy_resolve(struct med_policy *p, const struct med_extent_rules *devices,
+		       struct cf_errors *errs);
 struct med_policy *med_policy_free(struct med_policy *p);
 /*
  * The promised depths of device @device must fit its slots, and its target must leave room for one
@@ -125,7 +132,8 @@ int med_policy_load_over(const char *const *paths, size_t n_paths, const struct 
 void med_policy_print(const struct med_policy *p, FILE *to);
 /*
  * What is different in @next, both resolved: a line each to @to, and an error each for what a
- * mediator that runs cannot change (what its devices and shares are, and where). Their number.
+ * mediator that runs cannot change (what devices and shares that stay are, and where; which sound
+ * devices and voices there are). Their number.
  */
 unsigned med_policy_diff(const struct med_policy *now, const struct med_policy *next, FILE *to,
 			 struct cf_errors *errs);

@@ -16,7 +16,8 @@ struct kind {
 	size_t v, n;		/* offsets in a policy: of the array, of how many there are */
 	size_t size;		/* of a section, and offsets in it */
 	size_t name, file, line;
-	const void *none;	/* it may come and go; a section that says nothing */
+	bool comes;		/* it may come and go */
+	const void *none;	/* it may, and its keys are told: a section that says nothing */
 };
 
 #define KIND(word, keys, array, type)                                                              \
@@ -33,9 +34,9 @@ static const struct med_group_policy no_group;
 
 /* In the order in which they are printed. Nobody is connected to a group. */
 static const struct kind kinds[] = {
-	{ KIND("device", policy_device_keys, devices, med_device_policy) },
+	{ KIND("device", policy_device_keys, devices, med_device_policy), .comes = true },
 	{ KIND("group", policy_group_keys, groups, med_group_policy), .none = &no_group },
-	{ KIND("share", policy_share_keys, shares, med_share_policy) },
+	{ KIND("share", policy_share_keys, shares, med_share_policy), .comes = true },
 	{ SOUND_KIND("sound", policy_sound_keys, devices, snd_device_policy) },
 	{ SOUND_KIND("voice", policy_voice_keys, voices, snd_voice_policy) },
 };
@@ -119,6 +120,13 @@ static unsigned diff_keys(const struct diff *d, const struct kind *kind, const v
 	return n;
 }
 
+static unsigned told(const struct diff *d, const struct kind *k, const void *section,
+		     const char *how)
+{
+	fprintf(d->to, "%s %s: %s\n", k->word, name_of(k, section), how);
+	return 1;
+}
+
 static void refuse(const struct diff *d, const struct kind *k, const void *section, unsigned line,
 		   const char *how)
 {
@@ -137,6 +145,8 @@ static unsigned diff_kind(const struct diff *d, const struct kind *k,
 
 		if (was || k->none)
 			n += diff_keys(d, k, was ? was : k->none, s);
+		else if (k->comes)
+			n += told(d, k, s, "is new");
 		else
 			refuse(d, k, s, FIELD(unsigned, s, k->line), "is new");
 	}
@@ -145,12 +155,10 @@ static unsigned diff_kind(const struct diff *d, const struct kind *k,
 
 		if (find(k, next, name_of(k, s)))
 			continue;
-		if (k->none) {
-			fprintf(d->to, "%s %s: is there no more\n", k->word, name_of(k, s));
-			n++;
-		} else {
+		if (k->none || k->comes)
+			n += told(d, k, s, "is there no more");
+		else
 			refuse(d, k, s, 0, "is there no more");
-		}
 	}
 	return n;
 }

@@ -39,21 +39,23 @@ static void on_stats(struct peer *p, const Parley__Envelope *req)
 		control_send(p, &e);
 	med_audio_stats_drop(s);
 	qp_stats_free(s);
-	for (size_t i = 0; req->mediator_stats_request->reset_worst && i < c->n_disks; i++)
-		med_disk_reset_worst(&c->disks[i]);
-	if (req->mediator_stats_request->reset_worst && c->audio)
+	if (!req->mediator_stats_request->reset_worst)
+		return;
+	for (struct med_disk *d = NULL; (d = med_disks_next(c->disks, d));)
+		med_disk_reset_worst(d);
+	if (c->audio)
 		med_audio_reset_worst(c->audio);
 }
 
 void control_no_device(struct peer *p, uint32_t id, const char *name)
 {
 	const struct control *c = p->control;
-	const char *names[MED_DEVICES_MAX], *near;
+	const char *names[MED_DISKS_MAX], *near;
 	char shown[80], text[256];
-	size_t n = Q_MIN(c->n_disks, Q_ARRAY_LEN(names));
+	size_t n = 0;
 
-	for (size_t i = 0; i < n; i++)
-		names[i] = c->disks[i].policy->name;
+	for (const struct med_disk *d = NULL; (d = med_disks_next(c->disks, d));)
+		names[n++] = d->policy->name;
 	near = cf_nearest(name, names, n);
 	qlog_escape(shown, sizeof(shown), name, strlen(name));
 	snprintf(text, sizeof(text), "the policy has no device '%s'%s%s%s", shown,
@@ -67,11 +69,11 @@ static void on_priorities(struct peer *p, const Parley__Envelope *req)
 	const Parley__SetPriorities *m = req->set_priorities;
 	bool found = false;
 
-	for (size_t i = 0; i < c->n_disks; i++) {
-		if (*m->device && strcmp(m->device, c->disks[i].policy->name) != 0)
+	for (struct med_disk *d = NULL; (d = med_disks_next(c->disks, d));) {
+		if (*m->device && strcmp(m->device, d->policy->name) != 0)
 			continue;
-		med_disk_set_priorities(&c->disks[i], m->on);
-		qlog_info("ev=priorities dev=%s on=%d", c->disks[i].policy->name, m->on);
+		med_disk_set_priorities(d, m->on);
+		qlog_info("ev=priorities dev=%s on=%d", d->policy->name, m->on);
 		found = true;
 	}
 	if (found)
@@ -110,18 +112,9 @@ static void answer_text(struct peer *p, uint32_t id, char *text, size_t len)
 	free(pieces);
 }
 
-static struct med_share *find_share(const struct control *c, const char *name)
-{
-	for (size_t i = 0; i < c->n_disks; i++)
-		for (unsigned k = 0; k < c->disks[i].n_shares; k++)
-			if (strcmp(c->disks[i].shares[k].policy->name, name) == 0)
-				return &c->disks[i].shares[k];
-	return NULL;
-}
-
 static void on_unquarantine(struct peer *p, uint32_t id, const char *name)
 {
-	struct med_share *sh = find_share(p->control, name);
+	struct med_share *sh = med_disks_share(p->control->disks, name);
 	char text[] = "the quarantine is ended\n";
 
 	if (!sh) {
@@ -169,12 +162,14 @@ static void on_policy(struct peer *p, const Parley__Envelope *req)
 	}
 	if (to)
 		(void)fclose(to);
-	if (r == 0)
+	if (r == -EAGAIN && control_defer(p, req))
+		;	/* answered when it is served again */
+	else if (r == 0)
 		answer_text(p, req->id, text, len);
 	else if (r == -EINVAL) {
 		text[Q_MIN(len, QP_STRING_MAX)] = '\0';
 		control_error(p, req->id, PARLEY__CODE__E_CONFIG, text);
-	} else if (r == -EBUSY)
+	} else if (r == -EBUSY || r == -EAGAIN)
 		control_error(p, req->id, PARLEY__CODE__E_BUSY,
 			     "a device has not taken the last change yet; try again");
 	else
@@ -205,7 +200,7 @@ static void on_explain(struct peer *p, const Parley__Envelope *req)
 {
 	struct control *c = p->control;
 	Parley__Envelope e = PARLEY__ENVELOPE__INIT;
-	int r = med_explain(c->disks, c->n_disks, req->explain_request->share, &e.explain_reply);
+	int r = med_explain(c->disks, req->explain_request->share, &e.explain_reply);
 
 	if (r == -ENOENT && explain_voice(p, req))
 		return;
@@ -229,14 +224,13 @@ static void on_alive(struct peer *p, const Parley__Envelope *req)
 	Parley__Alive m = PARLEY__ALIVE__INIT;
 	char what[80] = "nothing";
 
-	for (size_t i = 0; i < c->n_disks; i++) {
-		uint64_t ns = med_disk_stalled_ns(&c->disks[i], qnow_ns());
+	for (struct med_disk *d = NULL; (d = med_disks_next(c->disks, d));) {
+		uint64_t ns = med_disk_stalled_ns(d, qnow_ns());
 
 		if (ns <= m.stalled_ns)
 			continue;
 		m.stalled_ns = ns;
-		snprintf(what, sizeof(what), "the thread of device %.48s",
-			 c->disks[i].policy->name);
+		snprintf(what, sizeof(what), "the thread of device %.48s", d->policy->name);
 	}
 	m.what = what;
 	e.id = req->id;

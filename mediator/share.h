@@ -53,6 +53,9 @@ struct med_req {
 	struct flight flight;		/* of class safety: what stood in its way */
 };
 
+/* Any thread: it was a share, or will be one; there is nothing that it could be asked for. */
+bool med_share_is_none(const struct med_share *sh);
+
 /* Any thread. */
 const char *med_op_str(enum qblk_op op);
 
@@ -65,6 +68,7 @@ struct med_share {
 	struct socket_watch *listen_watch;
 	struct med_client *client;	/* or NULL: a share has one client at a time */
 	bool accept_waits;		/* a connection may stand in the backlog */
+	bool leaving;			/* the policy has it no more; its client ends */
 	uint64_t accept_after_ns;	/* 0 = now: there was no descriptor for it */
 	uint32_t window_faults;		/* breaches since window_ns; stats has them all */
 	uint64_t window_ns;

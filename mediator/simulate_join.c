@@ -122,16 +122,17 @@ static int expand(struct sim_file *f, struct cf_errors *errs)
 
 static int resolve(struct sim_file *f, struct cf_errors *errs)
 {
-	uint64_t sizes[MED_DEVICES_MAX];
+	struct med_extent_rules devices[MED_DEVICES_MAX] = { { 0 } };
 
 	for (size_t i = 0; i < f->policy->n_devices; i++) {
 		const struct med_device_policy *p = &f->policy->devices[i];
 		int d = find_device(f, p->name);
 
-		sizes[i] = d >= 0 && f->devices[d].size_bytes ? f->devices[d].size_bytes :
+		devices[i].len_bytes =
+			d >= 0 && f->devices[d].size_bytes ? f->devices[d].size_bytes :
 			   p->null_bytes ? p->null_bytes : SIZE_ANY;
 	}
-	return med_policy_resolve(f->policy, sizes, errs);
+	return med_policy_resolve(f->policy, devices, errs);
 }
 
 /* What the policy promises must hold for all that are simulated. */

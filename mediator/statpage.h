@@ -22,3 +22,14 @@ void statpage_fini(struct statpage *s);
  * thread runs, then that. */
 void statpage_set_device(struct qstat_device *to, const struct med_device_policy *p);
 void statpage_set_share(struct qstat_share *to, const struct med_share_policy *p);
+/*
+ * A record for one that comes while the mediator runs: its index, or -errno: -ENOSPC when there is
+ * no room. Main thread; @device is the index of the device's record.
+ */
+int statpage_take_device(struct statpage *s, const struct med_device_policy *p);
+int statpage_take_share(struct statpage *s, const struct med_share_policy *p, unsigned device);
+/* The index of a device's record. */
+unsigned statpage_index(const struct statpage *s, const struct qstat_device *d);
+/* It is nobody's again, and starts anew. The thread that wrote to it, or after that. */
+void statpage_clear_device(struct qstat_device *to);
+void statpage_clear_share(struct qstat_share *to);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mediator/disks.h"
+
 /* One allocation: the reply, its list, and what the list points to. */
 struct explain_out {
 	Parley__ExplainReply msg;
@@ -30,20 +32,9 @@ static void fill_flight(Parley__Flight *to, const struct flight *f, uint64_t now
 	to->lower_passed = f->lower_passed;
 }
 
-static const struct med_share *find_share(const struct med_disk *disks, size_t n_disks,
-					  const char *name)
+int med_explain(struct med_disk *disks, const char *name, Parley__ExplainReply **ret)
 {
-	for (size_t i = 0; i < n_disks; i++)
-		for (unsigned k = 0; k < disks[i].n_shares; k++)
-			if (strcmp(disks[i].shares[k].policy->name, name) == 0)
-				return &disks[i].shares[k];
-	return NULL;
-}
-
-int med_explain(const struct med_disk *disks, size_t n_disks, const char *name,
-		Parley__ExplainReply **ret)
-{
-	const struct med_share *sh = find_share(disks, n_disks, name);
+	const struct med_share *sh = med_disks_share(disks, name);
 	struct flight worst[RECORDER_WORST];
 
 	if (!sh)

@@ -11,6 +11,6 @@
 /*
  * The slowest requests of share @name. 0, -ENOENT or -ENOMEM; *ret is owned (med_explain_free()).
  */
-int med_explain(const struct med_disk *disks, size_t n_disks, const char *name,
+int med_explain(struct med_disk *disks, const char *name,
 		Parley__ExplainReply **ret);
 Parley__ExplainReply *med_explain_free(Parley__ExplainReply *e);

@@ -88,7 +88,8 @@ static int add_share(Parley__MediatorStats *s, const struct qstat_view *v, unsig
 	if (!o)
 		return -ENOMEM;
 	qstat_view_share(v, i, &o->seen);
-	if (*only && strcmp(only, o->seen.name) != 0) {
+	/* A record without a name is of no share: one may come. */
+	if (!o->seen.name[0] || (*only && strcmp(only, o->seen.name) != 0)) {
 		free(o);
 		return 0;
 	}
@@ -141,6 +142,20 @@ static int add_device(Parley__MediatorStats *s, const struct qstat_view *v, unsi
 	return 0;
 }
 
+/* Records of devices that are no more. */
+static void drop_unnamed(Parley__MediatorStats *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->n_devices; i++) {
+		if (s->devices[i]->device[0])
+			s->devices[kept++] = s->devices[i];
+		else
+			free(s->devices[i]);
+	}
+	s->n_devices = kept;
+}
+
 int qp_stats_new(const struct qstat_view *v, const char *share, Parley__MediatorStats **ret)
 {
 	Parley__MediatorStats *s = malloc(sizeof(*s));
@@ -150,13 +165,16 @@ int qp_stats_new(const struct qstat_view *v, const char *share, Parley__Mediator
 		return -ENOMEM;
 	parley__mediator_stats__init(s);
 	s->uptime_ns = v->head.start_ns < now ? now - v->head.start_ns : 0;
-	s->devices = calloc(v->head.n_devices + 1u, sizeof(s->devices[0]));
-	s->shares = calloc(v->head.n_shares + 1u, sizeof(s->shares[0]));
+	unsigned n_devices = qstat_view_n_devices(v), n_shares = qstat_view_n_shares(v);
+	s->devices = calloc(n_devices + 1u, sizeof(s->devices[0]));
+	s->shares = calloc(n_shares + 1u, sizeof(s->shares[0]));
 	int r = s->devices && s->shares ? 0 : -ENOMEM;
-	for (unsigned i = 0; r == 0 && i < v->head.n_devices; i++)
+	for (unsigned i = 0; r == 0 && i < n_devices; i++)
 		r = add_device(s, v, i);
-	for (unsigned i = 0; r == 0 && i < v->head.n_shares; i++)
+	for (unsigned i = 0; r == 0 && i < n_shares; i++)
 		r = add_share(s, v, i, share);
+	if (r == 0)
+		drop_unnamed(s);
 	if (r < 0) {
 		qp_stats_free(s);
 		return r;

@@ -10,7 +10,7 @@
 
 static void check_policy(struct med_policy *p, struct cf_errors *errs)
 {
-	uint64_t sizes[MED_DEVICES_MAX];
+	struct med_extent_rules devices[MED_DEVICES_MAX];
 
 	qassert(p->n_devices + p->sound.n_devices >= 1 && p->n_devices <= MED_DEVICES_MAX &&
 		p->sound.n_devices <= SND_DEVICES_MAX);
@@ -22,11 +22,11 @@ static void check_policy(struct med_policy *p, struct cf_errors *errs)
 
 		sched_init(&s, &cfg, 1);
 		qassert(s.cap >= 1 && s.cap <= cfg.slots - cfg.reserve);
-		sizes[i] = 1 << 20;
+		devices[i] = (struct med_extent_rules){ 1 << 20, i % 2 ? 4096 : 0 };
 	}
 	for (size_t i = 0; i < p->n_shares; i++)
 		qassert(p->shares[i].device < p->n_devices);
-	if (med_policy_resolve(p, sizes, errs) < 0)
+	if (med_policy_resolve(p, devices, errs) < 0)
 		return;
 	for (size_t i = 0; i < p->n_shares; i++)
 		qassert(qspan_inside(p->shares[i].offset_bytes, p->shares[i].len_bytes, 1 << 20));

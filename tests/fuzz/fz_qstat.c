@@ -13,6 +13,7 @@
 
 #define DEVICES 2u
 #define SHARES 3u
+#define ROOM 1u	/* for one more of both */
 
 static void *record(const struct qstat_page *p, unsigned which)
 {
@@ -46,7 +47,7 @@ static void tell(const struct qstat_view *v)
 
 	if (qp_stats_new(v, "", &s) < 0)
 		return;
-	qassert(s->n_devices == v->head.n_devices && s->n_shares == v->head.n_shares);
+	qassert(s->n_devices <= DEVICES + ROOM && s->n_shares <= SHARES + ROOM);
 	for (size_t i = 0; i < s->n_shares; i++) {
 		qassert(strlen(s->shares[i]->share) < QSTAT_NAME_BYTES);
 		qassert(strlen(s->shares[i]->device) < QSTAT_NAME_BYTES);
@@ -66,9 +67,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct qstat_page p;
 	struct qstat_view v;
 
-	if (qstat_page_init(&p, DEVICES, SHARES) < 0)
+	if (qstat_page_init_room(&p, DEVICES, SHARES, ROOM, ROOM) < 0)
 		return 0;
-	qstat_set_name(qstat_page_share(&p, 0)->name, "cluster/data");
+	for (unsigned i = 0; i < DEVICES; i++)
+		qstat_set_name(qstat_page_device(&p, i)->name, "disk");
+	/* The last is nobody's, until somebody writes there. */
+	for (unsigned i = 0; i < SHARES - 1; i++)
+		qstat_set_name(qstat_page_share(&p, i)->name, "cluster/data");
 	damage(&p, &in);
 	if (qstat_view_init(&v, p.fd) == 0) {
 		tell(&v);

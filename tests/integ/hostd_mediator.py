@@ -279,12 +279,44 @@ def test_policy(host):
     shown = host.ctl("policy", "show")[1]
     check("class = normal\n" in shown and "weight = 7" not in shown and "limit-ops" not in shown, shown)
     wait_for("the class", lambda: host.json("stats")["shares"][1]["class"] == "normal")
-    host.policy(POLICY + "[device n]\nnull = 1M\n[share new/root]\ndevice = n\n")
-    _, _, err = host.ctl("policy", "reload", want=CONFIG)
-    check("device 'n' is new" in err and "share 'new/root' is new" in err, err)
     for words in (("policy",), ("policy", "shw"), ("policy", "show", "x"), ("policy", "set", "x")):
         host.ctl(*words, want=USAGE)
     same(running(host)["pid"], pid)
+
+
+def test_shares_come_and_go(host):
+    """Their sockets are hostd's: made when they come, taken away when they go, kept for the next mediator."""
+    def there():
+        return sorted(name for name in os.listdir(host.dir / "run/mediator") if name.endswith(".sock"))
+
+    def reload(policy):
+        host.policy(policy)
+        # A change that is under way is waited for.
+        done = wait_for("the reload", lambda: [r for r in [host.ctl("policy", "reload", want=None)] if r[0] == OK])
+        return done[0][1]
+    host.policy(POLICY)
+    host.start()
+    pid = running(host)["pid"]
+    stays = vhost_user(host, "cluster.root")
+    was = there()
+    new = POLICY + "[device n]\nnull = 1M\n" + "".join(
+        f"[share new/d{i}]\ndevice = n\noffset = {i * 4}K\nlength = 4K\n" for i in range(40))
+    check("device n: is new\nshare new/d0: is new\n" in reload(new), "what it brings")
+    same(len(there()), len(was) + 40)
+    for i in (0, 16, 39):
+        check(features(vhost_user(host, f"new.d{i}")), "it serves")
+    same(len(host.json("stats")["shares"]), 42)
+    check("share new/d39: is there no more\n" in reload(POLICY), "what it takes")
+    wait_for("their sockets to go", lambda: there() == was)
+    same(len(host.json("stats")["shares"]), 2)
+    reload(new)
+    same(len(there()), len(was) + 40)
+    check(features(stays), "who stays notices nothing")
+    same(running(host)["pid"], pid)
+    os.kill(pid, signal.SIGKILL)
+    wait_for("another", lambda: host.mediator()["pid"] not in (0, pid))
+    running(host)
+    check(features(vhost_user(host, "new.d39")), "the next one has the same")
 
 
 def test_one_mediator_a_disk(host):

@@ -88,11 +88,11 @@ START_TEST(defaults)
 	ck_assert_uint_eq(p->shares[1].depth, 0);
 	ck_assert_uint_eq(p->shares[1].line, 8);
 	/* Open lengths reach to the end, in whole sectors. */
-	uint64_t size = (3 << 20) + 700;
-	ck_assert_int_eq(med_policy_resolve(p, &size, &errs), 0);
+	struct med_extent_rules dev = { (3 << 20) + 700, 512 };
+	ck_assert_int_eq(med_policy_resolve(p, &dev, &errs), 0);
 	ck_assert_uint_eq(p->shares[1].len_bytes, (1 << 20) + 512);
-	size = (1 << 20) + 100;
-	ck_assert_int_eq(med_policy_resolve(p, &size, &errs), -EINVAL);
+	dev.len_bytes = (1 << 20) + 100;
+	ck_assert_int_eq(med_policy_resolve(p, &dev, &errs), -EINVAL);
 	char *got = errors_of(&errs, dir);
 	ck_assert_str_eq(
 		got,
@@ -101,6 +101,47 @@ START_TEST(defaults)
 		"p:8: error: share 's/a': offset 2097152 + length 1049088 is beyond the end of "
 		"device 'd' (1048676 bytes)\n");
 	free(got);
+	med_policy_free(p);
+	cf_errors_fini(&errs);
+	fixture_rmdir(dir);
+}
+END_TEST
+
+/* What begins or ends within a sector is refused, and an open length ends with one. */
+START_TEST(sectors_of_a_device)
+{
+	static const char text[] = DEVICE "direct = yes\n"
+		"[share s/a]\ndevice = d\noffset = 512\nlength = 1M\n"
+		"[share s/b]\ndevice = d\noffset = 2M\nlength = 1537K\n"
+		"[share s/c]\ndevice = d\noffset = 8M\n";
+	static const struct med_extent_rules large = { (9 << 20) + 5000, 4096 };
+	static const struct med_extent_rules small = { (9 << 20) + 5000, 512 };
+	struct cf_errors errs = CF_ERRORS_NULL;
+	struct med_policy *p;
+	char dir[200], path[300];
+	const char *paths[] = { path };
+
+	fixture_mkdir(dir, sizeof(dir));
+	snprintf(path, sizeof(path), "%s/p", dir);
+	write_file(dir, "p", text, strlen(text));
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), 0);
+	ck_assert_int_eq(med_policy_resolve(p, &large, &errs), -EINVAL);
+	ck_assert_uint_eq(p->shares[2].len_bytes, (1 << 20) + 4096);
+	char *got = errors_of(&errs, dir);
+	ck_assert_str_eq(got,
+			 "p:4: error: share 's/a': offset 512 = 0 * 4096 + 512, but device "
+			 "'d' has direct = yes and sectors of 4096 bytes: expected a multiple of "
+			 "4096\n"
+			 "p:8: error: share 's/b': length 1573888 = 384 * 4096 + 1024, but device "
+			 "'d' has direct = yes and sectors of 4096 bytes: expected a multiple of "
+			 "4096\n");
+	free(got);
+	med_policy_free(p);
+	cf_errors_fini(&errs);
+	errs = CF_ERRORS_NULL;
+	ck_assert_int_eq(med_policy_load(paths, 1, &errs, &p), 0);
+	ck_assert_int_eq(med_policy_resolve(p, &small, &errs), 0);
+	ck_assert_uint_eq(p->shares[2].len_bytes, (1 << 20) + 4608);
 	med_policy_free(p);
 	cf_errors_fini(&errs);
 	fixture_rmdir(dir);
@@ -418,6 +459,7 @@ int main(void)
 
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, limits_of_shares_and_groups);
+	tcase_add_test(tc, sectors_of_a_device);
 	tcase_add_loop_test(tc, row, 0, Q_ARRAY_LEN(rows));
 	tcase_add_test(tc, long_lines_and_zero_bytes);
 	tcase_add_test(tc, folders_and_several_files);

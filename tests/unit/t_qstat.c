@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "lib/qfd.h"
 #include "tests/unit/fixture.h"
@@ -62,6 +63,42 @@ START_TEST(nobody_else_writes)
 	qstat_page_fini(&p);
 	ck_assert_int_eq(qstat_page_init(&p, 1, QSTAT_SHARES_MAX + 1), -E2BIG);
 	ck_assert_int_eq(p.fd, -1);
+}
+END_TEST
+
+START_TEST(records_come_while_it_is_read)
+{
+	struct qstat_page p;
+	struct qstat_view v;
+	struct qstat_share s;
+	struct stat st;
+
+	ck_assert_int_eq(qstat_page_init_room(&p, 1, 1, 0, QSTAT_SHARES_MAX), -E2BIG);
+	ck_assert_int_eq(qstat_page_init_room(&p, 1, 1, 1, 1000), 0);
+	ck_assert_int_eq(fstat(p.fd, &st), 0);
+	/* Room takes no memory. */
+	ck_assert_int_lt(st.st_blocks * 512, 20 * (off_t)sizeof(s));
+	ck_assert_int_eq(qstat_view_init(&v, p.fd), 0);
+	ck_assert_uint_eq(qstat_view_n_shares(&v), 1);
+	for (unsigned i = 1; i <= 1000; i++) {
+		ck_assert_int_eq(qstat_page_add_share(&p), 0);
+		qstat_add(&qstat_page_share(&p, i)->ops[0], i);
+		ck_assert_uint_eq(qstat_view_n_shares(&v), i + 1);
+		ck_assert(qstat_view_share(&v, i, &s));
+		ck_assert_uint_eq(s.ops[0], i);
+		ck_assert_uint_eq(s.wait.min_ns, UINT64_MAX);
+	}
+	ck_assert_int_eq(qstat_page_add_share(&p), -ENOSPC);
+	ck_assert_int_eq(qstat_page_add_device(&p), 0);
+	ck_assert_int_eq(qstat_page_add_device(&p), -ENOSPC);
+	ck_assert_uint_eq(qstat_view_n_devices(&v), 2);
+	/* Whatever the writer says of them later, nobody reads outside. */
+	p.head->n_shares = UINT32_MAX;
+	p.head->n_devices = UINT32_MAX;
+	ck_assert_uint_eq(qstat_view_n_shares(&v), 1001);
+	ck_assert_uint_eq(qstat_view_n_devices(&v), 2);
+	qstat_view_fini(&v);
+	qstat_page_fini(&p);
 }
 END_TEST
 
@@ -162,6 +199,7 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, what_is_written_is_read);
 	tcase_add_test(t, nobody_else_writes);
+	tcase_add_test(t, records_come_while_it_is_read);
 	tcase_add_loop_test(t, a_lie_is_refused, 0, Q_ARRAY_LEN(lies));
 	tcase_add_test(t, a_record_is_of_one_moment);
 	suite_add_tcase(s, t);
