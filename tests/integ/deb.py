@@ -12,9 +12,11 @@ import tempfile
 
 SKIP = 77
 NEEDS = ("dpkg", "dpkg-deb", "dpkg-shlibdeps", "systemd-sysusers", "deb-systemd-helper", "strip")
-FILES = ("usr/bin/hostd", "usr/bin/hostctl", "usr/bin/qvm", "usr/bin/mediator", "usr/bin/parley-shm",
+FILES = ("usr/bin/hostd", "usr/bin/hostctl", "usr/bin/qvm", "usr/bin/mediator", "usr/bin/parley-metrics",
+         "usr/bin/parley-shm",
          "lib/systemd/system/parley-hostd.service", "lib/systemd/system/parley-mediator@.service",
-         "lib/systemd/system/parley.slice", "usr/lib/sysusers.d/parley.conf", "usr/lib/tmpfiles.d/parley.conf",
+         "lib/systemd/system/parley-metrics.service", "lib/systemd/system/parley.slice",
+         "usr/lib/sysusers.d/parley.conf", "usr/lib/tmpfiles.d/parley.conf",
          "etc/parley/hostd.conf", "usr/share/man/man8/hostd.8.gz", "usr/share/man/man1/hostctl.1.gz",
          "usr/share/man/man1/qvm.1.gz", "usr/share/man/man5/qvmconf.5.gz", "usr/share/doc/parley/copyright",
          "usr/share/doc/parley/changelog.Debian.gz", "usr/share/parley/examples/vms/linux-x86.qvmconf")

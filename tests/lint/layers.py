@@ -20,6 +20,7 @@ MAY_INCLUDE = {
     "mediator": ("lib", "proto"),
     "hostd": ("lib", "proto"),
     "hostctl": ("lib", "proto"),
+    "metrics": ("lib", "proto"),
     "shm": ("lib",),
 }
 
