@@ -48,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 0)
 		memcpy(text, data, size);
 	text[size] = '\0';
-	for (char *w = strtok_r(text, "\n", &rest); w && n < WORDS_MAX; w = strtok_r(NULL, "\n", &rest))
+	char *w = strtok_r(text, "\n", &rest);
+	for (; w && n < WORDS_MAX; w = strtok_r(NULL, "\n", &rest))
 		words[n++] = w;
 	if (n == 0)
 		words[n++] = text + strlen(text);

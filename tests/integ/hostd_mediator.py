@@ -349,14 +349,19 @@ def test_hostile_share_names(host):
         "send(field(2, b'\\x08\\x01'))\n"
         "for name in (b'../../evil', b'a/../b', b'/x', b'x/', b'a/b/c', b'.a/b', b'a\\\\x/b'):\n"
         "    body = field(1, name)\n"
-        "    inner = field(20, body) if False else bytes([0xa2, 0x01, len(body)]) + body\n"
-        "    send(b'\\x08\\x01' + inner)\n"
+        "    send(b'\\x08\\x01' + bytes([0xa2, 0x01, len(body)]) + body)\n"
+        # Shares that are none any more, and VMs to be frozen: neither is there, or has such a name.
+        "    body = field(2, name) + field(2, b'cluster/root')\n"
+        "    send(b'\\x08\\x01' + bytes([0xa2, 0x01, len(body)]) + body)\n"
+        "    body = field(1, name) + field(1, b'nosuch') * 3\n"
+        "    send(bytes([0x82, 0x02, len(body)]) + body)\n"
         "time.sleep(60)\n")
     bad.chmod(0o755)
     host.policy(POLICY)
     host.start()
     wait_for("the refusals", lambda: host.log_text().count("ev=mediator_socket") == 7)
     same(os.listdir(host.dir / "run/mediator"), [])
+    host.ctl("list")
     same(sorted(os.listdir(host.dir)), ["bin", "disk.img", "etc", "log", "run", "state"])
 
 

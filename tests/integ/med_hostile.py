@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that break every rule: their own connection ends, another share's verified traffic sees nothing of it."""
 
+import array
 import fcntl
 import os
+import random
 import resource
 import select
 import socket
@@ -412,6 +414,59 @@ def memory_is_let_go():
             med.wait_for("the descriptors to go", lambda: m.fds() == fds)
 
 
+def say(m, envelope, fds=()):
+    """A tool that says @envelope; what the mediator answered until it hung up or said a whole message; b"" = hung up."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.settimeout(med.WAIT_S)
+        s.connect(os.path.join(m.run, "mediator", "control.sock"))
+        hello = med.field(2, med.field(1, 1) + med.field(3, "evil") + med.field(4, 1))
+        anc = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        s.sendall(struct.pack("<I", len(hello)) + hello)
+        s.sendmsg([struct.pack("<I", len(envelope)) + envelope], anc)
+        got, n = b"", 0
+        try:
+            while n < 2:    # its Hello, and one more
+                some = s.recv(65536)
+                if not some:
+                    return b""
+                got, n = got + some, 0
+                rest = got
+                while len(rest) >= 4 and len(rest) >= 4 + struct.unpack("<I", rest[:4])[0]:
+                    rest, n = rest[4 + struct.unpack("<I", rest[:4])[0]:], n + 1
+        except ConnectionResetError:
+            return b""
+        return got
+
+
+def control_messages():
+    """Who speaks to the control socket and is no hostd: every kind of message, with what does not belong in it."""
+    rng = random.Random(7)
+    bodies = [b"", med.field(1, "\x1b[2J\x07"), med.field(1, "x" * 3000), med.field(1, b"\xff\xfe"),
+              med.field(1, 1 << 40) + med.field(2, "no/such") + med.field(3, "key=value"),
+              b"".join(med.field(1, f"evil/s{i}") + med.field(2, "good/data") for i in range(16)),
+              med.field(1, 1) + med.field(2, "stall") + med.field(3, "good/data") + med.field(4, "for=1s")]
+    with med.Folder() as d:
+        med.image(d + "/img", 32)
+        with med.Mediator(d, POLICY) as m:
+            before, shown = sorted(os.listdir(m.run + "/mediator")), med.Control(m).policy("show")
+            good = med.vublk(m.socket("good/data"), "--verify", "--depth", 4, "--ops", 3000, "--span", 1 << 20)
+            answered = 0
+            for number in [*range(2, 5), *range(10, 37), *range(40, 56), 1000]:
+                for body in (*bodies, bytes(rng.randrange(256) for _ in range(rng.randrange(1, 60)))):
+                    with open(os.devnull, "rb") as f:
+                        answered += bool(say(m, med.field(1, 9) + med.field(number, body), [f.fileno()] * 3))
+            check(answered > 50, f"{answered} were answered")
+            check(med.vublk_end(good)["errors"] == 0, "served meanwhile")
+            control = med.Control(m)
+            check(control.policy("show") == shown, "the policy is what it was")
+            check(sorted(os.listdir(m.run + "/mediator")) == before, "so are the sockets")
+            check(control.inject("list")[0] != 0, "nothing can be made to fail")
+            fds = m.fds()
+            for _ in range(20):
+                say(m, med.field(1, 9) + med.field(21, med.field(1, 1)), [0] * 16)
+            med.wait_for("their descriptors to go", lambda: m.fds() <= fds)
+
+
 def one_client_at_a_time():
     with med.Folder() as d:
         med.image(d + "/img", 32)
@@ -475,4 +530,4 @@ def quarantine_ends_by_itself():
 
 
 med.run_tests(attacks, memory_cannot_be_cut_off, descriptors_that_block, descriptors_run_out, knocking_at_a_closed_door,
-              memory_is_let_go, one_client_at_a_time, quarantine, quarantine_ends_by_itself)
+              memory_is_let_go, control_messages, one_client_at_a_time, quarantine, quarantine_ends_by_itself)
