@@ -95,6 +95,18 @@ static void set_want(struct hd_vm *vm, bool up)
 	vm->want_up = up;
 }
 
+/* The sole writer of vm->again. */
+static void set_again(struct hd_vm *vm, bool again)
+{
+	int r = vm->again == again ? 0 :
+		hd_want_write_again(vm->env->state_dir, vm->name, again);
+
+	if (r < 0)
+		qlog_err(r, "ev=again_failed vm=%s why=\"a later hostd will not know of its "
+			 "reboot\"", vm->name);
+	vm->again = again;
+}
+
 static void set_text(char **field, const char *text)
 {
 	free(*field);
@@ -262,7 +274,8 @@ static void settle(struct hd_vm *vm, const struct hd_exit *real)
 		set_want(vm, false);
 	set_state(vm, off ? HD_VM_OFF : HD_VM_FAILED, vm->reason);
 	bool again = off && vm->again && !vm->env->ending;
-	vm->again = false;
+	if (!again)
+		set_again(vm, false);
 	if (again)
 		hd_vm_start(vm);
 	else
@@ -389,6 +402,7 @@ static void begin(struct hd_vm *vm, const char *why)
 {
 	qassert(!hd_vm_state_alive(vm->state));
 	set_want(vm, true);
+	set_again(vm, false);	/* behind the other: one of the two marks is always there */
 	vm->held = false;
 	vm->starts++;
 	vm->exit_code = -1;
@@ -469,7 +483,7 @@ static void stop_unborn(struct hd_vm *vm)
 
 static void stop(struct hd_vm *vm, uint64_t timeout_ns)
 {
-	vm->again = false;
+	set_again(vm, false);
 	vm->stop_timeout_ns = timeout_ns ? timeout_ns : vm->conf.stop_timeout_ns;
 	if (vm->state == HD_VM_FAILED) {
 		set_state(vm, HD_VM_OFF, "failure acknowledged");
@@ -507,7 +521,7 @@ void hd_vm_let_go(struct hd_vm *vm)
 {
 	vm->held = false;
 	if (vm->state == HD_VM_STOPPING) {
-		vm->again = true;
+		set_again(vm, true);
 	} else if (vm->state == HD_VM_OFF || vm->state == HD_VM_FAILED) {
 		hd_vm_queue(vm, "the host is not in safe mode any more");
 		hd_vm_kick(vm);
@@ -518,12 +532,12 @@ void hd_vm_reboot(struct hd_vm *vm, uint64_t timeout_ns)
 {
 	qassert(vm->state == HD_VM_RUNNING);
 	hd_vm_stop(vm, timeout_ns);
-	vm->again = true;
+	set_again(vm, true);
 }
 
 void hd_vm_cut(struct hd_vm *vm)
 {
-	vm->again = false;
+	set_again(vm, false);
 	vm->held = false;
 	set_want(vm, false);
 	if (!vm->child) {
@@ -609,7 +623,11 @@ static void take_over(struct hd_vm *vm, pid_t pid)
 		 hd_child_has_chan(vm->child) ? "has not answered yet" :
 						"has no statistics here");
 	set_state(vm, HD_VM_STARTING, "a process of an earlier hostd was found");
+	bool again = vm->again;
 	set_state(vm, HD_VM_RUNNING, "taken over");
+	/* The button was pressed already, or not: a guest that is to go may hear it twice. */
+	if (again)
+		hd_vm_reboot(vm, 0);
 }
 
 /* It was up when a hostd died, and is not any more: nobody knows when it went, or why. */
@@ -622,12 +640,25 @@ static void mourn(struct hd_vm *vm)
 	restart(vm, HD_ENDED_FAILED, false);
 }
 
+/* It went off while no hostd ran, for a reboot. */
+static void come_back(struct hd_vm *vm)
+{
+	hd_pidfile_remove(vm->env->state_dir, vm->name);
+	if (vm->conf_errors)
+		set_again(vm, false);
+	else
+		hd_vm_queue(vm, "an earlier hostd was about to start it again");
+}
+
 void hd_vm_adopt(struct hd_vm *vm)
 {
 	pid_t pid = hd_pidfile_alive(vm->env->state_dir, vm->name);
 
+	vm->again = hd_want_read_again(vm->env->state_dir, vm->name);
 	if (pid)
 		take_over(vm, pid);
+	else if (vm->again)
+		come_back(vm);
 	else if (!hd_want_read(vm->env->state_dir, vm->name))
 		return;
 	else if (hd_pidfile_there(vm->env->state_dir, vm->name))

@@ -48,7 +48,7 @@ struct hd_vm {
 	bool late;			/* killed because Ready did not come */
 	bool reset;			/* the guest has reset its machine */
 	bool paused;			/* running, and held by an operator */
-	bool again;			/* it is started when it is off: a reboot */
+	bool again;			/* written by set_again(): it is started when it is off */
 	bool held;			/* stopped, though wanted: see hd_vm_hold() */
 	bool checking, checked;		/* this start, by the whole-system check */
 	unsigned n_late;		/* start timeouts spent waiting for others */

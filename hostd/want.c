@@ -74,6 +74,20 @@ bool hd_want_read(const char *state_dir, const char *name)
 	return path_of(path, state_dir, name, "want") && has_mark(path);
 }
 
+int hd_want_write_again(const char *state_dir, const char *name, bool again)
+{
+	char path[PATH_MAX];
+
+	return path_of(path, state_dir, name, "again") ? set_mark(path, again) : -ENAMETOOLONG;
+}
+
+bool hd_want_read_again(const char *state_dir, const char *name)
+{
+	char path[PATH_MAX];
+
+	return path_of(path, state_dir, name, "again") && has_mark(path);
+}
+
 bool hd_want_interrupted(const char *state_dir)
 {
 	char path[PATH_MAX];

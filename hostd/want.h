@@ -12,6 +12,9 @@
 /* 0 or -errno. */
 int hd_want_write(const char *state_dir, const char *name, bool up);
 bool hd_want_read(const char *state_dir, const char *name);
+/* It is being stopped, and is to be started again: a reboot. */
+int hd_want_write_again(const char *state_dir, const char *name, bool again);
+bool hd_want_read_again(const char *state_dir, const char *name);
 
 /* True when the last hostd of this boot, with this folder, has not ended as asked. */
 bool hd_want_interrupted(const char *state_dir);

@@ -90,6 +90,29 @@ def test_after_refused(host):
     host.ctl("start", "x")
 
 
+def test_reboot_outlives_hostd(host):
+    """hostd is killed between the power button and the start: its successor ends the reboot, whatever became of it."""
+    host.conf("[hostd]\nstop-timeout = 500ms\ncut-timeout = 500ms\n")
+    for name in ("went", "stays"):
+        host.vm(name, "on-button ignore\n")
+    host.start()
+    host.ctl("start", "went", "stays")
+    pids = {name: host.status(name)["pid"] for name in ("went", "stays")}
+    host.ctl("reboot", "--no-wait", "went", "stays", "--timeout", "600")
+    same(host.status("went")["want"], "up")
+    host.end(signal.SIGKILL, want=-signal.SIGKILL)
+    os.kill(pids["went"], signal.SIGKILL)
+    wait_for("its end", lambda: not alive(pids["went"]))
+    host.start()
+    for name, pid in pids.items():
+        wait_for(f"{name} to run anew", lambda: state(host, name) == "running" and host.status(name)["pid"] != pid)
+    # And only once.
+    host.ctl("stop", "went", "stays")
+    host.end(signal.SIGKILL, want=-signal.SIGKILL)
+    host.start()
+    same((state(host, "went"), state(host, "stays")), ("off", "off"))
+
+
 def test_waits_shown(host):
     """Who waits says for whom; what it waits for may still be stopped, and then it goes on."""
     host.vm("slow", "never-ready", vm="[vm]\nclass = safety\n")
