@@ -172,6 +172,11 @@ enum hc_exit hc_ask(struct hc *hc, Parley__Envelope *e, Parley__Envelope__BodyCa
 
 enum hc_exit hc_next_event(struct hc *hc, Parley__Envelope **ret)
 {
+	return hc_next(hc, PARLEY__ENVELOPE__BODY_EVENT, ret);
+}
+
+enum hc_exit hc_next(struct hc *hc, Parley__Envelope__BodyCase want, Parley__Envelope **ret)
+{
 	for (;;) {
 		Parley__Envelope *m = NULL;
 		int fds[QP_FDS_MAX];
@@ -182,7 +187,7 @@ enum hc_exit hc_next_event(struct hc *hc, Parley__Envelope **ret)
 			return lost(hc, r);
 		for (unsigned i = 0; i < n_fds; i++)
 			qfd_close(&fds[i]);
-		if (m->body_case == PARLEY__ENVELOPE__BODY_EVENT) {
+		if (m->body_case == want) {
 			*ret = m;
 			return HC_OK;
 		}

@@ -42,5 +42,8 @@ void hc_disconnect(struct hc *hc);
  * NULL). On failure it was told. */
 enum hc_exit hc_ask(struct hc *hc, Parley__Envelope *e, Parley__Envelope__BodyCase want,
 		    uint64_t timeout_ns, Parley__Envelope **ret, int *ret_fd);
+/* Waits for the next message of kind @want that nobody asked for, without a deadline. *ret as
+ * above. */
+enum hc_exit hc_next(struct hc *hc, Parley__Envelope__BodyCase want, Parley__Envelope **ret);
 /* Waits for the next Event that hostd tells, without a deadline. *ret as above. */
 enum hc_exit hc_next_event(struct hc *hc, Parley__Envelope **ret);

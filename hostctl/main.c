@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "hostctl/remote.h"
 #include "hostctl/verbs.h"
 
 static const struct option longs[] = {
@@ -30,6 +32,9 @@ static const struct option longs[] = {
 	{ "since", required_argument, NULL, 'S' },
 	{ "until", required_argument, NULL, 'U' },
 	{ "boot", required_argument, NULL, 'B' },
+	{ "host", required_argument, NULL, 'H' },
+	{ "once", no_argument, NULL, 'o' },
+	{ "no-console", no_argument, NULL, 'C' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'v' },
 	{ 0 },
@@ -111,6 +116,15 @@ static bool take_option(int opt, struct hc *hc, struct hc_opts *o, const char **
 	case 'B':
 		o->boot = optarg;
 		return true;
+	case 'H':
+		o->host = optarg;
+		return true;
+	case 'o':
+		o->once = true;
+		return true;
+	case 'C':
+		o->no_console = true;
+		return true;
 	case 'h':
 		hc_usage(stdout);
 		*ret = HC_OK;
@@ -167,6 +181,13 @@ static int guard_number(int argc, char **argv, char **to)
 	return n;
 }
 
+/* Whether it talks with who sits there, and not with a script. */
+static bool wants_terminal(const char *verb)
+{
+	return (strcmp(verb, "console") == 0 || strcmp(verb, "top") == 0) &&
+	       isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
 int main(int argc, char **args)
 {
 	char **argv = calloc((size_t)argc + 2, sizeof(argv[0]));
@@ -179,12 +200,13 @@ int main(int argc, char **args)
 
 	if (!argv)
 		return hc_fail(&hc, HC_FAILED, "out of memory");
+	int n_args = argc;
 	argc = guard_number(argc, args, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (!run_dir || !*run_dir)
 		run_dir = "/run/parley";
 	bool go_on = true;
-	while (go_on && (opt = getopt_long(argc, argv, "fhj", longs, NULL)) != -1)
+	while (go_on && (opt = getopt_long(argc, argv, "fhjH:", longs, NULL)) != -1)
 		go_on = take_option(opt, &hc, &o, &run_dir, &r);
 	if (!hc.socket) {
 		snprintf(path, sizeof(path), "%s/hostd.sock", run_dir);
@@ -192,6 +214,8 @@ int main(int argc, char **args)
 	}
 	if (go_on && optind == argc)
 		r = hc_fail(&hc, HC_USAGE, "no verb was given; see 'hostctl help'");
+	else if (go_on && o.host)
+		r = hc_remote(&hc, o.host, wants_terminal(argv[optind]), n_args, args);
 	else if (go_on)
 		r = run(&hc, &o, argc - optind, argv + optind);
 	free(argv);

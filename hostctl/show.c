@@ -29,7 +29,7 @@ static const char *state_word(Parley__VmState s)
 	return (size_t)s < Q_ARRAY_LEN(vm_states) ? vm_states[s] : "unknown";
 }
 
-static const char *state_str(const Parley__VmInfo *m)
+const char *hc_vm_state_str(const Parley__VmInfo *m)
 {
 	return m->paused ? "paused" : state_word(m->state);
 }
@@ -73,7 +73,7 @@ static json_t *proc_json(const Parley__ProcInfo *m)
 			 "starts", (json_int_t)m->starts, "reason", m->reason);
 }
 
-static enum hc_exit list_json(const struct hc *hc, const Parley__ListReply *m)
+json_t *hc_list_json(const Parley__ListReply *m)
 {
 	json_t *vms = json_array(), *procs = json_array(), *causes = json_array();
 
@@ -83,9 +83,8 @@ static enum hc_exit list_json(const struct hc *hc, const Parley__ListReply *m)
 		json_array_append_new(procs, proc_json(m->procs[i]));
 	for (size_t i = 0; i < m->n_causes; i++)
 		json_array_append_new(causes, json_string(m->causes[i]));
-	return hc_print_json(hc, json_pack("{s:i, s:o, s:o, s:s, s:o}", "schema", SCHEMA, "vms",
-					   vms, "processes", procs, "mode", m->mode, "causes",
-					   causes));
+	return json_pack("{s:i, s:o, s:o, s:s, s:o}", "schema", SCHEMA, "vms", vms, "processes",
+			 procs, "mode", m->mode, "causes", causes);
 }
 
 static void pid_cell(struct qtable *t, uint32_t pid)
@@ -122,14 +121,14 @@ enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m)
 	struct qtable t;
 
 	if (hc->json)
-		return list_json(hc, m);
+		return hc_print_json(hc, hc_list_json(m));
 	qtable_init(&t, heads, Q_ARRAY_LEN(heads));
 	for (size_t i = 0; i < m->n_vms; i++) {
 		const Parley__VmInfo *v = m->vms[i];
 
 		qtable_add(&t, "%s", v->name);
 		qtable_add(&t, "%s", qp_class_str(v->class_));
-		qtable_add(&t, "%s", state_str(v));
+		qtable_add(&t, "%s", hc_vm_state_str(v));
 		pid_cell(&t, v->pid);
 		uptime_cell(&t, v->uptime_ms, v->state == PARLEY__VM_STATE__VM_RUNNING);
 		qtable_add(&t, "%s", v->reason);
@@ -161,7 +160,7 @@ enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m)
 
 	if (hc->json)
 		return vm_as_json(hc, m);
-	printf("%s: %s\n", m->name, state_str(m));
+	printf("%s: %s\n", m->name, hc_vm_state_str(m));
 	printf("  class    %s\n", qp_class_str(m->class_));
 	printf("  wanted   %s\n", m->want);
 	if (m->pid)
@@ -185,7 +184,7 @@ enum hc_exit hc_show_vm_line(const struct hc *hc, const Parley__VmInfo *m)
 {
 	if (hc->json)
 		return vm_as_json(hc, m);
-	printf("%s: %s", m->name, state_str(m));
+	printf("%s: %s", m->name, hc_vm_state_str(m));
 	if (m->pid)
 		printf(" (process %" PRIu32 ")", m->pid);
 	printf("%s%s\n", *m->reason ? ": " : "", m->reason);

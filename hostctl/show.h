@@ -11,6 +11,11 @@
 struct json_t;
 enum hc_exit hc_print_json(const struct hc *hc, struct json_t *take);
 
+/* What hc_show_list() and hc_show_stats() print with --json; NULL when out of memory. */
+struct json_t *hc_list_json(const Parley__ListReply *m);
+struct json_t *hc_stats_json(const Parley__StatsReply *m, const char *only);
+const char *hc_vm_state_str(const Parley__VmInfo *m);
+
 enum hc_exit hc_show_list(const struct hc *hc, const Parley__ListReply *m);
 enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m);
 /* One line: what became of a VM. */

@@ -121,7 +121,7 @@ static bool wanted(const char *share, const char *only)
 	return !only[0] || (!only[i] && share[i] == '/');
 }
 
-static enum hc_exit stats_json(const struct hc *hc, const Parley__StatsReply *m, const char *only)
+json_t *hc_stats_json(const Parley__StatsReply *m, const char *only)
 {
 	json_t *shares = json_array(), *devices = json_array(), *vms = json_array();
 
@@ -138,11 +138,10 @@ static enum hc_exit stats_json(const struct hc *hc, const Parley__StatsReply *m,
 	for (size_t i = 0; m->mediator && i < m->mediator->n_voices; i++)
 		if (wanted(m->mediator->voices[i]->voice, only))
 			json_array_append_new(voices, hc_voice_json(m->mediator->voices[i]));
-	return hc_print_json(hc, json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "schema",
-					   SCHEMA, "mediator_error", m->mediator_error,
-					   "mediator_hangs", m->mediator_hangs, "shares", shares,
-					   "devices", devices, "vms", vms, "sounds", sounds,
-					   "voices", voices));
+	return json_pack("{s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "schema", SCHEMA,
+			 "mediator_error", m->mediator_error, "mediator_hangs", m->mediator_hangs,
+			 "shares", shares, "devices", devices, "vms", vms, "sounds", sounds,
+			 "voices", voices);
 }
 
 static void ns_cell(struct qtable *t, uint64_t ns)
@@ -261,7 +260,7 @@ static void print_vms(const Parley__StatsReply *m)
 enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, const char *only)
 {
 	if (hc->json)
-		return stats_json(hc, m, only);
+		return hc_print_json(hc, hc_stats_json(m, only));
 	bool disks = m->mediator && (m->mediator->n_devices || !m->mediator->n_sounds);
 	if (disks) {
 		print_shares(m->mediator, only);

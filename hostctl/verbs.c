@@ -12,7 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hostctl/doctor.h"
 #include "hostctl/show.h"
+#include "hostctl/top.h"
 #include "lib/cferr.h"
 
 #define ANSWER_NS (10 * Q_NSEC_PER_SEC)		/* of requests that hostd answers by itself */
@@ -341,6 +343,21 @@ static enum hc_exit verb_version(struct hc *hc, const struct hc_opts *o, int arg
 	return r;
 }
 
+static enum hc_exit verb_top(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return hc_top(hc, o, wait_ns(o, ANSWER_NS));
+}
+
+static enum hc_exit verb_logs(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return hc_logs(hc, o, wait_ns(o, ANSWER_NS), argc ? argv[0] : "");
+}
+
+static enum hc_exit verb_doctor(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
+{
+	return hc_doctor(hc);
+}
+
 static enum hc_exit verb_help(struct hc *hc, const struct hc_opts *o, int argc, char **argv)
 {
 	const struct hc_verb *v = argc ? hc_verb_find(hc, argv[0]) : NULL;
@@ -392,6 +409,12 @@ const struct hc_verb hc_verbs[] = {
 	  1, 1, verb_plan },
 	{ "events", "[--follow] [--since TIME] [--until TIME] [--boot BOOT]", "What happened",
 	  0, 0, verb_events },
+	{ "logs", "[--follow] [--since TIME] [--no-console] [NAME]",
+	  "What VMs and their programs wrote", 0, 1, verb_logs },
+	{ "top", "[--once] [--watch S]",
+	  "VMs, latencies beside their bounds and levels, live; q ends it", 0, 0, verb_top },
+	{ "doctor", "", "Looks at the board: what VMs can be had on it, and what to change", 0, 0,
+	  verb_doctor, true },
 	{ "version", "", "Of hostctl and of the hostd that runs", 0, 0, verb_version },
 	{ "help", "[VERB]", "This text, or one verb", 0, 1, verb_help, true },
 };
@@ -404,6 +427,7 @@ void hc_usage(FILE *to)
 		fprintf(to, "  %s%s%s\n        %s\n", hc_verbs[i].name,
 			*hc_verbs[i].args ? " " : "", hc_verbs[i].args, hc_verbs[i].text);
 	fputs("\n"
+	      "  -H, --host HOST   the same on [USER@]HOST, by ssh\n"
 	      "  --json            the answer as JSON; the first member is \"schema\"\n"
 	      "  --run-dir DIR     hostd's (default $PARLEY_RUN_DIR or /run/parley)\n"
 	      "  --socket PATH     hostd's socket (default DIR/hostd.sock)\n"

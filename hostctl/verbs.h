@@ -10,10 +10,12 @@
 
 struct hc_opts {
 	bool no_wait, no_input, no_replay, log, reset_worst, follow;
+	bool once, no_console;
 	bool timeout_given;
 	uint64_t timeout_ms;
 	uint64_t watch_ms;	/* 0: once */
 	const char *device;	/* "" = all */
+	const char *host;	/* another host, or NULL */
 	const char *since, *until, *boot;	/* as written, or NULL */
 };
 
@@ -33,6 +35,9 @@ void hc_usage(FILE *to);
 
 /* hostctl/inject.c */
 enum hc_exit hc_inject(struct hc *hc, uint64_t timeout_ns, int argc, char **argv);
+/* hostctl/logs.c: @name "" = all. */
+enum hc_exit hc_logs(struct hc *hc, const struct hc_opts *o, uint64_t timeout_ns,
+		     const char *name);
 /* hostctl/events.c */
 enum hc_exit hc_events(struct hc *hc, const struct hc_opts *o, uint64_t timeout_ns);
 /* hostctl/console.c */

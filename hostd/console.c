@@ -191,6 +191,8 @@ static bool pull_output(struct hd_console *c)
 
 	if (n > 0) {
 		hd_ring_put(&c->ring, buf, (size_t)n);
+		if (c->tap)
+			c->tap(c->tap_ctx, buf, (size_t)n);
 		feed_all(c);
 		return true;
 	}

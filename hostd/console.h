@@ -28,6 +28,8 @@ struct hd_console {
 	char input[HD_CONSOLE_INPUT];	/* typed, not yet taken by the VM */
 	size_t input_len;
 	uint64_t n_dropped;		/* readers that were too slow */
+	void (*tap)(void *ctx, const char *bytes, size_t len);	/* sees what it prints, or NULL */
+	void *tap_ctx;
 };
 
 void hd_console_init(struct hd_console *c, struct event_base *base);

@@ -9,6 +9,7 @@
 
 #include "hostd/conf.h"
 #include "hostd/events.h"
+#include "hostd/logs.h"
 #include "hostd/mode.h"
 #include "hostd/recorder.h"
 
@@ -18,6 +19,7 @@ struct hd_env {
 	const char *config_dir, *state_dir, *run_dir, *bin_dir;
 	struct hd_conf conf;
 	struct hd_events events;
+	struct hd_logs logs;
 	struct hd_recorder recorder;	/* of events */
 	uint32_t causes;	/* of the mode that the host is in; written by hd_modes_update() */
 	uint64_t start_ns;

@@ -290,5 +290,6 @@ void hostd_fini(struct hostd *h)
 	h->ev_step = h->ev_term = h->ev_int = h->ev_leave = NULL;
 	hd_notify_fini(&h->notify);
 	hd_events_fini(&h->env.events);
+	hd_logs_fini(&h->env.logs);
 	hd_recorder_close(&h->env.recorder);
 }

@@ -348,6 +348,9 @@ static void on_msg(void *ctx, const Parley__Envelope *e, int *fds, unsigned n_fd
 
 static void on_line(void *ctx, const struct hd_line *line)
 {
+	struct hd_med *m = ctx;
+
+	hd_logs_add(&m->env->logs, "mediator", false, line->prio, line->text);
 	/* It limits itself: what a client can trigger is a sum a minute. */
 	qlog(line->prio < 0 || line->prio > 3 ? QLOG_INFO : QLOG_ERROR, "proc=mediator %s",
 	     line->text);

@@ -176,6 +176,11 @@ static void on_event(void *ctx, const struct hd_event *ev)
 			hd_link_send(c->link, &e, NULL, 0);	/* who does not read is ended */
 }
 
+static void on_log(void *ctx, const struct hd_book *b, const struct hd_log_line *line)
+{
+	hd_tell_log(ctx, b, line);
+}
+
 void hd_oper_vm_changed(struct hd_oper *o, struct hd_vm *vm)
 {
 	struct hd_client *c;
@@ -209,6 +214,8 @@ int hd_oper_init(struct hd_oper *o, struct hd_env *env, struct hd_vms *vms, stru
 	o->ev_listen = event_new(env->base, o->listen_fd, EV_READ | EV_PERSIST, on_accept, o);
 	if (!o->ev_listen || event_add(o->ev_listen, NULL) < 0)
 		return -ENOMEM;
+	env->logs.fn = on_log;
+	env->logs.ctx = o;
 	env->events.fn = on_event;
 	env->events.ctx = o;
 	return 0;
@@ -219,6 +226,7 @@ void hd_oper_fini(struct hd_oper *o)
 	if (!o->env)
 		return;
 	o->env->events.fn = NULL;
+	o->env->logs.fn = NULL;
 	while (!LIST_EMPTY(&o->clients))
 		client_free(LIST_FIRST(&o->clients));
 	if (o->ev_listen)

@@ -39,6 +39,8 @@ struct hd_client {
 	uid_t uid;
 	bool allowed;
 	bool follows;			/* wants events as they come */
+	bool follows_logs, logs_no_console;	/* wants lines, of … */
+	char logs_name[HD_NAME_MAX + 1];	/* … that writer, "" = all */
 	LIST_HEAD(, hd_job) jobs;
 	unsigned n_jobs;
 };
@@ -80,6 +82,9 @@ void hd_guest_pause(struct hd_client *c, uint32_t id, struct hd_vm *vm, bool on)
 void hd_guest_dump(struct hd_client *c, uint32_t id, struct hd_vm *vm);
 /* hostd/recall.c: events of the flight recorder. */
 void hd_recall(struct hd_client *c, const Parley__Envelope *e);
+/* hostd/showlogs.c: what was written; and a line that came, to those who follow. */
+void hd_show_logs(struct hd_client *c, const Parley__Envelope *e);
+void hd_tell_log(struct hd_oper *o, const struct hd_book *b, const struct hd_log_line *line);
 /* hostd/inject.c */
 void hd_inject(struct hd_client *c, const Parley__Envelope *e);
 /* hostd/check.c: @name of a VM, or "" = all VMs and the mediator. */

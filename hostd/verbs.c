@@ -441,6 +441,14 @@ static void on_console_size(struct hd_client *c, const Parley__Envelope *req)
 	(void)hd_child_send(vm->child, &e, NULL, 0);
 }
 
+static void on_logs(struct hd_client *c, const Parley__Envelope *req)
+{
+	const char *name = req->logs_request->name;
+
+	if (!*name || strcmp(name, "mediator") == 0 || find_vm(c, req->id, name))
+		hd_show_logs(c, req);
+}
+
 static void on_version(struct hd_client *c, const Parley__Envelope *req)
 {
 	Parley__VersionReply v = PARLEY__VERSION_REPLY__INIT;
@@ -507,6 +515,9 @@ void hd_verbs_handle(struct hd_client *c, const Parley__Envelope *e)
 		return;
 	case PARLEY__ENVELOPE__BODY_VERSION_REQUEST:
 		on_version(c, e);
+		return;
+	case PARLEY__ENVELOPE__BODY_LOGS_REQUEST:
+		on_logs(c, e);
 		return;
 	case PARLEY__ENVELOPE__BODY_EVENTS_REQUEST:
 		on_events(c, e);

@@ -191,9 +191,24 @@ static void on_line(void *ctx, const struct hd_line *line)
 	};
 	struct hd_vm *vm = ctx;
 
+	hd_logs_add(&vm->env->logs, vm->name, false, line->prio, line->text);
 	if (may_log(vm))
 		qlog(line->prio < 0 ? QLOG_INFO : sevs[line->prio & 7], "vm=%s %s", vm->name,
 		     line->text);
+}
+
+static void on_console_line(void *ctx, const struct hd_line *line)
+{
+	struct hd_vm *vm = ctx;
+
+	hd_logs_add(&vm->env->logs, vm->name, true, -1, line->text);
+}
+
+static void on_console(void *ctx, const char *bytes, size_t len)
+{
+	struct hd_vm *vm = ctx;
+
+	hd_lines_put(&vm->printed, bytes, len, on_console_line, vm);
 }
 
 static void on_chan_lost(void *ctx, const char *why)
@@ -682,6 +697,8 @@ struct hd_vm *hd_vm_new(struct hd_env *env, const char *name, const struct hd_vm
 	vm->conf.stop_timeout_ns = env->conf.stop_timeout_ns;
 	snprintf(vm->name, sizeof(vm->name), "%s", name);
 	hd_console_init(&vm->console, env->base);
+	vm->console.tap = on_console;
+	vm->console.tap_ctx = vm;
 	vm->ev_deadline = evtimer_new(env->base, on_deadline, vm);
 	if (asprintf(&vm->config, "%s/vms/%s.qvmconf", env->config_dir, name) < 0)
 		vm->config = NULL;
@@ -699,6 +716,7 @@ struct hd_vm *hd_vm_free(struct hd_vm *vm)
 	hd_child_free(vm->child);
 	hd_console_fini(&vm->console);
 	hd_lines_reset(&vm->lines);
+	hd_lines_reset(&vm->printed);
 	if (vm->ev_deadline)
 		event_free(vm->ev_deadline);
 	free(vm->config);

@@ -57,6 +57,7 @@ struct hd_vm {
 	char hung[HD_HUNG_BYTES];	/* it was killed because of this; "": it was not */
 	struct hd_console console;
 	struct hd_lines lines;		/* of the last run */
+	struct hd_lines printed;	/* on its console */
 	struct event *ev_deadline;
 
 	uint64_t ready_ns;		/* when Ready came, 0 = not in this run */
