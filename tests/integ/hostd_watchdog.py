@@ -5,6 +5,7 @@ and what NAME.vm says is to become of it.
 """
 
 import os
+import pathlib
 import signal
 import socket
 
@@ -18,12 +19,19 @@ def kinds(host, subject):
     return [line.split()[2] for line in host.ctl("events")[1].splitlines() if line.split()[3] == subject]
 
 
-def stopped(host, name):
-    """Its qvm stands still from now on."""
-    pid = host.status(name)["pid"]
+def stop_process(host, pid):
+    """All its threads stand still when this returns; a signal alone takes its time to reach them."""
     os.kill(pid, signal.SIGSTOP)
     host.leftovers.add(pid)
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    wait_for("it to stand still", lambda: all(
+        (t / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] == "T" for t in tasks.iterdir()))
     return pid
+
+
+def stopped(host, name):
+    """Its qvm stands still from now on."""
+    return stop_process(host, host.status(name)["pid"])
 
 
 def test_hung_qvm(host):
@@ -97,8 +105,7 @@ def test_hung_mediator(host):
     host.policy(POLICY)
     host.start()
     before = wait_for("the mediator", lambda: [p for p in [host.mediator()] if p["state"] == "running"])[0]
-    os.kill(before["pid"], signal.SIGSTOP)
-    host.leftovers.add(before["pid"])
+    stop_process(host, before["pid"])
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(60 * FACTOR)
     client.connect(str(host.dir / "run/mediator/cluster.root.sock"))
