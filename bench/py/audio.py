@@ -180,11 +180,12 @@ def theirs(world, runner, back_end, seconds):
 
 def cost_rows(world, rounds):
     seconds, runner, rows = 1 if world.quick else 3, newqemu(), []
+    suite = "Sound: the processor's time of a stream"
     for back_end in BACK_ENDS:
         pairs = []
         for _ in range(rounds):
             pairs.append((ours(world, back_end, seconds), theirs(world, runner, back_end, seconds) if runner else 0))
-        rows.append(Row("Sound: the processor's time of a stream", f"guest, VMM and back end; {back_end}", "ms a second",
+        rows.append(Row(suite, f"guest, VMM and back end; {back_end}", "ms a second",
                         [a for a, _ in pairs], [b for _, b in pairs] if runner else None, "QEMU 10, virtio-sound",
                         ("ratio", "<=", 1.0) if runner else None,
                         "" if runner else "no QEMU that has it: tools/newqemu"))
@@ -202,8 +203,9 @@ def mix_rows(world, rounds):
         for line in out.splitlines():
             got = json.loads(line)
             found.setdefault(got["rate"], []).append(got["p99_ns"] / 1e6)
-    return [Row(f"Sound: {STREAMS} streams mixed, one processor", f"a period of {PERIOD_MS} ms, streams of {rate} Hz: p99",
-                "ms", values, target=("median", "<=", PERIOD_MS)) for rate, values in found.items()]
+    return [Row(f"Sound: {STREAMS} streams mixed, one processor",
+                f"a period of {PERIOD_MS} ms, streams of {rate} Hz: p99", "ms", values,
+                target=("median", "<=", PERIOD_MS)) for rate, values in found.items()]
 
 
 def run(world, rounds):

@@ -93,7 +93,8 @@ static void set_params(struct world *w, struct fuzz_in *in)
 		.hdr.hdr.code = htole32(VIRTIO_SND_R_PCM_SET_PARAMS),
 		.hdr.stream_id = htole32(stream), .buffer_bytes = htole32(period_bytes * periods),
 		.period_bytes = htole32(period_bytes), .features = htole32(fuzz_u8(in) & 0x1c),
-		.channels = fuzz_u8(in) % 4, .format = odd & 1 ? fuzz_u8(in) : formats[odd >> 1 & 3],
+		.channels = fuzz_u8(in) % 4,
+		.format = odd & 1 ? fuzz_u8(in) : formats[odd >> 1 & 3],
 		.rate = odd & 8 ? fuzz_u8(in) % 16 : VIRTIO_SND_PCM_RATE_48000,
 	};
 

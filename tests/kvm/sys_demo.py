@@ -40,7 +40,8 @@ def whole(said):
 def sounded(said, folder):
     """Part two: what it says of the chime and the music, and what it leaves."""
     for part in (r"ducked, because of cluster/sound", r"chime, from sending to hearing +worst .*, bound 15\.00 ms",
-                 r"music before, under, after it +.* dB down, policy 20 dB", r"xruns of cluster and of ivi +\d+ and \d+"):
+                 r"music before, under, after it +.* dB down, policy 20 dB",
+                 r"xruns of cluster and of ivi +\d+ and \d+"):
         expect(re.search(part, said), f"{part!r} is missing in:\n{said}")
     with open(os.path.join(folder, "sound", "heard.png"), "rb") as f:
         head = f.read(24)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control queue of a sound client at a real session: every request in every state, a flush that
- * has to wait for the engine, a guest that asks too much, and what the mediator after this one finds
- * in the in-flight region.
+ * The control queue of a sound client at a real session: every request in every state, a flush
+ * that has to wait for the engine, a guest that asks too much, and what the mediator after this one
+ * finds in the in-flight region.
  */
 #include <endian.h>
 #include <linux/virtio_snd.h>
@@ -64,7 +64,8 @@ static const struct { const char *road, *want; enum qsnd_state at; } road_rows[]
 	{ "r", "+", QSND_IDLE },
 	{ "aa", "++", QSND_SET }, { "as", "+-", QSND_SET }, { "at", "+-", QSND_SET },
 	{ "ar", "++", QSND_SET },
-	{ "app", "+++", QSND_PREPARED }, { "apa", "+++", QSND_SET }, { "apt", "++-", QSND_PREPARED },
+	{ "app", "+++", QSND_PREPARED }, { "apa", "+++", QSND_SET },
+	{ "apt", "++-", QSND_PREPARED },
 	{ "apr", "+++", QSND_SET }, { "apaps", "+++++", QSND_RUNNING },
 	{ "apsa", "+++-", QSND_RUNNING }, { "apsp", "+++-", QSND_RUNNING },
 	{ "apss", "+++-", QSND_RUNNING }, { "apsr", "++++", QSND_SET },

@@ -19,7 +19,7 @@ static const struct look rows[][8] = {
 	{ { 1, 240, true }, { 201, 240, true }, { 202, 240, true, false, SND_HEARD_ALARM },
 	  { 203, 240, true }, { 900, 240, true }, { 901, 480, true, false, SND_HEARD_AGAIN },
 	  { 1000, 480, true } },
-	/* Nobody of class safety speaks: that it stands is no alarm, and the time does not count. */
+	/* Nobody of class safety speaks: no alarm, and the time does not count. */
 	{ { 1, 240, false }, { 900, 240, false }, { 901, 240, true }, { 1101, 240, true },
 	  { 1102, 240, true, false, SND_HEARD_ALARM } },
 	/* Safety falls silent in an alarm: it ends when the device plays again, not before. */

@@ -150,7 +150,7 @@ START_TEST(gain_is_a_ramp)
 }
 END_TEST
 
-/* The depth changes while it is ducked: one ramp from the old to the new, and the chime the same. */
+/* The depth changes while it is ducked: one ramp from old to new, and the chime the same. */
 START_TEST(ducked_deeper)
 {
 	static struct player p;
@@ -167,7 +167,8 @@ START_TEST(ducked_deeper)
 	play(&w, &p, 1);
 	for (unsigned n = 0; n < 4; n++) {
 		if (n == 2)
-			sm_reload(&w, SOUND SAFE IVI "when-higher = duck\nduck = 26\nattack = 5ms\n");
+			sm_reload(&w, SOUND SAFE IVI
+				  "when-higher = duck\nduck = 26\nattack = 5ms\n");
 		sm_send_level(&chime, 0, 3277, SM_PERIOD);
 		play(&w, &p, 1);
 	}
@@ -192,7 +193,7 @@ static double hours(void)
 {
 	const char *h = getenv("SND_LIVE_HOURS");
 
-	return h ? atof(h) : 20.0 / 3600;
+	return h ? strtod(h, NULL) : 20.0 / 3600;
 }
 
 static const struct { uint8_t rate; uint32_t hz; } rate_rows[] = {

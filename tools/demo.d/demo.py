@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo itself: a whole Parley in one folder.
 
-Part one: starts hostd (which starts the mediator), has hostctl start two VMs whose guests write, read and verify their share of
-one disk image through the mediator, and measures what the safety guest sees: alone, beside a guest that floods the
-disk, and the same with priorities switched off. Part two: the safety guest plays a chime over the other one's music
+Part one: starts hostd (which starts the mediator), has hostctl start two VMs whose guests write, read and verify their
+share of one disk image through the mediator, and measures what the safety guest sees: alone, beside a guest that floods
+the disk, and the same with priorities switched off. Part two: the safety guest plays a chime over the other one's music
 while both use the disk; what was heard is measured and drawn. Every step is a command that a user could type; each is
 shown.
 """

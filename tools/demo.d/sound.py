@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Part two of the demo: what was heard. Which guest is how loud when, by the frequencies that only it plays; how far the
-music went down under the chime and what that cost; a picture of it."""
+"""Part two of the demo: what was heard. Which guest is how loud when, by the frequencies that only it plays; how far
+the music went down under the chime; a picture of it."""
 
 import array
 import math

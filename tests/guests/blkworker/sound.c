@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One stream of S16 stereo at 48 kHz, as a driver plays it: PREPARE, all messages filled, START, one
- * more for each that comes back, STOP and RELEASE when the last one did. The requests wait for their
- * answers, and the disk with them; messages wait for nobody.
+ * One stream of S16 stereo at 48 kHz, as a driver plays it: PREPARE, all messages filled, START,
+ * one more for each that comes back, STOP and RELEASE when the last one did. The requests wait for
+ * their answers, and the disk with them; messages wait for nobody.
  */
 #include "tests/guests/blkworker/sound.h"
 #include "tests/guests/drv/snd.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sound of a program of a Linux guest: none. The kernel has the device, and players of its own. */
+/* The sound of a program of a Linux guest: none. The kernel has the device, and other players. */
 #include "tests/guests/blkworker/sound.h"
 
 void sound_open(void)
