@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers an operator who makes things fail, and finds what he means by a device, a share or a sound
- * device. Main thread. Invariant: an object that is not there, or a rule that is wrong, begins nothing.
+ * Answers an operator who makes things fail, and finds what he means by a device, a share or a
+ * sound device. Main thread. Invariant: an object that is not there, or a rule that is wrong,
+ * begins nothing.
  */
 #include <errno.h>
 #include <stdio.h>

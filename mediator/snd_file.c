@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A sound device that is a WAV file (S16): one that is written, at the pace of the clock of null, or
- * one that is heard, which is read whole when it is opened. Owns the file, a ring of samples, and
- * the thread that carries them from the ring to the file: a disk may make that one wait, never the
- * real-time thread. A file of an earlier run that has our form is continued, so that a mediator that
- * was killed and started again leaves one recording.
+ * A sound device that is a WAV file (S16): one that is written, at the pace of the clock of null,
+ * or one that is heard, which is read whole when it is opened. Owns the file, a ring of samples,
+ * and the thread that carries them from the ring to the file: a disk may make that one wait, never
+ * the real-time thread. A file of an earlier run that has our form is continued, so that a mediator
+ * that was killed and started again leaves one recording.
  *
  * Threads: wait, write, read, delay and consumed on the real-time thread; writer() on its own.
  * Invariant: what stands in the file is what was mixed, in order; the header's lengths are right

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sound devices that fail on purpose: gone (ENODEV, and it cannot be opened) or stalled (it takes
- * everything and plays nothing). A device in front of the real one; the rules stand beside both of a
- * sound's devices. Main thread adds and clears, the session's sees them end, the real-time thread
+ * everything and plays nothing). A device in front of the real one; the rules stand beside both of
+ * a sound's devices. Main thread adds and clears, the session's sees them end, the real-time thread
  * looks.
  */
 #pragma once

@@ -3,8 +3,9 @@
  * Opening a sound's device, and looking for one that is gone (snd_seek.h). Opening may take its
  * time: never on the real-time thread.
  *
- * A device that comes back and is gone again at once is looked for after twice the time, so that one
- * that only blinks does not fill the log. Invariant: next_ns is meant while seeking, and not else.
+ * A device that comes back and is gone again at once is looked for after twice the time, so that
+ * one that only blinks does not fill the log. Invariant: next_ns is meant while seeking, and not
+ * else.
  */
 #include "mediator/snd_seek.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a sound plays on, or what it records from, by its name: opened, and looked for again when it
- * is gone. Ordinary threads, one at a time: the main one until the sound starts, its session's then.
+ * is gone. Ordinary threads, one at a time: the main one until the sound starts, its session's
+ * then.
  */
 #pragma once
 

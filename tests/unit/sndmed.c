@@ -451,6 +451,11 @@ bool sm_offer(struct sm_client *c, uint32_t stream, uint32_t bytes)
 	return slot >= 0;
 }
 
+const void *sm_offered(const struct sm_client *c, unsigned slot)
+{
+	return c->base + data_at(false, slot);
+}
+
 unsigned sm_take(struct sm_client *c, bool output)
 {
 	struct qdriver *d = &c->q[output ? SM_TX : SM_RX];

@@ -107,5 +107,7 @@ bool sm_send(struct sm_client *c, uint32_t stream, const int16_t *left, uint32_t
 bool sm_send_level(struct sm_client *c, uint32_t stream, int16_t level, uint32_t n);
 /* An empty message to fill. */
 bool sm_offer(struct sm_client *c, uint32_t stream, uint32_t bytes);
+/* What is in the message of slot @slot; the first free one is taken for each. */
+const void *sm_offered(const struct sm_client *c, unsigned slot);
 /* Takes what came back; how many. */
 unsigned sm_take(struct sm_client *c, bool output);
