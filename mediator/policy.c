@@ -16,8 +16,6 @@
 #include "mediator/policy_ini.h"
 #include "mediator/policy_keys.h"
 
-#define OVERRIDE "policy set"	/* where errors of such stand */
-
 static int only_policies(const struct dirent *d)
 {
 	static const char suffix[] = ".policy";
@@ -440,73 +438,6 @@ int med_policy_load(const char *const *paths, size_t n_paths, struct cf_errors *
 	return med_policy_load_over(paths, n_paths, NULL, 0, errs, ret);
 }
 
-/* The keys of the voice or sound device @name, which is *@ret_object. NULL: it is none. */
-static const struct policy_key *find_sound(const struct snd_policy *p, const char *name,
-					   void **ret_object)
-{
-	int v = snd_policy_voice(p, name), d = snd_policy_device(p, name);
-
-	if (v >= 0)
-		*ret_object = &p->voices[v];
-	else if (d >= 0)
-		*ret_object = &p->devices[d];
-	return v >= 0 ? policy_voice_keys : d >= 0 ? policy_sound_keys : NULL;
-}
-
-/* The field's section that @o means: its keys and the object; NULL with an error. */
-static const struct policy_key *find_object(struct med_policy *p, const struct med_override *o,
-					    struct cf_errors *errs, void **ret)
-{
-	static const char dev[] = "device:", grp[] = "group:";
-	bool only_dev = strncmp(o->object, dev, sizeof(dev) - 1) == 0;
-	bool only_grp = strncmp(o->object, grp, sizeof(grp) - 1) == 0;
-	size_t prefix = only_dev ? sizeof(dev) - 1 : only_grp ? sizeof(grp) - 1 : 0;
-	const char *name = o->object + prefix;
-	int share = med_policy_share(p, name);
-	int d = only_grp ? -1 : med_policy_device(p, name);
-	int g = only_dev ? -1 : med_policy_group(p, name);
-
-	if (d >= 0 && g >= 0) {
-		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0,
-			     "'%s' is a device and a group: expected device:%s or group:%s", name,
-			     name, name);
-		return NULL;
-	}
-	*ret = share >= 0 ? (void *)&p->shares[share] :
-	       d >= 0	  ? (void *)&p->devices[d] :
-	       g >= 0	  ? (void *)&p->groups[g] : NULL;
-	const struct policy_key *sound = *ret ? NULL : find_sound(&p->sound, name, ret);
-	if (sound)
-		return sound;
-	if (!*ret)
-		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0,
-			     "there is no share, voice, device or group '%s'", name);
-	return share >= 0 ? policy_share_keys : d >= 0 ? policy_device_keys : policy_group_keys;
-}
-
-static int override(struct med_policy *p, const struct med_override *o, struct cf_errors *errs)
-{
-	const char *names[32], *near;
-	void *object = NULL;
-	size_t n = 0;
-	bool oom = false;
-	const struct policy_key *k = find_object(p, o, errs, &object);
-
-	if (!k || !object)
-		return 0;
-	for (; k->name && strcmp(k->name, o->key) != 0; k++)
-		names[n++] = k->name;
-	near = k->name ? NULL : cf_nearest(o->key, names, n);
-	if (!k->name)
-		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0, "%s: unknown key '%s'%s%s%s",
-			     o->object, o->key, near ? "; did you mean '" : "", near ? near : "",
-			     near ? "'?" : "");
-	else if (!policy_key_set(k, object, o->value, &oom) && !oom)
-		cf_error_add(errs, CF_ERROR, OVERRIDE, 0, 0, "%s: %s = %s: expected %s", o->object,
-			     o->key, o->value, k->expected);
-	return oom ? -ENOMEM : 0;
-}
-
 int med_policy_load_over(const char *const *paths, size_t n_paths, const struct med_override *over,
 			 size_t n_over, struct cf_errors *errs, struct med_policy **ret)
 {
@@ -522,7 +453,7 @@ int med_policy_load_over(const char *const *paths, size_t n_paths, const struct 
 	if (r == 0)
 		r = snd_policy_anchor(&p->sound);
 	for (size_t i = 0; r == 0 && i < n_over; i++)
-		r = override(p, &over[i], errs);
+		r = med_policy_override(p, &over[i], errs);
 	if (r == 0) {
 		check_all(p, errs);
 		r = cf_errors_ok(errs) ? 0 : -EINVAL;
@@ -533,68 +464,6 @@ int med_policy_load_over(const char *const *paths, size_t n_paths, const struct 
 	}
 	*ret = p;
 	return 0;
-}
-
-/* Direct I/O goes to the device as it is: what begins or ends within a sector would fail. */
-static void check_sectors(const struct med_policy *p, const struct med_share_policy *s,
-			  uint32_t sector, struct cf_errors *errs)
-{
-	const struct { const char *key; uint64_t v; } keys[] = {
-		{ "offset", s->offset_bytes }, { "length", s->len_bytes },
-	};
-
-	for (size_t i = 0; i < Q_ARRAY_LEN(keys); i++)
-		if (keys[i].v % sector)
-			cf_error_add(errs, CF_ERROR, s->file, s->line, 0,
-				     "share '%s': %s %llu = %llu * %u + %llu, but device '%s' has "
-				     "direct = yes and sectors of %u bytes: expected a multiple "
-				     "of %u",
-				     s->name, keys[i].key, (unsigned long long)keys[i].v,
-				     (unsigned long long)(keys[i].v / sector), sector,
-				     (unsigned long long)(keys[i].v % sector),
-				     p->devices[s->device].name, sector, sector);
-}
-
-int med_policy_resolve(struct med_policy *p, const struct med_extent_rules *devices,
-		       struct cf_errors *errs)
-{
-	for (size_t i = 0; i < p->n_shares; i++) {
-		struct med_share_policy *s = &p->shares[i];
-		uint64_t size = devices[s->device].len_bytes;
-		uint32_t sector = Q_MAX(devices[s->device].sector_bytes, Q_SECTOR_BYTES);
-
-		if (!s->len_bytes && s->offset_bytes < size) {
-			s->len_bytes = size - s->offset_bytes;
-			s->len_bytes -= s->len_bytes % sector;
-		}
-		check_sectors(p, s, sector, errs);
-		if (!s->len_bytes || !qspan_inside(s->offset_bytes, s->len_bytes, size))
-			cf_error_add(
-				errs, CF_ERROR, s->file, s->line, 0,
-				"share '%s': offset %llu + length %llu is beyond the end of device "
-				"'%s' (%llu bytes)",
-				s->name, (unsigned long long)s->offset_bytes,
-				(unsigned long long)s->len_bytes, p->devices[s->device].name,
-				(unsigned long long)size);
-	}
-	return cf_errors_ok(errs) ? 0 : -EINVAL;
-}
-
-int med_policy_align(const struct med_policy *now, struct med_policy *next)
-{
-	next->n_places = now->n_places;
-	for (size_t i = 0; i < next->n_groups; i++) {
-		int k = med_policy_group(now, next->groups[i].name);
-
-		next->groups[i].place = k >= 0 ? now->groups[k].place : next->n_places++;
-	}
-	for (size_t i = 0; i < next->n_shares; i++) {
-		struct med_share_policy *s = &next->shares[i];
-
-		if (s->group_name)
-			s->group = 1 + next->groups[med_policy_group(next, s->group_name)].place;
-	}
-	return next->n_places > SCHED_GROUPS_MAX ? -ENOSPC : 0;
 }
 
 struct med_policy *med_policy_free(struct med_policy *p)
@@ -621,28 +490,4 @@ struct med_policy *med_policy_free(struct med_policy *p)
 	free(p->files);
 	free(p);
 	return NULL;
-}
-
-struct sched_share_cfg med_policy_sched_share(const struct med_share_policy *s)
-{
-	return (struct sched_share_cfg){
-		.class = s->class,
-		.weight = s->weight,
-		.depth = s->depth,
-		.group = s->group,
-		.slice_bytes = s->slice_bytes,
-		.limits = s->limits,
-	};
-}
-
-struct sched_cfg med_policy_sched(const struct med_device_policy *d)
-{
-	return (struct sched_cfg){
-		.slots = d->slots,
-		.reserve = d->reserve,
-		.slice_bytes = d->slice_bytes,
-		.target_ns = d->tightest_ns ? d->tightest_ns : d->target_ns,
-		.service_limit_ns = d->service_limit_ns,
-		.flush_limit_ns = d->flush_limit_ns,
-	};
 }

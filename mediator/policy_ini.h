@@ -12,3 +12,5 @@
  * text of @p.
  */
 int med_policy_read_file(struct med_policy *p, const char *path, struct cf_errors *errs);
+/* As if @o stood last in its section. 0 or -ENOMEM; what is wrong with it goes to @errs. */
+int med_policy_override(struct med_policy *p, const struct med_override *o, struct cf_errors *errs);
