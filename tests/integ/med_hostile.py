@@ -415,7 +415,7 @@ def memory_is_let_go():
 
 
 def say(m, envelope, fds=()):
-    """A tool that says @envelope; what the mediator answered until it hung up or said a whole message; b"" = hung up."""
+    """A tool that says @envelope: all that the mediator answered, to a whole message behind its Hello; b"": hung up."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.settimeout(med.WAIT_S)
         s.connect(os.path.join(m.run, "mediator", "control.sock"))
