@@ -330,7 +330,7 @@ static int on_key(void *ctx, const char *section, const char *key, const char *v
 {
 	struct reader *r = ctx;
 
-	if (strcmp(section, r->section) != 0) {
+	if (section && strcmp(section, r->section) != 0) {
 		snprintf(r->section, sizeof(r->section), "%s", section);
 		r->err = add_mediated(r, section);
 	}
