@@ -319,11 +319,11 @@ static bool serve_queues(struct med_client *c)
 	struct budget *b = &c->share->cpu;
 	bool more = false, may = false, asked = false;
 
-	for (unsigned n = 0; n < QUEUES_MAX && c->n_running && !c->dying; n++) {
+	for (unsigned n = 0; n < QUEUES_MAX && c->running && !c->dying; n++) {
 		unsigned i = (c->first_queue + n) % QUEUES_MAX;
 		struct med_queue *q = &c->q[i];
 
-		if (!med_queue_serves(q) || !qring_pending(&q->ring))
+		if (!(c->running >> i & 1) || !qring_pending(&q->ring) || !med_queue_serves(q))
 			continue;
 		may = asked ? budget_left(b) : budget_round(b);
 		asked = true;
@@ -341,8 +341,10 @@ static bool client_serve(struct med_client *c)
 	uint64_t deadline = qvhu_be_deadline_ns(c->be);
 	bool more = false;
 
-	if ((c->sock_ready || (deadline && qnow_ns() >= deadline)) && !c->dying)
+	if ((c->sock_ready || (deadline && qnow_ns() >= deadline)) && !c->dying) {
 		more = serve_socket(c);
+		c->share->disk->now_ns = qnow_ns();
+	}
 	return serve_queues(c) || more;
 }
 
@@ -365,9 +367,8 @@ static bool client_finish_round(struct med_client *c)
 {
 	bool again = false;
 
-	for (unsigned i = 0; i < QUEUES_MAX && c->n_running; i++)
-		if (c->q[i].running)
-			again |= med_queue_settle(&c->q[i]);
+	for (uint32_t left = c->running; left; left &= left - 1)
+		again |= med_queue_settle(&c->q[__builtin_ctz(left)]);
 	if (!c->dying)
 		return again && c->sock_ready;
 	if (!qvhu_be_stop_all(c->be))
@@ -395,8 +396,8 @@ bool med_clients_arm(struct med_disk *d)
 	for (unsigned i = 0; i < d->n_shares; i++) {
 		struct med_client *c = d->shares[i].client;
 
-		for (unsigned k = 0; c && k < QUEUES_MAX; k++) {
-			struct med_queue *q = &c->q[k];
+		for (uint32_t left = c ? c->running : 0; left; left &= left - 1) {
+			struct med_queue *q = &c->q[__builtin_ctz(left)];
 
 			if (med_queue_serves(q))
 				more |= qring_arm(&q->ring);
@@ -410,10 +411,10 @@ bool med_clients_pending(const struct med_disk *d)
 	for (unsigned i = 0; i < d->n_shares; i++) {
 		const struct med_client *c = d->shares[i].client;
 
-		for (unsigned k = 0; c && k < QUEUES_MAX; k++) {
-			const struct med_queue *q = &c->q[k];
+		for (uint32_t left = c ? c->running : 0; left; left &= left - 1) {
+			const struct med_queue *q = &c->q[__builtin_ctz(left)];
 
-			if (med_queue_serves(q) && qring_pending(&q->ring))
+			if (qring_pending(&q->ring) && med_queue_serves(q))
 				return true;
 		}
 	}

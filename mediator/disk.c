@@ -22,6 +22,7 @@
 #define GIVE_SLICES 32u
 #define GIVE_BYTES (256u << 10)
 #define PUBLISH_SLICES 8u
+#define SHOWN_PARTS 4u
 
 static enum sched_kind kind_of(const struct med_req *r)
 {
@@ -143,24 +144,49 @@ static bool give_one(struct med_disk *d, uint64_t *bytes, unsigned *n)
 }
 
 /*
+ * Answers are shown a quarter of what is out at a time, so that a driver with a few requests that
+ * polls works on an answer while we work on the next.
+ */
+static unsigned shown_together(const struct med_disk *d)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < d->n_shares && n < PUBLISH_SLICES * SHOWN_PARTS; i++)
+		n += d->shares[i].outstanding;
+	return Q_MAX(1u, Q_MIN(n / SHOWN_PARTS, PUBLISH_SLICES));
+}
+
+/* The answers to some of the slices that were given, @n of them by now. */
+static void tell_answers(struct med_disk *d, unsigned n, unsigned together)
+{
+	if (n % PUBLISH_SLICES == 0)
+		med_queues_publish(d);
+	else if (n % together == 0)
+		med_queues_show(d);
+}
+
+/*
  * A round gives so much of lower classes and then looks at the rings again: a device that answers
  * from memory works while it is given, and a safety request that comes meanwhile shall not wait for
  * all that others have queued. Its answers are told a few at a time, so that the driver wakes up
  * and makes new requests while we serve the rest of the old ones.
  */
-bool disk_give(struct med_disk *d)
+enum disk_gave disk_give(struct med_disk *d)
 {
 	uint64_t bytes = 0;
-	unsigned n = 0, n_given = 0;
+	unsigned n = 0, n_given = 0, together = shown_together(d);
 
 	/* Its file is about to be another. */
 	if (d->outage.opening)
-		return false;
-	d->now_ns = qnow_ns();
-	while (n < GIVE_SLICES && bytes < GIVE_BYTES && give_one(d, &bytes, &n))
-		if (++n_given % PUBLISH_SLICES == 0 && d->answered)
-			med_queues_publish(d);
-	return n_given > 0;
+		return DISK_GAVE_NOTHING;
+	while (n < GIVE_SLICES && bytes < GIVE_BYTES) {
+		if (!give_one(d, &bytes, &n))
+			return n_given > 0 ? DISK_GAVE_ALL : DISK_GAVE_NOTHING;
+		n_given++;
+		if (d->answered)
+			tell_answers(d, n_given, together);
+	}
+	return DISK_GAVE_SOME;
 }
 
 void med_disk_queue(struct med_disk *d, struct med_req *r)

@@ -11,8 +11,10 @@
 
 /* The share's queue is another than the scheduler knows. */
 void disk_tell_sched(struct med_share *sh);
-/* Gives some slices to the back end, lower classes only so much. True when any was given. */
-bool disk_give(struct med_disk *d);
+/* A round's share of giving: nothing; all that may be given now; or some of it, and more may be. */
+enum disk_gave { DISK_GAVE_NOTHING, DISK_GAVE_ALL, DISK_GAVE_SOME };
+/* Gives slices to the back end, of lower classes only so much. */
+enum disk_gave disk_give(struct med_disk *d);
 /* The request, which is in no list and has no slices, is over: r->err says how. */
 void disk_answer(struct med_req *r, uint64_t now_ns);
 /* Also before the thread runs. */

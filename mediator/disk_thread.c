@@ -87,19 +87,29 @@ static void publish_stats(struct med_disk *d, uint64_t start_ns)
 	}
 }
 
-/* Everything that can be done without waiting, once. True when more is left to do. */
+/* Work is there, or comes while we ask. */
+static bool work_waits(struct med_disk *d)
+{
+	return loop_pending(&d->loop) || med_clients_pending(d);
+}
+
+/*
+ * Everything that can be done without waiting, once. True when more is left to do, or has come
+ * since: who gets an answer often asks again before the round is over.
+ */
 static bool run_round(struct med_disk *d)
 {
 	uint64_t start = qnow_ns();
-	bool gave;
 
+	d->now_ns = start;
 	loop_dispatch(&d->loop, 512);
 	if (d->outage.due_ns && start >= d->outage.due_ns)
 		outage_run(d, start);
 	bool more = med_clients_accept(d, start);
 	more |= med_clients_serve(d);
 	guard_run(d, start);
-	gave = disk_give(d);
+	enum disk_gave gave = disk_give(d);
+	more |= gave == DISK_GAVE_SOME;
 	more |= med_clients_finish_round(d);
 	if (d->changing)
 		disk_end_change(d);
@@ -108,24 +118,21 @@ static bool run_round(struct med_disk *d)
 	const struct backend_ops *ops = d->backend->ops;
 	bool tends = ops->tend && ops->tend(d->backend);
 	if (gave || tends) {
-		uint64_t now = qnow_ns();
-
-		d->last_turn_ns = now - start;
-		sched_turn(&d->sched, d->last_turn_ns, now);
+		d->now_ns = qnow_ns();
+		d->last_turn_ns = d->now_ns - start;
+		sched_turn(&d->sched, d->last_turn_ns, d->now_ns);
 	}
 	publish_stats(d, start);
-	return more || gave || tends;
+	return more || tends || (gave && work_waits(d));
 }
 
-/* Looks for work for @ns without sleeping. */
-static bool spin(struct med_disk *d, uint64_t ns)
+/* Looks for work for @ns from @from_ns on without sleeping. */
+static bool spin(struct med_disk *d, uint64_t from_ns, uint64_t ns)
 {
-	uint64_t until = qnow_ns() + ns;
-
 	do {
-		if (loop_pending(&d->loop) || med_clients_pending(d))
+		if (work_waits(d))
 			return true;
-	} while (qnow_ns() < until);
+	} while (qnow_ns() - from_ns < ns);
 	return false;
 }
 
@@ -138,14 +145,14 @@ static uint64_t earliest_ns(uint64_t a, uint64_t b)
 /* Looks for a while, if that has paid lately and somebody pays for it. True when work is there. */
 static bool look_for_work(struct med_disk *d, uint64_t busy_since)
 {
-	uint64_t from = qnow_ns(), left_ns = UINT64_MAX;
+	uint64_t from = d->now_ns, left_ns = UINT64_MAX;
 
 	if (atomic_load_explicit(&d->realtime, RELAXED))
 		left_ns = BUSY_NS - Q_MIN(from - busy_since, (uint64_t)BUSY_NS);
 	uint64_t look_ns = look_begin(&d->look, d->policy, from, left_ns);
 	if (!look_ns)
 		return false;
-	bool found = spin(d, look_ns);
+	bool found = spin(d, from, look_ns);
 	uint64_t took_ns = qnow_ns() - from;
 	look_end(&d->look, found, took_ns);
 	qstat_add(&d->stats->looks, 1);

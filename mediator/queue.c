@@ -6,7 +6,8 @@
  * at once → done → published in the used ring, a few at a time. Requests taken are counted
  * (outstanding) until then. Invariants: outstanding <= ring size, because a head that is out may
  * not come again; guest memory is touched only while the queue runs, and a stop waits for
- * outstanding == 0; a queue stands in the disk's list exactly while something of it is done.
+ * outstanding == 0; a queue stands in the disk's list exactly while something of it is done, or was
+ * shown and its driver is not signalled yet.
  */
 #include "mediator/queue.h"
 
@@ -78,7 +79,8 @@ static void complete(struct client_req *r, uint8_t status)
 	struct med_queue *q = r->q;
 	struct med_disk *d = q->client->share->disk;
 
-	if (!q->done) {
+	if (!q->answered) {
+		q->answered = true;
 		q->next_answered = d->answered;
 		d->answered = q;
 	}
@@ -209,13 +211,14 @@ static bool take(struct med_queue *q, enum qring_verdict v, const struct qring_c
 	return take_chain(q, chain, iov);
 }
 
-/* For the time since @since_ns; the time now. */
-static uint64_t charge(struct budget *cpu, uint64_t since_ns)
+/* For the time since the clock was last looked at. */
+static void charge(struct med_queue *q)
 {
+	struct med_disk *d = disk_of(q);
 	uint64_t now = qnow_ns();
 
-	budget_spend(cpu, now - since_ns);
-	return now;
+	budget_spend(&q->client->share->cpu, now - d->now_ns);
+	d->now_ns = now;
 }
 
 /* True when more may be there. */
@@ -227,18 +230,17 @@ bool med_queue_serve(struct med_queue *q)
 	bool more = true;
 	unsigned parts = 0;
 
-	q->looked_ns = qnow_ns();
-	uint64_t since = q->looked_ns;
+	q->looked_ns = disk_of(q)->now_ns;
 	qring_disarm(&q->ring);
 	for (unsigned n = 0; n < QUEUE_BUDGET && more && budget_left(cpu); n++) {
 		more = take(q, qring_pop(&q->ring, iov, QBLK_IOV_MAX, &chain), &chain, iov, false);
 		parts += more ? chain.n_out + chain.n_in : 0;
 		if (parts >= LOOK_PARTS) {
-			since = charge(cpu, since);
+			charge(q);
 			parts = 0;
 		}
 	}
-	charge(cpu, since);
+	charge(q);
 	return more;
 }
 
@@ -299,7 +301,7 @@ static void queue_release(struct med_queue *q)
 	q->mem = qmem_unref(q->mem);
 	free(q->out_heads);
 	q->out_heads = NULL;
-	q->client->n_running -= q->running;
+	q->client->running &= ~(1u << q->index);
 	q->running = q->stopping = false;
 }
 
@@ -346,7 +348,7 @@ int med_queue_start(void *ctx, unsigned i, const struct qvhu_be_queue *bq, struc
 	if (disk_of(q)->backend->ops->mem_add)
 		q->pins = disk_of(q)->backend->ops->mem_add(disk_of(q)->backend, mem);
 	q->running = true;
-	c->n_running++;
+	c->running |= 1u << i;
 	q->inflight = qvhu_be_inflight(c->be, i);
 	if (q->inflight)
 		queue_replay(q);
@@ -412,6 +414,9 @@ bool med_queue_stop(void *ctx, unsigned i, uint16_t *ret_base)
 /* Puts what completed into the used ring, with the in-flight region's five steps (qvhu_be.h). */
 static void queue_publish(struct med_queue *q)
 {
+	if (!q->done)
+		return;
+
 	struct client_req *done = q->done;
 
 	for (struct client_req *r = done; r; r = r->next) {
@@ -421,7 +426,7 @@ static void queue_publish(struct med_queue *q)
 			qvhu_inflight_batch(q->inflight, r->blk.head);
 		qring_push(&q->ring, r->blk.head, written);
 	}
-	bool signal = qring_publish(&q->ring);
+	q->signal |= qring_publish(&q->ring);
 	const struct med_share *sh = q->client->share;
 	look_note(&sh->disk->look, sh->policy->class, true);
 	while (q->done) {
@@ -437,10 +442,21 @@ static void queue_publish(struct med_queue *q)
 	q->done_tail = &q->done;
 	if (q->inflight)
 		qvhu_inflight_used(q->inflight, q->ring.used_idx);
-	if (signal && q->call_fd >= 0) {
+}
+
+static void queue_signal(struct med_queue *q)
+{
+	if (q->signal && q->call_fd >= 0) {
 		qbell_ring(bell_of(q->client), q->call_fd);
 		qstat_add(&q->client->share->stats->signals, 1);
 	}
+	q->signal = false;
+}
+
+void med_queues_show(struct med_disk *d)
+{
+	for (struct med_queue *q = d->answered; q; q = q->next_answered)
+		queue_publish(q);
 }
 
 void med_queues_publish(struct med_disk *d)
@@ -449,7 +465,9 @@ void med_queues_publish(struct med_disk *d)
 		struct med_queue *q = d->answered;
 
 		d->answered = q->next_answered;
+		q->answered = false;
 		queue_publish(q);
+		queue_signal(q);
 	}
 	qbell_flush(&d->bell);
 }

@@ -24,11 +24,15 @@ struct med_queue {
 	int call_fd, err_fd;		/* borrowed */
 	bool running, stopping, broken;
 	uint32_t outstanding;
-	uint64_t looked_ns;		/* at the ring: when what was found there has arrived */
+	uint64_t looked_ns;		/* at the ring, or before: what was found has arrived */
 	struct client_req *done, **done_tail;
-	struct med_queue *next_answered; /* in the disk's list, while there is something done */
+	/* In the disk's list: something is done, or its driver is to be signalled. */
+	bool answered, signal;
+	struct med_queue *next_answered;
 	uint64_t *out_heads;		/* bitmap: heads that are out */
 };
+
+static_assert(QUEUES_MAX <= 32, "a bit of a word for each");
 
 struct med_client {
 	struct med_share *share;
@@ -39,7 +43,7 @@ struct med_client {
 	bool sock_ready;
 	bool dying;
 	bool write_through;	/* the driver cannot flush: what it wrote must stay (5.2.6.2) */
-	unsigned n_running;
+	uint32_t running;	/* queues that run, a bit each */
 	unsigned first_queue;	/* to be served */
 	struct client_req *free_reqs;
 	struct med_queue q[QUEUES_MAX];
@@ -62,9 +66,13 @@ bool med_queue_stop(void *ctx, unsigned i, uint16_t *ret_base);
 
 /* Requests may be taken from it. */
 bool med_queue_serves(const struct med_queue *q);
-/* Takes a budget of requests. True when more may be there. */
+/*
+ * Takes a budget of requests, by the disk's clock as last looked at. True when more may be there.
+ */
 bool med_queue_serve(struct med_queue *q);
-/* Publishes the answers of all queues that have some, and signals their drivers. */
+/* Publishes the answers of all queues that have some: a driver that polls finds them. */
+void med_queues_show(struct med_disk *d);
+/* The same, and signals the drivers that wait for these, or for what was shown before. */
 void med_queues_publish(struct med_disk *d);
 /* Ends a stop that waited for answers, which are published. True when one did. */
 bool med_queue_settle(struct med_queue *q);
