@@ -12,6 +12,7 @@
 
 #include "proto/qp_check.h"
 
+#define PRIO_ALERT 1	/* of syslog: an end that no error before it explains */
 #define PRIO_ERROR 3	/* of syslog: error and what is worse */
 
 static bool says_error(const struct hd_line *line)
@@ -31,8 +32,11 @@ static void keep(struct hd_lines *l, struct hd_line take)
 	}
 	l->kept[at] = take;
 	l->n++;
-	if (!l->first_error && says_error(&take))
+	bool alert = take.prio >= 0 && take.prio <= PRIO_ALERT;
+	if (alert || (!l->first_error && says_error(&take))) {
+		free(l->first_error);
 		l->first_error = strdup(take.text);
+	}
 }
 
 static void finish_line(struct hd_lines *l, hd_line_fn fn, void *ctx)

@@ -5,9 +5,11 @@
  */
 #include "hostd/reason.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/qjail.h"
 #include "proto/qp_check.h"
 
 static const struct {
@@ -56,13 +58,29 @@ static void say_code(const struct hd_end *e, char *buf, size_t n)
 		snprintf(buf, n, "exit %d: %s", e->exit.code, text);
 }
 
+/* What a sealed process has said about the system call that ended it, without its frame. */
+static const char *forbidden_call(const struct hd_end *e, int *ret_len)
+{
+	const char *said = e->exit.signal == SIGSYS && e->quote ? strstr(e->quote, QJAIL_SAID) :
+								  NULL;
+
+	if (!said)
+		return NULL;
+	said += strlen(QJAIL_SAID "\"");
+	*ret_len = (int)strcspn(said, "\"");
+	return said;
+}
+
 static void say_signal(const struct hd_end *e, char *buf, size_t n)
 {
 	const char *name = strsignal(e->exit.signal);
+	int len = 0;
+	const char *call = forbidden_call(e, &len);
 
-	snprintf(buf, n, "killed by signal %d (%s)%s%s", e->exit.signal, name ? name : "unknown",
-		 e->exit.core ? ", core dumped" : "",
-		 e->was_ready ? "" : " before it was ready");
+	snprintf(buf, n, "killed by signal %d (%s)%s%s%s%.*s", e->exit.signal,
+		 name ? name : "unknown", e->exit.core ? ", core dumped" : "",
+		 e->was_ready ? "" : " before it was ready", call ? ": " : "", len,
+		 call ? call : "");
 }
 
 static const char *asked_sentence(enum hd_stop_stage asked)

@@ -282,6 +282,7 @@ static int start(struct qshm *s, const char *name)
 	sigset_t all, old;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);	/* qjail.h */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int r = pthread_create(&s->thread, NULL, run, s);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

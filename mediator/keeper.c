@@ -10,10 +10,16 @@
  * closed, its signals blocked. It makes system calls only, and none that sets errno. It waits for
  * the process and not for its parent's death signal: that one comes when the first thread has gone,
  * and the last would take down what the keeper is there for.
+ *
+ * What takes over the mediator can write to the keeper's stack: so the keeper gives up all
+ * privilege at once, and every system call but those with which it waits and ends.
  */
 #include "mediator/keeper.h"
 
 #include <errno.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -28,6 +34,28 @@
 
 static char stack[STACK_BYTES] __attribute__((aligned(16)));
 
+#define ALLOW_IF(call)                                                                             \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1),                                     \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* Its only architecture is ours: it never executes. */
+static struct sock_filter rules[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	ALLOW_IF(ppoll), ALLOW_IF(restart_syscall), ALLOW_IF(exit), ALLOW_IF(exit_group),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+};
+static const struct sock_fprog filter = { .len = Q_ARRAY_LEN(rules), .filter = rules };
+
+__attribute__((no_sanitize("address", "undefined"))) static void give_up(void)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	static const struct __user_cap_data_struct none[2];
+
+	syscall(SYS_capset, &h, none);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0);
+}
+
 /* With our address space, so without the sanitizers' idea of whose stack this is. */
 __attribute__((no_sanitize("address", "undefined"))) static int keep(void *arg)
 {
@@ -41,6 +69,7 @@ __attribute__((no_sanitize("address", "undefined"))) static int keep(void *arg)
 	syscall(SYS_close_range, (unsigned)of_us.fd + 1, ~0u, 0u);
 	/* What is left to it is never more urgent than a successor's start. */
 	syscall(SYS_sched_setscheduler, 0L, SCHED_IDLE, &none);
+	give_up();
 	while (syscall(SYS_ppoll, &of_us, 1L, NULL, NULL, 0L) <= 0)
 		;
 	return 0;

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -29,6 +28,7 @@
 #include "mediator/disks.h"
 #include "mediator/keeper.h"
 #include "mediator/options.h"
+#include "mediator/seal.h"
 #include "mediator/simulate_run.h"
 #include "mediator/statpage.h"
 
@@ -474,7 +474,9 @@ static int serve(struct mediator *m, struct cf_errors *errs)
 	control_set_live(m->control, m->live);
 	control_set_audio(m->control, &m->audio);
 	set_priority(m);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	r = med_seal(m->opt.sandbox);
+	if (r < 0)
+		return failed(m, EXIT_START, "sandbox", r, "privileges could not be dropped");
 	control_ready(m->control);
 	qlog_info("ev=ready devices=%zu shares=%zu", m->policy->n_devices, m->policy->n_shares);
 	event_base_dispatch(m->base);

@@ -18,6 +18,8 @@ static void usage(FILE *to)
 	      "/run/parley)\n"
 	      "  --control-fd N    take the listening sockets from hostd on descriptor N\n"
 	      "  --keep-fds N      descriptors N to N + 2 are for a supervisor that takes over\n"
+	      "  --sandbox MODE    on: no privilege and no system call but those that it needs;\n"
+	      "                    log: others are told to the audit log, and made; off (default)\n"
 	      "  --inject          let an operator make things fail (hostctl inject)\n"
 	      "  --check           check the policy and the devices, start nothing\n"
 	      "  --plan            with --check: print the policy as it was read, before the "
@@ -78,12 +80,21 @@ static bool parse_fd(const char *option, const char *text, int *ret)
 	return false;
 }
 
+static bool parse_sandbox(const char *text, enum qjail_mode *ret)
+{
+	if (qjail_mode_parse(text, ret))
+		return true;
+	fprintf(stderr, "mediator: --sandbox %s: expected on, log or off\n", text);
+	return false;
+}
+
 int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "control-fd", required_argument, NULL, 'c' },
 		{ "keep-fds", required_argument, NULL, 'K' },
+		{ "sandbox", required_argument, NULL, 'S' },
 		{ "inject", no_argument, NULL, 'i' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "plan", no_argument, NULL, 'p' },
@@ -99,6 +110,7 @@ int parse_options(int argc, char **argv, struct options *o)
 
 	*o = (struct options){
 		.run_dir = env ? env : "/run/parley", .control_fd = -1, .keep_fd = -1,
+		.sandbox = QJAIL_OFF,
 	};
 	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (opt) {
@@ -111,6 +123,10 @@ int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'K':
 			if (!parse_fd("keep-fds", optarg, &o->keep_fd))
+				return EXIT_USAGE + 1;
+			break;
+		case 'S':
+			if (!parse_sandbox(optarg, &o->sandbox))
 				return EXIT_USAGE + 1;
 			break;
 		case 'i':

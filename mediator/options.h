@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/qjail.h"
+
 enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_START = 64, EXIT_POLICY = 65 };
 
 struct options {
@@ -14,6 +16,7 @@ struct options {
 	int keep_fd;		/* where a later supervisor asks to take over; -1: nowhere */
 	bool check_only;
 	bool plan;		/* of a check: the policy is printed, and nothing else */
+	enum qjail_mode sandbox;
 	bool inject;		/* things may be made to fail */
 	const char *simulate;	/* a file that describes a simulation, or NULL */
 	uint64_t simulate_ns;	/* 0 = as it says there */

@@ -34,6 +34,7 @@ struct options {
 	int helper_fd; /* -1; else we are the helper of a qvm, and first_arg is its command */
 	bool check, json, plan;
 	bool safety;
+	enum qjail_mode sandbox;
 	int first_arg; /* of the configuration */
 };
 
@@ -52,6 +53,8 @@ static const char usage_text[] =
 	"  --run-dir DIR     where sockets and locks are\n"
 	"                    (default: $PARLEY_RUN_DIR, else " RUNDIR_DEFAULT ")\n"
 	"  --syslog SOCKET   where the system's log listens (default: " LOGS_SYSLOG_DEFAULT ")\n"
+	"  --sandbox MODE    on: no privilege and no system call but those that a VM needs;\n"
+	"                    log: others are told to the audit log, and made; off (default)\n"
 	"  --control-fd N    descriptor of the supervisor's channel\n"
 	"  --keep-fds N      descriptors N to N + 2 are for a supervisor that takes over\n"
 	"  --version         print the version\n"
@@ -101,6 +104,14 @@ static bool parse_class(const char *text, struct options *o)
 	return false;
 }
 
+static bool parse_sandbox(const char *text, struct options *o)
+{
+	if (qjail_mode_parse(text, &o->sandbox))
+		return true;
+	fprintf(stderr, "qvm: --sandbox %s: expected on, log or off\n", text);
+	return false;
+}
+
 /* -1: go on; else the exit status. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
@@ -110,6 +121,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{ "run-dir", required_argument, NULL, 'r' },
 		{ "class", required_argument, NULL, 'C' },
 		{ "syslog", required_argument, NULL, 's' },
+		{ "sandbox", required_argument, NULL, 'S' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "plan", no_argument, NULL, 'p' },
@@ -142,6 +154,10 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 's':
 			o->syslog = optarg;
+			break;
+		case 'S':
+			if (!parse_sandbox(optarg, o))
+				return VM_EXIT_CONFIG;
 			break;
 		case 'k':
 			o->check = true;
@@ -257,18 +273,28 @@ static int start_failed(struct control *c, struct vm *vm, const struct cf_errors
 	return VM_EXIT_FATAL_START;
 }
 
-static int run_vm(struct vm *vm, struct control *c, struct env *env)
+/* Everything but the guest runs, and all of it has given up what it does not need. */
+static int seal(struct vm *vm, enum qjail_mode mode)
+{
+	int r = sandbox_opened();
+
+	if (r == 0) {
+		r = vm_start_threads(vm);
+		if (r < 0)
+			return r;
+		r = sandbox_ready(mode);
+	}
+	return r < 0 ? vm_fail(vm, "sandbox", r, "privileges could not be dropped") : 0;
+}
+
+static int run_vm(struct vm *vm, struct control *c, struct env *env, enum qjail_mode mode)
 {
 	struct cf_errors none = CF_ERRORS_NULL;
-	int r = sandbox_ready(control_fd(c));
+	int r = seal(vm, mode);
 
-	if (r < 0) {
-		vm_fail(vm, "sandbox", r, "privileges could not be dropped");
-		return start_failed(c, vm, &none);
-	}
-	r = vm_run(vm);
 	if (r < 0)
 		return start_failed(c, vm, &none);
+	vm_run(vm);
 	control_ready(c, vm);
 	env_write(env);
 	r = watch_run(vm, c, env);
@@ -282,7 +308,8 @@ static int run_vm(struct vm *vm, struct control *c, struct env *env)
 	return code;
 }
 
-static int with_vm(const struct vm_cfg *cfg, const struct rundir *d, struct control *c)
+static int with_vm(const struct vm_cfg *cfg, const struct options *o, const struct rundir *d,
+		   struct control *c)
 {
 	static struct vm vm; /* large; one a process */
 	struct cf_errors errs = CF_ERRORS_NULL;
@@ -292,7 +319,7 @@ static int with_vm(const struct vm_cfg *cfg, const struct rundir *d, struct cont
 		code = start_failed(c, &vm, &errs);
 	} else {
 		struct env *env = env_new(&vm, d->dir_fd);
-		code = run_vm(&vm, c, env);
+		code = run_vm(&vm, c, env, o->sandbox);
 		env_free(env);
 	}
 	vm_fini(&vm);
@@ -338,7 +365,7 @@ static int with_rundir(const struct vm_cfg *cfg, const struct options *o, struct
 		qlog_warn("ev=no_run_dir why=\"" RUNDIR_DEFAULT
 			  " cannot be written and XDG_RUNTIME_DIR is not set: a second VM of this "
 			  "name would not be noticed; say --run-dir DIR\"");
-	int code = r < 0 ? lock_failed(c, cfg, &d, r, pid) : with_vm(cfg, &d, c);
+	int code = r < 0 ? lock_failed(c, cfg, &d, r, pid) : with_vm(cfg, o, &d, c);
 	rundir_fini(&d);
 	return code;
 }
@@ -375,6 +402,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {
 		.control_fd = -1, .keep_fd = -1, .helper_fd = -1, .syslog = LOGS_SYSLOG_DEFAULT,
+		.sandbox = QJAIL_OFF,
 	};
 	struct control *c = NULL;
 	int code = parse_options(argc, argv, &o);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stages, each with its contract in sandbox.h. Called once each, on the main thread, before
- * other threads exist, so that what they set holds for all threads.
+ * The stages, each with its contract in sandbox.h. Called once each, on the main thread.
  */
 #include "qvm/sandbox.h"
 
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/qdef.h"
+#include "qvm/calls.h"
 
 #define FIRST_FD 3u
 
@@ -49,7 +49,14 @@ int sandbox_early(int control_fd, int keep_fd)
 	return r;
 }
 
-int sandbox_ready(int control_fd)
+int sandbox_opened(void)
 {
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int sandbox_ready(enum qjail_mode mode)
+{
+	int r = mode == QJAIL_OFF ? 0 : qjail_drop_caps();
+
+	return r < 0 ? r : qjail_filter(qvm_calls, qvm_n_calls, mode);
 }

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include "lib/qjail.h"
+
 /*
  * sandbox_early() - before anything is opened.
  * Afterwards: of what we were started with, only stdin, stdout, stderr, @control_fd and the
@@ -14,10 +16,18 @@
 int sandbox_early(int control_fd, int keep_fd);
 
 /*
- * sandbox_ready() - the last stage before the guest runs.
- * Still possible: ioctl(KVM_RUN), eventfds, io_uring on disks that are open, connecting to a back
- * end again, making a file in the directory of dumps, asking the dump helper for its command. No
- * longer: privileges by execve (set-user-ID, file capabilities). Must come after:
- * vm_init(). 0 or -errno.
+ * sandbox_opened() - everything that needs a path is open; most threads are still to come.
+ * Afterwards: no privilege by execve (set-user-ID, file capabilities), in them either. 0 or -errno.
  */
-int sandbox_ready(int control_fd);
+int sandbox_opened(void);
+
+/*
+ * sandbox_ready() - the last stage before the guest runs: all threads are there, and their priority
+ * is set. Afterwards, in all threads: no capability, no privilege by execve, and no system call but
+ * those of qvm/calls.c.
+ * Still possible: ioctl(KVM_RUN), eventfds, io_uring on disks that are open, connecting to a back
+ * end again, making a file in the directory of dumps, asking the dump helper for its command.
+ * No longer: execve, processes, other signals than our own threads', memory that becomes code,
+ * sockets that are not of this host. 0 or -errno.
+ */
+int sandbox_ready(enum qjail_mode mode);

@@ -346,8 +346,8 @@ static void *vcpu_main(void *arg)
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
-	wait_at_gate(v, set_scheduling(v));
 	v->tid = gettid();
+	wait_at_gate(v, set_scheduling(v));
 	vcpu_loop(v);
 	pause_gone(v);
 	return NULL;
@@ -383,8 +383,6 @@ int vcpu_start_all(struct vm *vm)
 			r = vm_fail(vm, "threads", v->sched_err, "%s:%u: cpu %u: %s",
 				    v->cfg->pos.file, v->cfg->pos.line, v->idx, v->sched_what);
 	}
-	if (r == 0)
-		vcpu_open_gate(vm);
 	return r;
 }
 

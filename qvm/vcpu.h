@@ -50,8 +50,8 @@ int vcpu_init(struct vcpu *v, struct vm *vm, unsigned idx);
 void vcpu_fini(struct vcpu *v);
 /*
  * The threads of all vCPUs, with the scheduling that the configuration asks for; the guest runs
- * when all have it, or not at all. 0 or -errno with vm->fail filled; what was started waits for
- * vcpu_join(). Main thread.
+ * when all have it and vcpu_open_gate() was called, or not at all. 0 or -errno with vm->fail
+ * filled; what was started waits for vcpu_join(). Main thread.
  */
 int vcpu_start_all(struct vm *vm);
 /* Lets waiting threads on; they look at vm->stopping first. Any thread. */

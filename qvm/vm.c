@@ -270,7 +270,7 @@ static int schedule_io(struct vm *vm)
 			   most->pos.file, most->pos.line, most->cfg.name) : 0;
 }
 
-int vm_run(struct vm *vm)
+int vm_start_threads(struct vm *vm)
 {
 	char name[16];
 	int r;
@@ -282,9 +282,14 @@ int vm_run(struct vm *vm)
 	r = schedule_io(vm);
 	if (r < 0)
 		return r;
+	return vcpu_start_all(vm);
+}
+
+void vm_run(struct vm *vm)
+{
 	vm->started_ns = qnow_ns();
 	status_start(vm);
-	return vcpu_start_all(vm);
+	vcpu_open_gate(vm);
 }
 
 void vm_end(struct vm *vm, enum vm_exit code, const char *why)

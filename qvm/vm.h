@@ -91,12 +91,15 @@ struct vm {
 int vm_fail(struct vm *vm, const char *stage, int err, const char *fmt, ...) Q_PRINTF(4, 5);
 
 /*
- * Assembles everything up to the point where vm_run() starts the guest. 0, or -errno with vm->fail
+ * Assembles everything up to the point where vm_start_threads() is next. 0, or -errno with vm->fail
  * filled; configuration errors of vdevs are in @errs too. vm_fini() is due in any case.
  */
 int vm_init(struct vm *vm, const struct vm_cfg *cfg, const char *run_dir, struct cf_errors *errs);
-/* Starts the threads: the guest runs. 0 or -errno with vm->fail filled. */
-int vm_run(struct vm *vm);
+/* All threads, with their scheduling; no guest's instruction yet. 0 or -errno with vm->fail
+ * filled. */
+int vm_start_threads(struct vm *vm);
+/* The guest runs. */
+void vm_run(struct vm *vm);
 /* Stops all threads, quiesces the vdevs. The guest will not run any more. Idempotent. */
 void vm_stop(struct vm *vm);
 void vm_fini(struct vm *vm);

@@ -9,6 +9,7 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import time
 
 import kvmtest
@@ -265,6 +266,26 @@ def t_privileges(b):
     for link in glob.glob(f"/proc/{r.process.pid}/fd/*"):
         if int(os.path.basename(link)) > 2:
             expect(os.readlink(link) != "/dev/null", "a descriptor of ours is open in qvm")
+    r.signal(signal.SIGQUIT)
+    r.wait(3)
+
+
+def t_sealed(b):
+    """With --sandbox on: no capability and the list of system calls, in every thread of a guest that runs."""
+    if "ASAN_OPTIONS" in os.environ:
+        print("skipped: a sanitizer's leak check needs what a sealed process may not do")
+        sys.exit(kvmtest.SKIPPED)
+    r = b.start(b.machine(cmdline="sleep_ms=50000"), "--sandbox", "on")
+    r.until("hello: map")
+    paths = glob.glob(f"/proc/{r.process.pid}/task/*/status")
+    expect(len(paths) >= 3, f"{len(paths)} threads")
+    for path in paths:
+        with open(path, encoding="ascii") as f:
+            status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+        if status["Name"].startswith("iou-"):
+            continue  # the kernel's own, for io_uring
+        equal((status["NoNewPrivs"], status["Seccomp"], int(status["CapEff"], 16), int(status["CapPrm"], 16)),
+              ("1", "2", 0, 0), path)
     r.signal(signal.SIGQUIT)
     r.wait(3)
 
