@@ -146,16 +146,21 @@ def check_pages(root):
 
 # ---- one program ----
 
+def page_options(page):
+    """The long options that a page has an item for."""
+    told = set()
+    for line in re.findall(r"^\.It .*$", read(page), re.M):
+        told |= set(re.findall(r"Fl (?:Fl |-|\\-)([a-z][a-z0-9-]*)", line))
+    return told
+
+
 def check_options(root, name, help_text):
     pages = glob.glob(os.path.join(root, "docs", name + ".[18]"))
     if not pages:
         yield f"docs: {name} has no man page"
         return
-    source = read(pages[0])
     offered = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", help_text))
-    told = set()
-    for line in re.findall(r"^\.It .*$", source, re.M):
-        told |= set(re.findall(r"Fl (?:Fl |-|\\-)([a-z][a-z0-9-]*)", line))
+    told = page_options(pages[0])
     for option in sorted(offered - told):
         yield f"{pages[0]}: --{option} of {name} --help has no .It"
     for option in sorted(told - offered):
@@ -208,8 +213,7 @@ def selftest(root):
             found = list(check_pages(tmp))
             if not any(want in line for line in found):
                 yield f"selftest: '{new}' in {path} was not found; found: {found}"
-    help_text = "  --check  --json  --class CLASS  --run-dir DIR  --syslog SOCKET  --control-fd N  --keep-fds N"
-    help_text += "  --version  --help"
+    help_text = "  ".join(f"--{option}" for option in sorted(page_options(os.path.join(root, "docs", "qvm.1"))))
     for text, want in ((help_text + " --turbo", "--turbo"), (help_text.replace("--check", ""), "--check")):
         if not any(want in line for line in check_options(root, "qvm", text)):
             yield f"selftest: {want} was not found"
