@@ -107,6 +107,21 @@ static void child_cycle(struct qshm *s, unsigned *seed)
 		_exit(0);
 }
 
+/* Until just @want are there. What one rang before it was killed may come at any time, and is taken. */
+static void until_alone_with(struct qshm_conn *c, uint32_t want)
+{
+	uint64_t end = qnow_ns() + WAIT_MS * Q_NSEC_PER_MSEC;
+	uint32_t status;
+
+	while ((status = qshm_take(c, 0xffff)) >> 16 != want) {
+		struct pollfd p = { .fd = qshm_event_fd(c), .events = POLLIN };
+
+		ck_assert_msg(qnow_ns() < end, "status %#x, expected %#x of it", status, want);
+		poll(&p, 1, 100);
+		qfd_event_clear(p.fd);
+	}
+}
+
 /*
  * Processes that join, ring and leave without pause, killed at random moments: by whatever step
  * they were hit, the region works, and in the end nobody is seen who is not there.
@@ -145,11 +160,10 @@ START_TEST(killed_at_random)
 		ck_assert_msg(end == -SIGKILL || end == 0, "a child failed: %d", end);
 	}
 	uint32_t me = 1u << qshm_index(c);
-	qshm_take(c, 0xffff);
-	until(c, me << 16);
+	until_alone_with(c, me);
 	struct qshm_conn *d = joined(r.hub, "a", 1);
 	ck_assert_uint_eq(qshm_pages(d), 2);
-	until(c, (me | 1u << qshm_index(d)) << 16);
+	until_alone_with(c, me | 1u << qshm_index(d));
 	qshm_leave(d);
 	qshm_leave(c);
 	qshm_free(r.hub);
