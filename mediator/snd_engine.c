@@ -324,6 +324,8 @@ static void do_start(struct snd_engine *e, unsigned slot)
 {
 	struct snd_slot *s = &e->slots[slot];
 
+	/* What passed while it stood still, nobody missed. */
+	s->gap = s->gap_told = false;
 	s->running = true;
 	if (s->output)
 		mix_voice_open(e->mix, slot);

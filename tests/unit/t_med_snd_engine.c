@@ -275,6 +275,37 @@ START_TEST(comes_back_after_a_gap)
 }
 END_TEST
 
+/* It played what it had, stopped, and goes on later without a PREPARE: nobody missed anything. */
+START_TEST(stopped_is_no_gap)
+{
+	struct sm_client ivi = { 0 };
+	struct sm w;
+
+	sm_open(&w, "[sound speaker]\n" SAFE OTHERS);
+	sm_connect(&w, &ivi, IVI, 0);
+	/* Its periods are long: what is missing before it stops is not one yet. */
+	ck_assert_uint_eq(sm_params(&w, &ivi, 0, VIRTIO_SND_PCM_RATE_48000, 4 * SM_PERIOD * 4),
+			  VIRTIO_SND_S_OK);
+	ck_assert_uint_eq(sm_pcm(&w, &ivi, VIRTIO_SND_R_PCM_PREPARE, 0), VIRTIO_SND_S_OK);
+	ck_assert_uint_eq(sm_pcm(&w, &ivi, VIRTIO_SND_R_PCM_START, 0), VIRTIO_SND_S_OK);
+	play(&w, &ivi, HALF, 2);
+	sm_periods(&w, 1);
+	const struct snd_slot_stats *st = &sm_slot(&w, &ivi, 0)->stats;
+	const uint64_t gap_frames = st->gap_frames;
+	ck_assert_uint_ge(gap_frames, SM_PERIOD);
+	stops(&w, &ivi);
+	sm_periods(&w, 100);
+	ck_assert(sm_send_level(&ivi, 0, HALF, SM_PERIOD));
+	ck_assert_uint_eq(sm_pcm(&w, &ivi, VIRTIO_SND_R_PCM_START, 0), VIRTIO_SND_S_OK);
+	play(&w, &ivi, HALF, 2);
+	ck_near(heard(&w, w.speaker.n_heard - 1), 0.5f);
+	ck_assert_uint_eq(st->xruns, 0);
+	ck_assert_uint_eq(st->gap_frames, gap_frames);
+	sm_client_fini(&ivi);
+	sm_close(&w);
+}
+END_TEST
+
 START_TEST(saturation_is_counted)
 {
 	struct sm_client ivi = { 0 }, rear = { 0 };
@@ -373,6 +404,7 @@ int main(void)
 	tcase_add_test(tc, ducked_in_the_same_period);
 	tcase_add_loop_test(tc, fades_out, 0, Q_ARRAY_LEN(fade_rows));
 	tcase_add_test(tc, comes_back_after_a_gap);
+	tcase_add_test(tc, stopped_is_no_gap);
 	tcase_add_test(tc, saturation_is_counted);
 	tcase_add_test(tc, lost_device);
 	tcase_add_test(tc, not_heard);
