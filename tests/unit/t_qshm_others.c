@@ -172,6 +172,38 @@ START_TEST(killed_at_random)
 }
 END_TEST
 
+/*
+ * One who rings and is gone before the hub's thread looks again: the bell counts. In the first row it
+ * is known (and leaves the hub's welcome unread), in the second its connection was not even taken.
+ */
+START_TEST(rings_and_is_gone)
+{
+	struct room r;
+	int to, to2;
+	bool known = _i == 0;
+
+	room_open(&r);
+	pid_t pid = child_member(r.dir, "x", &to);
+	struct qshm_conn *c = joined(r.hub, "x", 1);
+	if (!known)
+		pthread_mutex_lock(&r.hub->lock);
+	pid_t ringer = child_member(r.dir, "x", &to2);
+	if (known) {
+		until(c, 7 << 16);
+		pthread_mutex_lock(&r.hub->lock);
+	}
+	ck_assert_int_eq(write(to2, "x", 1), 1);
+	close(to2);
+	ck_assert_int_eq(wait_child(ringer), 0);
+	pthread_mutex_unlock(&r.hub->lock);
+	until(c, 3 << 16 | 4);
+	qshm_leave(c);
+	close(to);
+	ck_assert_int_eq(wait_child(pid), 0);
+	room_close(&r);
+}
+END_TEST
+
 static void stop_child(pid_t pid)
 {
 	int status;
@@ -509,6 +541,7 @@ int main(void)
 
 	tcase_add_test(tc, killed);
 	tcase_add_test(tc, killed_at_random);
+	tcase_add_loop_test(tc, rings_and_is_gone, 0, 2);
 	tcase_add_test(tc, stopped);
 	tcase_add_test(tc, lock_held);
 	tcase_add_loop_test(tc, liars, 0, Q_ARRAY_LEN(liar_rows));
