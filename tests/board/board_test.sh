@@ -254,8 +254,8 @@ on_board()
 # the guest just then, by something that is no interrupt, delivers it once more, whatever the guest is at: between
 # SYSCALL and SWAPGS, for one, and then the kernel runs with the program's GS base. It seldom happens by itself; where
 # QMP's `stop` and `cont` call the thread out 40 times a second, its log of interrupts shows some of the timer's that
-# come while the guest has them off, and the guest soon dies. Why the board's own kernel ends by a triple fault, once in
-# 26 runs, is not known. What is wrong with the product is wrong each time.
+# come while the guest has them off, and the guest soon dies. Why the board itself ended without a word, once in 29
+# runs, is not known. What is wrong with the product is wrong each time.
 emulator_failed()
 {
 	[ "$1" -ne 124 ] || return 0
