@@ -482,6 +482,20 @@ START_TEST(refused)
 }
 END_TEST
 
+/* What the device says of @jack when it is asked. */
+static bool plugged(struct sw *w, uint32_t jack)
+{
+	const struct virtio_snd_query_info q = {
+		.hdr.code = htole32(VIRTIO_SND_R_JACK_INFO), .start_id = htole32(jack),
+		.count = htole32(1), .size = htole32(sizeof(struct virtio_snd_jack_info)),
+	};
+	struct virtio_snd_jack_info info;
+
+	ck_assert_uint_eq(sw_ctl(w, &q, sizeof(q), 4 + sizeof(info)), OK);
+	memcpy(&info, w->resp + 4, sizeof(info));
+	return info.connected;
+}
+
 /* It goes away in each of its functions: the guest's clock goes on, and it comes back. */
 START_TEST(gone)
 {
@@ -504,11 +518,68 @@ START_TEST(gone)
 	expect_event(&w, VIRTIO_SND_EVT_JACK_DISCONNECTED, 0);
 	ck_assert(sw_says(&w, "lost0=1"));
 	ck_assert_ptr_nonnull(strstr(w.h.logged, "ev=sound_lost"));
+	ck_assert(!plugged(&w, 0) && plugged(&w, 1));
 	ck_assert_uint_eq(sw_pcm(&w, STOP, 0), OK);
 	ck_assert_uint_eq(sw_pcm(&w, RELEASE, 0), OK);
-	w.fakes[0].run_err = w.fakes[0].room_err = w.fakes[0].write_err = 0;
+	sw_done_all(&w, OUT, OK);
+	/* Looked for while it is not there yet, then found, and heard. */
+	w.fakes[0].begin_err = -ENODEV;
+	ck_assert_uint_eq(sw_pcm(&w, PREPARE, 0), IO_ERR);
+	ck_assert(!plugged(&w, 0));
+	w.fakes[0].run_err = w.fakes[0].room_err = w.fakes[0].write_err = w.fakes[0].begin_err = 0;
 	ck_assert_uint_eq(sw_pcm(&w, PREPARE, 0), OK);
 	expect_event(&w, VIRTIO_SND_EVT_JACK_CONNECTED, 0);
+	ck_assert(plugged(&w, 0));
+	const uint32_t before = w.fakes[0].heard_bytes;
+	for (unsigned i = 0; i < 3; i++)
+		sw_msg(&w, OUT, i, 0, BYTES, 0, true);
+	ck_assert_uint_eq(sw_pcm(&w, START, 0), OK);
+	vdh_advance(&w.h, 30 * SW_MS);
+	ck_assert_uint_eq(sw_done_all(&w, OUT, OK), 3);
+	ck_assert_uint_eq(w.fakes[0].heard_bytes - before, 3 * BYTES);
+	expect_quiet(&w);
+	sw_fini(&w);
+}
+END_TEST
+
+/* The same of what records: silence at the same pace, and after the next PREPARE sound again. */
+START_TEST(gone_while_recording)
+{
+	uint32_t status, latency, len;
+	static uint8_t got[BYTES];
+	static struct sw w;
+
+	open_fake(&w, 0);
+	sw_event_bufs(&w, 8);
+	sw_prepare(&w, 1, FRAMES, 0);
+	for (unsigned i = 0; i < 4; i++)
+		sw_msg(&w, IN, i, 1, BYTES, 0, true);
+	ck_assert_uint_eq(sw_pcm(&w, START, 1), OK);
+	vdh_advance(&w.h, 10 * SW_MS);
+	ck_assert_uint_eq(sw_done_all(&w, IN, OK), 1);
+	w.fakes[1].room_err = -ENODEV;
+	vdh_advance(&w.h, 40 * SW_MS);
+	for (int i = 1; i < 4; i++)
+		ck_assert_int_eq(sw_done(&w, IN, &status, &latency, &len), i);
+	ck_assert_uint_eq(status, OK);
+	ck_assert_uint_eq(len, BYTES + 8);
+	sw_recorded(&w, 3, got, BYTES);
+	for (unsigned k = 0; k < BYTES; k++)
+		ck_assert_uint_eq(got[k], 0);
+	expect_event(&w, VIRTIO_SND_EVT_JACK_DISCONNECTED, 1);
+	ck_assert(plugged(&w, 0) && !plugged(&w, 1));
+	ck_assert_uint_eq(sw_pcm(&w, RELEASE, 1), OK);
+	w.fakes[1].room_err = 0;
+	w.fakes[1].next = 0;
+	sw_prepare(&w, 1, FRAMES, 0);
+	expect_event(&w, VIRTIO_SND_EVT_JACK_CONNECTED, 1);
+	sw_msg(&w, IN, 0, 1, BYTES, 0, true);
+	ck_assert_uint_eq(sw_pcm(&w, START, 1), OK);
+	vdh_advance(&w.h, 10 * SW_MS);
+	ck_assert_int_eq(sw_done(&w, IN, &status, &latency, &len), 0);
+	sw_recorded(&w, 0, got, BYTES);
+	for (unsigned k = 0; k < BYTES; k++)
+		ck_assert_uint_eq(got[k], (uint8_t)(k + 1));
 	sw_fini(&w);
 }
 END_TEST
@@ -539,6 +610,48 @@ START_TEST(described)
 	ck_assert_uint_eq(info.direction, VIRTIO_SND_D_INPUT);
 	ck_assert_uint_eq(le32toh(info.hdr.hda_fn_nid), 0);	/* one PCM of two directions */
 	ck_assert_uint_eq(sw_ctl(&w, &q, sizeof(q), 4), BAD);
+	sw_fini(&w);
+}
+END_TEST
+
+/* A jack a stream, line out and line in, and a map for each number of channels. */
+START_TEST(jacks_and_maps)
+{
+	const struct virtio_snd_query_info of_jacks = {
+		.hdr.code = htole32(VIRTIO_SND_R_JACK_INFO), .count = htole32(2),
+		.size = htole32(sizeof(struct virtio_snd_jack_info)),
+	};
+	const struct virtio_snd_query_info of_maps = {
+		.hdr.code = htole32(VIRTIO_SND_R_CHMAP_INFO), .count = htole32(2),
+		.size = htole32(sizeof(struct virtio_snd_chmap_info)),
+	};
+	const struct virtio_snd_jack_remap remap = {
+		.hdr.hdr.code = htole32(VIRTIO_SND_R_JACK_REMAP), .hdr.jack_id = htole32(1),
+	};
+	struct virtio_snd_jack_info jacks[2];
+	struct virtio_snd_chmap_info maps[2];
+	static struct sw w;
+
+	open_fake(&w, ways[_i]);
+	ck_assert_uint_eq(sw_ctl(&w, &of_jacks, sizeof(of_jacks), 4 + sizeof(jacks)), OK);
+	ck_assert_uint_eq(w.resp_bytes, 4 + sizeof(jacks));
+	memcpy(jacks, w.resp + 4, sizeof(jacks));
+	ck_assert_uint_eq(sw_ctl(&w, &of_maps, sizeof(of_maps), 4 + sizeof(maps)), OK);
+	ck_assert_uint_eq(w.resp_bytes, 4 + sizeof(maps));
+	memcpy(maps, w.resp + 4, sizeof(maps));
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_uint_eq(le32toh(jacks[i].hdr.hda_fn_nid), 0);
+		ck_assert_uint_eq(jacks[i].connected, 1);
+		/* The default device of HDA's pin configuration: 0 is line out, 8 line in. */
+		ck_assert_uint_eq(le32toh(jacks[i].hda_reg_defconf) >> 20 & 0xf, i ? 8 : 0);
+		ck_assert_uint_eq(le32toh(maps[i].hdr.hda_fn_nid), 0);
+		ck_assert_uint_eq(maps[i].direction,
+				  i ? VIRTIO_SND_D_INPUT : VIRTIO_SND_D_OUTPUT);
+		ck_assert_uint_eq(maps[i].channels, 2);
+		ck_assert_uint_eq(maps[i].positions[0], VIRTIO_SND_CHMAP_FL);
+		ck_assert_uint_eq(maps[i].positions[1], VIRTIO_SND_CHMAP_FR);
+	}
+	ck_assert_uint_eq(sw_ctl(&w, &remap, sizeof(remap), 4), VIRTIO_SND_S_NOT_SUPP);
 	sw_fini(&w);
 }
 END_TEST
@@ -597,8 +710,10 @@ int main(void)
 	tcase_add_loop_test(tc, reset, 0, n_ways);
 	tcase_add_test(tc, refused);
 	tcase_add_loop_test(tc, gone, 0, 3);
+	tcase_add_test(tc, gone_while_recording);
 	tc = fixture_case(s, "device");
 	tcase_add_loop_test(tc, described, 0, n_ways);
+	tcase_add_loop_test(tc, jacks_and_maps, 0, n_ways);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, nothing_in_common);
 	return fixture_main(s);
