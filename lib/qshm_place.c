@@ -79,7 +79,7 @@ int shm_recv(int sock, struct shm_msg *ret, int *ret_fd)
 	unsigned n_fds;
 	ssize_t n = qfd_recv(sock, bytes, sizeof(bytes), &fd, 1, &n_fds);
 
-	/* The other left without reading all that we sent: told once, before what it said itself. */
+	/* The other left without reading all of ours: told once, before what it said itself. */
 	if (n == -ECONNRESET)
 		n = qfd_recv(sock, bytes, sizeof(bytes), &fd, 1, &n_fds);
 	if (n == 0 && n_fds == 0)

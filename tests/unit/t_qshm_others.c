@@ -107,7 +107,7 @@ static void child_cycle(struct qshm *s, unsigned *seed)
 		_exit(0);
 }
 
-/* Until just @want are there. What one rang before it was killed may come at any time, and is taken. */
+/* Until just @want are there. What one rang before it was killed may come at any time: taken. */
 static void until_alone_with(struct qshm_conn *c, uint32_t want)
 {
 	uint64_t end = qnow_ns() + WAIT_MS * Q_NSEC_PER_MSEC;
@@ -173,8 +173,8 @@ START_TEST(killed_at_random)
 END_TEST
 
 /*
- * One who rings and is gone before the hub's thread looks again: the bell counts. In the first row it
- * is known (and leaves the hub's welcome unread), in the second its connection was not even taken.
+ * One who rings and is gone before the hub's thread looks again: the bell counts. In the first row
+ * it is known, in the second its connection was not even taken.
  */
 START_TEST(rings_and_is_gone)
 {
