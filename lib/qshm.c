@@ -159,7 +159,7 @@ static void stranger_new(struct qshm_conn *c, unsigned i, int take_fd)
 {
 	int r = shm_send(take_fd, SHM_WELCOME, c->slot, c->data_fd);
 
-	/* One that has left already, welcomed by others, may have rung: that is still to be read. */
+	/* One that has left already, welcomed by others, may have rung: still to be read. */
 	if ((r < 0 && r != -EPIPE && r != -ECONNRESET) ||
 	    watch(c, AT_STRANGER + i, take_fd, EPOLLIN) < 0) {
 		qfd_close(&take_fd);
