@@ -228,6 +228,8 @@ END_TEST
 
 /* ---- features of the host's file ---- */
 
+#define BLK_F_LIFETIME 15	/* of virtio 1.2; the kernel's header has no name for it */
+
 static const struct { bool ro, discard, zero; uint32_t block; uint64_t want; } feature_rows[] = {
 	{ false, false, false, 512, 0 },
 	{ true, true, true, 512, 1ull << VIRTIO_BLK_F_RO },
@@ -239,6 +241,7 @@ START_TEST(offered)
 {
 	const uint64_t asked = 1ull << VIRTIO_BLK_F_RO | 1ull << VIRTIO_BLK_F_DISCARD |
 			       1ull << VIRTIO_BLK_F_WRITE_ZEROES;
+	const uint64_t never = 1ull << BLK_F_LIFETIME | 1ull << VIRTIO_BLK_F_SECURE_ERASE;
 	const uint64_t always = 1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |
 				1ull << VIRTIO_BLK_F_FLUSH;
 	struct vdh h;
@@ -252,6 +255,7 @@ START_TEST(offered)
 	vdd_init(&d, &h);
 	ck_assert_uint_eq(vdd_offered(&d) & asked, feature_rows[_i].want);
 	ck_assert_uint_eq(vdd_offered(&d) & always, always);
+	ck_assert_uint_eq(vdd_offered(&d) & never, 0);
 	ck_assert_uint_eq(vdd_config(&d, offsetof(struct virtio_blk_config, blk_size), 4),
 			  feature_rows[_i].block);
 	ck_assert_uint_eq(vdd_config(&d, offsetof(struct virtio_blk_config, seg_max), 4), 128);
