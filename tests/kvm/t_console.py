@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import random
+import re
 import select
 import signal
 import socket
@@ -100,9 +101,10 @@ def some_bytes(n, seed=1):
     return random.Random(seed).randbytes(n)
 
 
-def echo_at(b, words, place):
+def echo_at(b, words, place, rings="packed=0"):
     """320 KiB through port 0, at most 16 KiB on their way: the console would drop what nobody reads."""
     g = Guest(b, f"multiport=0 {words}", f"vdev virtio-console hostdev socket:con.sock {place}")
+    g.until(f"con: device dev=.* {rings}\n")
     g.until("con: ready")
     with connect(g, b.path("con.sock")) as s:
         echo(g, s.fileno(), some_bytes(320 * KIB), 16 * KIB)
@@ -119,6 +121,13 @@ def t_echo_mmio(b):
     echo_at(b, MMIO_KEY, MMIO)
 
 
+def t_packed(b):
+    """Packed rings: port 0 by PCI, every port by MMIO, and the random source by both."""
+    echo_at(b, "packed=1", "", "packed=1")
+    ports_at(b, "packed=1 " + MMIO_KEY, MMIO, "packed=1")
+    random_at(b, "packed=1", "packed=1")
+
+
 def t_legacy(b):
     """The same for a driver of virtio 0.9.5, by PCI and by MMIO; and a named port."""
     echo_at(b, "", "legacy")
@@ -129,11 +138,12 @@ def t_legacy(b):
     g.finish()
 
 
-def ports_at(b, words, place):
+def ports_at(b, words, place, rings="packed=0"):
     """Four ports with names: sockets without and with a path, and two files; each gives back what it gets."""
     b.write("cmds", some_bytes(20 * KIB, 2))
     g = Guest(b, words, "vdev virtio-console name con hostdev socket:con.sock port agent port nbd,socket:nbd.sock "
               f"port files,>log port files,<cmds {place}")
+    g.until(f"con: device dev=.* {rings}\n")
     g.until("con: ready")
     for i, name in enumerate(("agent", "nbd", "files"), 1):
         g.until(f"con: name id={i} name={name}\n")
@@ -347,13 +357,17 @@ def t_one_way(b):
         expect("used.sock: cannot be opened: Address already in use" in r.err(), r.said())
 
 
-def t_entropy(b):
-    """By PCI and by MMIO: bytes arrive in requests of any length, and look random."""
-    r = b.start(b.machine("console", f"entropy=1 bytes=128K {MMIO_KEY}",
+def random_at(b, words, rings):
+    r = b.start(b.machine("console", f"entropy=1 bytes=128K {MMIO_KEY} {words}",
                           f"vdev virtio-entropy\nvdev virtio-entropy {MMIO}"))
     r.wait(0)
     expect("guest: done ok" in r.out(), r.said())
-    equal(r.out().count("entropy: dev="), 2, f"devices\n{r.said()}")
+    equal(len(re.findall(f"entropy: dev=.* {rings}$", r.out(), re.M)), 2, f"devices\n{r.said()}")
+
+
+def t_entropy(b):
+    """By PCI and by MMIO: bytes arrive in requests of any length, and look random."""
+    random_at(b, "", "packed=0")
 
 
 def t_uart(b):

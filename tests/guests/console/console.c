@@ -139,6 +139,8 @@ void guest_main(void)
 	features = CON_F_SIZE | CON_F_EMERG | VIO_F_INDIRECT | VIO_F_EVENT_IDX;
 	if (rt_arg_u64("multiport", 1))
 		features |= CON_F_MULTIPORT;
+	if (rt_arg_u64("packed", 0))
+		features |= VIO_F_PACKED;
 	con_open(&con, dev_at, features);
 	if (port_at >= con.n_ports)
 		port_at = 0;

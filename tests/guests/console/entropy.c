@@ -63,7 +63,7 @@ static uint64_t distance(uint64_t a, uint64_t b)
 	return a > b ? a - b : b - a;
 }
 
-static void look(const char *name)
+static void look(const struct vio_dev *d)
 {
 	uint64_t ones = 0, count[256] = { 0 }, worst = 0, mean = pool_bytes / 256, same = 0;
 
@@ -79,8 +79,8 @@ static void look(const char *name)
 		for (uint64_t j = i + BLOCK_BYTES; j + BLOCK_BYTES <= pool_bytes && j < i + 1024;
 		     j += BLOCK_BYTES)
 			same += !memcmp(pool + i, pool + j, BLOCK_BYTES);
-	rt_printf("entropy: dev=%s bytes=%lu ones=%lu worst=%lu same=%lu\n", name, pool_bytes, ones,
-		  worst, same);
+	rt_printf("entropy: dev=%s bytes=%lu ones=%lu worst=%lu same=%lu packed=%u\n", d->name,
+		  pool_bytes, ones, worst, same, d->features & VIO_F_PACKED ? 1 : 0);
 	/* 64 KiB: deviation of the ones 362, of a byte's count 16. */
 	if (pool_bytes >= 65536 && (distance(ones, pool_bytes * 4) * 65536 > 8 * 362 * pool_bytes ||
 				    worst * 256 > 8 * 16 * mean))
@@ -94,14 +94,15 @@ static void run_one(struct vio_dev *d)
 	uint64_t at = 0;
 	uint32_t len = 1;
 
-	must(vio_begin(d, VIO_F_INDIRECT | VIO_F_EVENT_IDX));
+	must(vio_begin(d, VIO_F_INDIRECT | VIO_F_EVENT_IDX |
+			  (rt_arg_u64("packed", 0) ? VIO_F_PACKED : 0)));
 	must(vq_init(&q, d, 0, 0));
 	vio_run(d);
 	for (unsigned n = 0; at < pool_bytes; n++) {
 		at += fetch(pool + at, at + len < pool_bytes ? len : (uint32_t)(pool_bytes - at));
 		len = len * 3 % 20011 + n;
 	}
-	look(d->name);
+	look(d);
 }
 
 void entropy_run(void)

@@ -238,9 +238,9 @@ void con_open(struct con *c, unsigned nth, uint64_t features)
 	c->n_ports = c->multiport ? c->dev->ops->config_read(c->dev, 4, 4) : 1;
 	if (c->n_ports < 1 || c->n_ports > CON_PORTS_MAX)
 		rt_fail("%u ports", c->n_ports);
-	rt_printf("con: device dev=%s multiport=%u ports=%u cols=%u rows=%u\n", c->dev->name,
-		  c->multiport, c->n_ports, c->dev->ops->config_read(c->dev, 0, 2),
-		  c->dev->ops->config_read(c->dev, 2, 2));
+	rt_printf("con: device dev=%s multiport=%u ports=%u cols=%u rows=%u packed=%u\n",
+		  c->dev->name, c->multiport, c->n_ports, c->dev->ops->config_read(c->dev, 0, 2),
+		  c->dev->ops->config_read(c->dev, 2, 2), c->dev->features & VIO_F_PACKED ? 1 : 0);
 	for (unsigned i = 0; i < c->n_ports; i++)
 		port_init(c, i);
 	if (c->multiport) {
