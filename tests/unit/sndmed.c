@@ -20,6 +20,7 @@
 #define REQ_AT 0x10000u
 #define RESP_AT 0x11000u
 #define RESP_BYTES 0x2000u
+#define EVENT_AT 0x14000u
 #define MSG_AT 0x15000u		/* 64 bytes a message: header, and 32 behind it the status */
 #define DATA_AT 0x20000u
 #define PROTOCOL (QVHU_PF_MQ | QVHU_PF_CONFIG | QVHU_PF_INFLIGHT)
@@ -383,6 +384,30 @@ void sm_start(struct sm *w, struct sm_client *c, uint32_t stream)
 		VIRTIO_SND_S_OK);
 	qassert(sm_pcm(w, c, VIRTIO_SND_R_PCM_PREPARE, stream) == VIRTIO_SND_S_OK);
 	qassert(sm_pcm(w, c, VIRTIO_SND_R_PCM_START, stream) == VIRTIO_SND_S_OK);
+}
+
+void sm_listen(struct sm_client *c)
+{
+	const struct qdriver_buf b = { gpa(EVENT_AT), sizeof(struct virtio_snd_event), true };
+
+	qassert(qdriver_add(&c->q[SM_EVT], &b, 1, c) == QDRIVER_OK);
+	qdriver_publish(&c->q[SM_EVT]);
+	qfd_event_signal(c->kick[SM_EVT]);
+}
+
+bool sm_next_event(struct sm_client *c, uint32_t *ret_code, uint32_t *ret_data)
+{
+	struct virtio_snd_event ev;
+	uint32_t written;
+	void *token;
+
+	if (qdriver_poll(&c->q[SM_EVT], &token, &written) != QDRIVER_OK)
+		return false;
+	qassert(written == sizeof(ev));
+	memcpy(&ev, c->base + EVENT_AT, sizeof(ev));
+	*ret_code = le32toh(ev.hdr.code);
+	*ret_data = le32toh(ev.data);
+	return true;
 }
 
 static uint64_t data_at(bool output, unsigned slot)

@@ -100,6 +100,10 @@ uint32_t sm_params(struct sm *w, struct sm_client *c, uint32_t stream, uint8_t r
 /* Parameters at 48 kHz, PREPARE and START; each must be OK. */
 void sm_start(struct sm *w, struct sm_client *c, uint32_t stream);
 
+/* A buffer for an event, added and kicked; and the next event, false when there is none. */
+void sm_listen(struct sm_client *c);
+bool sm_next_event(struct sm_client *c, uint32_t *ret_code, uint32_t *ret_data);
+
 /* A message of @n stereo frames of S16, @left in the left channel and its negative in the right;
  * false: all slots are out. */
 bool sm_send(struct sm_client *c, uint32_t stream, const int16_t *left, uint32_t n);

@@ -124,6 +124,53 @@ START_TEST(release_waits_for_its_flush)
 }
 END_TEST
 
+/* ---- events ---- */
+
+static const struct { uint32_t features; bool before, told; } event_rows[] = {
+	{ 1u << VIRTIO_SND_PCM_F_EVT_XRUNS, true, true },
+	{ 1u << VIRTIO_SND_PCM_F_EVT_XRUNS, false, true },	/* it waits for a buffer */
+	{ 0, true, false },
+};
+
+/* Who is late is told of it, once a gap, where that was agreed upon. */
+START_TEST(late_is_told)
+{
+	const struct virtio_snd_pcm_set_params set = {
+		.hdr.hdr.code = htole32(VIRTIO_SND_R_PCM_SET_PARAMS), .hdr.stream_id = htole32(1),
+		.buffer_bytes = htole32(4 * SM_PERIOD * 4), .period_bytes = htole32(SM_PERIOD * 4),
+		.features = htole32(event_rows[_i].features), .channels = 2,
+		.format = VIRTIO_SND_PCM_FMT_S16, .rate = VIRTIO_SND_PCM_RATE_48000,
+	};
+	uint32_t code = 0, data = 0;
+	struct world w;
+
+	world_init(&w, 0);
+	if (event_rows[_i].before)
+		sm_listen(&w.c);
+	ck_assert_uint_eq(sm_request(&w.sm, &w.c, &set, sizeof(set)), OK);
+	ck_assert_uint_eq(ask(&w, 'p', 1), OK);
+	ck_assert_uint_eq(ask(&w, 's', 1), OK);
+	ck_assert(sm_send_level(&w.c, 1, 1000, SM_PERIOD));
+	sm_periods(&w.sm, 1);
+	ck_assert(!sm_next_event(&w.c, &code, &data));
+	sm_periods(&w.sm, 10);
+	ck_assert_uint_eq(sm_slot(&w.sm, &w.c, 1)->stats.xruns, 1);
+	if (!event_rows[_i].before) {
+		sm_listen(&w.c);
+		sm_rest(&w.sm);
+	}
+	ck_assert_int_eq(sm_next_event(&w.c, &code, &data), event_rows[_i].told);
+	if (event_rows[_i].told) {
+		ck_assert_uint_eq(code, VIRTIO_SND_EVT_PCM_XRUN);
+		ck_assert_uint_eq(data, 1);
+		sm_listen(&w.c);
+	}
+	sm_periods(&w.sm, 10);
+	ck_assert(!sm_next_event(&w.c, &code, &data));
+	world_fini(&w);
+}
+END_TEST
+
 /* ---- a guest that asks too much ---- */
 
 static unsigned answers(struct world *w)
@@ -323,6 +370,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, road, 0, Q_ARRAY_LEN(road_rows));
 	tcase_add_test(tc, release_waits_for_its_flush);
+	tcase_add_loop_test(tc, late_is_told, 0, Q_ARRAY_LEN(event_rows));
 	tcase_add_test(tc, flood_is_served_at_a_rate);
 	tcase_add_test(tc, busy_is_no_flood);
 	tcase_add_test(tc, faults_end_in_quarantine);
