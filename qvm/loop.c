@@ -390,7 +390,8 @@ int loop_call(struct loop *l, pthread_mutex_t *lock, void (*work)(void *arg), lo
 	if (!h)
 		return -ENOMEM;
 	h->work = work;
-	memcpy(h->copy, arg, arg_bytes);
+	if (arg_bytes > 0)	/* else arg may be NULL, which memcpy() takes for none */
+		memcpy(h->copy, arg, arg_bytes);
 	h->arg = h->copy;
 	pthread_mutex_lock(&l->lock);
 	*l->posts_end = h;
