@@ -335,7 +335,11 @@ def changes_under_load():
             for p in ps:
                 med.vublk_end(p)
             check(all(s["errors"] == 0 for s in c.stats()[0].values()), "no error")
-            check(c.policy("reload")[0] == 0 and "nothing changes" in c.policy("check")[1], "as the file has it")
+            for verb in "reload", "check":
+                code, text = med.wait_for("the change before to be taken",
+                                          lambda v=verb: [r for r in [c.policy(v)] if r[0] != 9])[0]
+                check(code == 0, text)
+            check("nothing changes" in text, f"as the file has it: {text}")
 
 
 med.run_tests(shapes, isolation, extent_is_a_fence, read_only, zeroes_on_disk, zeroes_on_tmpfs, direct, pinned, batched,
