@@ -21,6 +21,9 @@ enum hc_exit hc_show_vm(const struct hc *hc, const Parley__VmInfo *m);
 /* One line: what became of a VM. */
 enum hc_exit hc_show_vm_line(const struct hc *hc, const Parley__VmInfo *m);
 enum hc_exit hc_show_stats(const struct hc *hc, const Parley__StatsReply *m, const char *only);
+/* A number that means something only where something was promised; else "-". */
+struct qtable;
+void hc_promised_cell(struct qtable *t, uint64_t promise_ns, uint64_t n);
 /* The word for a step of a device's ladder (DeviceStats). */
 const char *hc_ladder_str(uint32_t step);
 /* HC_CONFIG when something is not right. */

@@ -156,8 +156,7 @@ static const char *share_state(const Parley__ShareStats *s)
 	return s->quarantined ? "quarantined" : s->connected ? "connected" : "-";
 }
 
-/* A number that means something only where something was promised. */
-static void promised_cell(struct qtable *t, uint64_t promise_ns, uint64_t n)
+void hc_promised_cell(struct qtable *t, uint64_t promise_ns, uint64_t n)
 {
 	if (promise_ns)
 		qtable_add(t, "%" PRIu64, n);
@@ -192,9 +191,9 @@ static void print_shares(const Parley__MediatorStats *m, const char *only)
 		ns_cell(&t, l->p99_ns);
 		ns_cell(&t, l->max_ns);
 		ns_cell(&t, s->bound_ns);
-		promised_cell(&t, s->bound_ns, s->bound_violations);
+		hc_promised_cell(&t, s->bound_ns, s->bound_violations);
 		ns_cell(&t, s->target_ns);
-		promised_cell(&t, s->target_ns, s->missed);
+		hc_promised_cell(&t, s->target_ns, s->missed);
 		ns_cell(&t, s->cpu_ns);
 		qtable_add(&t, "%" PRIu64, s->faults);
 		qtable_add(&t, "%" PRIu64, s->errors);

@@ -127,10 +127,7 @@ static void draw_shares(const Parley__MediatorStats *m, FILE *to)
 		qtable_add(&t, "%s", qtable_ns(buf, l->p99_ns));
 		qtable_add(&t, "%s", qtable_ns(buf, l->max_ns));
 		qtable_add(&t, "%s", qtable_ns(buf, s->bound_ns));
-		if (s->bound_ns)
-			qtable_add(&t, "%" PRIu64, s->bound_violations);
-		else
-			qtable_add(&t, "-");
+		hc_promised_cell(&t, s->bound_ns, s->bound_violations);
 		qtable_add(&t, "%" PRIu64, s->read_ops + s->write_ops + s->flush_ops);
 	}
 	qtable_print(&t, to);

@@ -32,10 +32,20 @@ static int boot_id(char ret[BOOT_ID_BYTES + 1])
 	return read_some("/proc/sys/kernel/random/boot_id", ret);
 }
 
-static int set_mark(const char *path, bool there)
+/* False when the path is too long: no such mark can be. */
+static bool path_of(char buf[PATH_MAX], const char *state_dir, const char *name, const char *end)
 {
-	char id[BOOT_ID_BYTES + 1];
+	int len = snprintf(buf, PATH_MAX, "%s/run/%s.%s", state_dir, name, end);
 
+	return len > 0 && len < PATH_MAX;
+}
+
+static int set_mark(const char *state_dir, const char *name, const char *end, bool there)
+{
+	char path[PATH_MAX], id[BOOT_ID_BYTES + 1];
+
+	if (!path_of(path, state_dir, name, end))
+		return -ENAMETOOLONG;
 	if (!there)
 		return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 	int r = boot_id(id);
@@ -45,59 +55,40 @@ static int set_mark(const char *path, bool there)
 	return fd < 0 ? -errno : qfd_write_all(fd, id, BOOT_ID_BYTES);
 }
 
-static bool has_mark(const char *path)
+static bool has_mark(const char *state_dir, const char *name, const char *end)
 {
-	char id[BOOT_ID_BYTES + 1], found[BOOT_ID_BYTES + 1];
+	char path[PATH_MAX], id[BOOT_ID_BYTES + 1], found[BOOT_ID_BYTES + 1];
 
-	return boot_id(id) == 0 && read_some(path, found) == 0 && strcmp(id, found) == 0;
-}
-
-/* False when the path is too long: no such mark can be. */
-static bool path_of(char buf[PATH_MAX], const char *state_dir, const char *name, const char *end)
-{
-	int len = snprintf(buf, PATH_MAX, "%s/run/%s.%s", state_dir, name, end);
-
-	return len > 0 && len < PATH_MAX;
+	return path_of(path, state_dir, name, end) && boot_id(id) == 0 &&
+	       read_some(path, found) == 0 && strcmp(id, found) == 0;
 }
 
 int hd_want_write(const char *state_dir, const char *name, bool up)
 {
-	char path[PATH_MAX];
-
-	return path_of(path, state_dir, name, "want") ? set_mark(path, up) : -ENAMETOOLONG;
+	return set_mark(state_dir, name, "want", up);
 }
 
 bool hd_want_read(const char *state_dir, const char *name)
 {
-	char path[PATH_MAX];
-
-	return path_of(path, state_dir, name, "want") && has_mark(path);
+	return has_mark(state_dir, name, "want");
 }
 
 int hd_want_write_again(const char *state_dir, const char *name, bool again)
 {
-	char path[PATH_MAX];
-
-	return path_of(path, state_dir, name, "again") ? set_mark(path, again) : -ENAMETOOLONG;
+	return set_mark(state_dir, name, "again", again);
 }
 
 bool hd_want_read_again(const char *state_dir, const char *name)
 {
-	char path[PATH_MAX];
-
-	return path_of(path, state_dir, name, "again") && has_mark(path);
+	return has_mark(state_dir, name, "again");
 }
 
 bool hd_want_interrupted(const char *state_dir)
 {
-	char path[PATH_MAX];
-
-	return path_of(path, state_dir, "hostd", "boot") && has_mark(path);
+	return has_mark(state_dir, "hostd", "boot");
 }
 
 int hd_want_working(const char *state_dir, bool yes)
 {
-	char path[PATH_MAX];
-
-	return path_of(path, state_dir, "hostd", "boot") ? set_mark(path, yes) : -ENAMETOOLONG;
+	return set_mark(state_dir, "hostd", "boot", yes);
 }

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 
-from hostd_world import FACTOR, POLICY, WAIT_S, check, main, same, wait_for
+from hostd_world import FACTOR, POLICY, WAIT_S, check, main, read_to_end, same, wait_for
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\"n])*"'
@@ -67,15 +67,7 @@ class Metrics:
         """All that comes back."""
         with self.connect() as s:
             s.sendall(request)
-            got = b""
-            while True:
-                try:
-                    more = s.recv(65536)
-                except ConnectionResetError:
-                    return got
-                if not more:
-                    return got
-                got += more
+            return read_to_end(s)
 
     def get(self, path, host="localhost", method="GET"):
         """(status, heads, body)"""

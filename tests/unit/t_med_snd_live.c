@@ -60,6 +60,15 @@ static void play(struct sm *w, struct player *p, unsigned periods)
 
 /* ---- another policy while it plays ---- */
 
+/* One who plays music under @policy, heard from the next sample on. */
+static void begin(struct sm *w, struct player *p, const char *policy)
+{
+	sm_open(w, policy);
+	sm_connect(w, &p->c, MUSIC, 0);
+	sm_start(w, &p->c, 0);
+	feed(p);
+}
+
 static const struct { const char *what, *before, *after; } quiet_rows[] = {
 	{ "nothing", "", "" },
 	{ "class, up", "class = best-effort\n", "class = normal\n" },
@@ -82,10 +91,7 @@ START_TEST(reload_is_not_heard)
 
 	(void)snprintf(before, sizeof(before), SOUND SAFE IVI "%s", quiet_rows[_i].before);
 	(void)snprintf(after, sizeof(after), SOUND SAFE IVI "%s", quiet_rows[_i].after);
-	sm_open(&w, before);
-	sm_connect(&w, &p.c, MUSIC, 0);
-	sm_start(&w, &p.c, 0);
-	feed(&p);
+	begin(&w, &p, before);
 	size_t from = w.speaker.n_heard;
 	float gain = 0;
 	for (unsigned n = 0; n < 8; n++) {
@@ -128,10 +134,7 @@ START_TEST(gain_is_a_ramp)
 
 	(void)snprintf(before, sizeof(before), SOUND SAFE IVI "%s", gain_rows[_i].before);
 	(void)snprintf(after, sizeof(after), SOUND SAFE IVI "%s", gain_rows[_i].after);
-	sm_open(&w, before);
-	sm_connect(&w, &p.c, MUSIC, 0);
-	sm_start(&w, &p.c, 0);
-	feed(&p);
+	begin(&w, &p, before);
 	size_t from = w.speaker.n_heard;
 	play(&w, &p, 4);
 	size_t change = w.speaker.n_heard;
